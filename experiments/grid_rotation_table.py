@@ -1,0 +1,157 @@
+"""How accurately a pattern on a k x k grid is rotated: ours, bilinear and cubic resampling.
+
+    python -m experiments.grid_rotation_table --out experiments/results/grid_rotations.md
+
+Takes about ten seconds on two CPU cores. Expected: ours beats bilinear in 90 of 90 cases on the
+smooth pattern and in most cases on the sharp one, where cubic beats ours in most.
+"""
+
+import argparse
+import math
+import pathlib
+from collections.abc import Callable, Iterable
+
+import numpy as np
+import scipy.ndimage
+
+from softeq_jax import groups, reps
+
+Pattern = Callable[[int, float], np.ndarray]
+Method = Callable[[np.ndarray, float], np.ndarray]
+
+DEGREES = (30, 45, 67)
+SIDES = (3, 4, 5, 6, 7, 8, 11, 14, 16, 24, 32)
+ALL_SIDES = range(3, 33)
+
+
+def rotated_coordinates(k: int, angle: float) -> tuple[np.ndarray, np.ndarray]:
+    """Where each pixel center of a ``k x k`` grid comes from when the plane turns by ``angle``.
+
+    Returns:
+      x (to the right) and y (up), in pixels about the center, float64 ``[k, k]`` each.
+    """
+    i = np.arange(k) - (k - 1) / 2
+    x, y = np.meshgrid(i, -i)
+    c, s = math.cos(angle), math.sin(angle)
+    return c * x + s * y, c * y - s * x
+
+
+def smooth(k: int, angle: float = 0.0) -> np.ndarray:
+    """Two off-center Gaussians of width ``max(k/8, 1)``, turned by ``angle``; ``[k, k]``."""
+    x, y = rotated_coordinates(k, angle)
+    width = max(k / 8, 1.0)
+    first = _gaussian(x - 0.19 * k, y + 0.01 * k, width, width)
+    return first + 0.63 * _gaussian(x + 0.07 * k, y - 0.11 * k, width, width)
+
+
+def sharp(k: int, angle: float = 0.0) -> np.ndarray:
+    """An off-center bar and a dot of the opposite sign, turned by ``angle``; ``[k, k]``.
+
+    Both have Gaussian profiles: the bar of widths .12 k along x and .6 pixels along y, the dot of
+    width .6 pixels.
+    """
+    x, y = rotated_coordinates(k, angle)
+    bar = _gaussian(x - 0.2 * k, y - 0.06 * k, 0.12 * k, 0.6)
+    return bar - 0.8 * _gaussian(x + 0.09 * k, y + 0.1 * k, 0.6, 0.6)
+
+
+def _gaussian(x: np.ndarray, y: np.ndarray, width_x: float, width_y: float) -> np.ndarray:
+    return np.exp(-0.5 * ((x / width_x) ** 2 + (y / width_y) ** 2))
+
+
+def ours(x: np.ndarray, degrees: float) -> np.ndarray:
+    """The image representation of SO(2)."""
+    group = groups.so(2)
+    return reps.image(group, x.shape).apply(group.element(math.radians(degrees)), x)
+
+
+def bilinear(x: np.ndarray, degrees: float) -> np.ndarray:
+    """Linear resampling, zero outside the image."""
+    return scipy.ndimage.rotate(x, degrees, order=1, reshape=False)
+
+
+def cubic(x: np.ndarray, degrees: float) -> np.ndarray:
+    """Cubic-spline resampling, zero outside the image."""
+    return scipy.ndimage.rotate(x, degrees, order=3, reshape=False)
+
+
+def relative_error(pattern: Pattern, method: Method, k: int, degrees: float) -> float:
+    """``||method(pattern) - turned pattern|| / ||turned pattern||``, the truth being the pattern's
+    formula evaluated at the rotated coordinates."""
+    truth = pattern(k, math.radians(degrees))
+    return float(np.linalg.norm(method(pattern(k, 0.0), degrees) - truth) / np.linalg.norm(truth))
+
+
+def errors(pattern: Pattern, sides: Iterable[int] = ALL_SIDES) -> dict[str, np.ndarray]:
+    """The relative errors of each method, ``[sides, angles]``."""
+    sides = tuple(sides)
+    return {
+        method.__name__: np.array(
+            [[relative_error(pattern, method, k, t) for t in DEGREES] for k in sides]
+        )
+        for method in (ours, bilinear, cubic)
+    }
+
+
+def table(pattern: Pattern) -> str:
+    """The errors of one pattern as a Markdown table, with the counts of cases below it."""
+    measured = errors(pattern)
+    names = list(measured)
+    lines = [f"| k | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|"]
+    for k in SIDES:
+        row = ALL_SIDES.index(k)
+        cells = (" / ".join(f"{e:.3f}" for e in measured[name][row]) for name in names)
+        lines.append(f"| {k} | {' | '.join(cells)} |")
+    lines.append("")
+    for other in ("bilinear", "cubic"):
+        won = measured["ours"] < measured[other]
+        losses = [
+            f"{k} at {t}"
+            for i, k in enumerate(ALL_SIDES)
+            for j, t in enumerate(DEGREES)
+            if not won[i, j]
+        ]
+        line = f"Ours is closer than {other} in {won.sum()} of {won.size} cases (k = 3..32)"
+        few = 0 < len(losses) <= 12
+        lines.append(f"{line}; not for k = {', '.join(losses)}." if few else f"{line}.")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def report() -> str:
+    """The whole report, in Markdown."""
+    return f"""# Rotating patterns on a k x k pixel grid
+
+Made by `python -m experiments.grid_rotation_table --out experiments/results/grid_rotations.md`.
+
+Relative L2 error at {" / ".join(map(str, DEGREES))} degrees. The truth is the pattern's formula at
+the rotated coordinates. `ours` is `reps.image(groups.so(2), (k, k))`; `bilinear` and `cubic` are
+`scipy.ndimage.rotate` of order 1 and 3, zero outside the image.
+
+The claim: ours is exact as a representation (orthogonal, a homomorphism for every pair of angles,
+equal to `np.rot90` at quarter turns up to the k/2 unmatched grid-scale patterns of even k), which
+neither resampling is, and on smooth patterns it is more accurate than bilinear as well. It is not
+the most accurate way to turn a sharp image once: see the last column of the second table.
+
+At k = 3 and 4 resampling loses mostly by its zero fill, as much of a turned grid lies outside the
+old one. Those rows say little about interpolation.
+
+## Smooth: two Gaussians of width max(k/8, 1), off center
+
+{table(smooth)}
+## Sharp: an off-center bar .6 pixels wide and .12 k long, and a dot of .6 pixels
+
+{table(sharp)}"""
+
+
+def main() -> None:
+    """Writes the report."""
+    parser = argparse.ArgumentParser(description="Errors of rotating patterns on pixel grids.")
+    parser.add_argument("--out", type=pathlib.Path, required=True, help="Markdown file to write")
+    out = parser.parse_args().out
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(report().rstrip() + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,112 @@
+"""What each convolution of a model does on the pixel grid, found by running it abstractly."""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+Pads = tuple[tuple[int, int], ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class ConvGeometry:
+    """One convolution. Every field has one entry per grid axis, (height, width) for images.
+
+    Attributes:
+      input_shape: grid of the input.
+      kernel_size: grid of the kernel.
+      strides: steps between outputs.
+      padding: pixels added (before, after), also where the layer said "SAME" or "VALID".
+      kernel_dilation: spacing of the kernel's taps.
+      feature_group_count: groups of channels (one number).
+      padding_mode: what the added pixels hold: "zeros", "circular" or "reflect".
+    """
+
+    input_shape: tuple[int, ...]
+    kernel_size: tuple[int, ...]
+    strides: tuple[int, ...]
+    padding: Pads
+    kernel_dilation: tuple[int, ...]
+    feature_group_count: int
+    padding_mode: str = "zeros"
+
+
+def conv_geometry(
+    model: nn.Module, variables: Mapping[str, Any], input_shape: Sequence[int], **apply_kwargs: Any
+) -> dict[str, ConvGeometry]:
+    """Records every `flax.linen.Conv` that a model calls.
+
+    Args:
+      model: any Linen module.
+      variables: its variables; arrays or `jax.ShapeDtypeStruct`.
+      input_shape: shape of the whole input, batch included: `(n, h, w, c)`.
+      **apply_kwargs: passed on to `model.apply`, for example `train=False`.
+
+    Returns:
+      From the kernel's path within `params`, as in `"stage1_block0/conv1/kernel"`, to its geometry,
+      in the order of the calls. Nothing is computed; the input counts as float32.
+
+    Raises:
+      ValueError: one kernel is used on two different geometries, or a padding is not understood.
+    """
+    found: dict[str, ConvGeometry] = {}
+
+    def record(
+        call: Callable[..., Any], args: tuple, kwargs: dict, context: nn.module.InterceptorContext
+    ) -> Any:
+        module = context.module
+        if isinstance(module, nn.Conv) and context.method_name == "__call__":
+            path = "/".join((*module.path, "kernel"))
+            inputs = args[0] if args else kwargs["inputs"]
+            geometry = _describe(module, inputs.shape, path)
+            if found.setdefault(path, geometry) != geometry:
+                raise ValueError(f"{path} is used twice, as {found[path]} and as {geometry}")
+        return call(*args, **kwargs)
+
+    with nn.intercept_methods(record):
+        x = jax.ShapeDtypeStruct(tuple(input_shape), jnp.float32)
+        jax.eval_shape(lambda v, x: model.apply(v, x, **apply_kwargs), dict(variables), x)
+    return found
+
+
+def _describe(module: nn.Conv, shape: tuple[int, ...], path: str) -> ConvGeometry:
+    kernel = module.kernel_size
+    kernel = (kernel,) if isinstance(kernel, int) else tuple(kernel)
+    rank = len(kernel)
+    grid = tuple(shape[-rank - 1 : -1])
+    strides = _per_axis(module.strides, rank)
+    dilation = _per_axis(module.kernel_dilation, rank)
+    if any(d != 1 for d in _per_axis(module.input_dilation, rank)):
+        raise ValueError(f"{path}: input_dilation {module.input_dilation} is not supported")
+    reach = tuple((k - 1) * d + 1 for k, d in zip(kernel, dilation, strict=True))
+    padding, mode = _padding(module.padding, grid, reach, strides, path)
+    return ConvGeometry(grid, kernel, strides, padding, dilation, module.feature_group_count, mode)
+
+
+def _per_axis(value: int | Sequence[int] | None, rank: int) -> tuple[int, ...]:
+    if value is None or isinstance(value, int):
+        return (1 if value is None else value,) * rank
+    return tuple(value)
+
+
+def _padding(
+    padding: Any, grid: tuple[int, ...], reach: tuple[int, ...], strides: tuple[int, ...], path: str
+) -> tuple[Pads, str]:
+    """Explicit pads and their filling, for any way in which Flax lets one say it."""
+    rank = len(grid)
+    if isinstance(padding, int):
+        return ((padding, padding),) * rank, "zeros"
+    if isinstance(padding, str):
+        if padding in ("CIRCULAR", "REFLECT"):
+            return tuple(((r - 1) // 2, r // 2) for r in reach), padding.lower()
+        if padding == "CAUSAL" and rank == 1:
+            return ((reach[0] - 1, 0),), "zeros"
+        if padding in ("SAME", "VALID", "SAME_LOWER"):
+            pads = jax.lax.padtype_to_pads(grid, reach, strides, padding)
+            return tuple((int(low), int(high)) for low, high in pads), "zeros"
+    elif len(padding) == rank:
+        return tuple((p, p) if isinstance(p, int) else (p[0], p[1]) for p in padding), "zeros"
+    raise ValueError(f"{path}: padding {padding!r} is not understood")

@@ -1,0 +1,260 @@
+"""A plan: which parameters of a model are filtered, and by which projector."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from softeq_jax.projections import _certificate, _paths
+from softeq_jax.projections._projector import Array, Projector
+
+Params = Any
+Rule = Projector | Callable[[str, Array], Projector | None] | None
+"""A projector, a function (path, weight) -> projector or None, or None for "leave untouched"."""
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Plan:
+    """An immutable pytree that filters the parameters of one model. Build it with ``plan``.
+
+    ``project`` and ``split`` work under ``jit``, ``grad``, ``vmap`` and as an argument of
+    ``pmap`` (the masks are its data leaves, so another level recompiles nothing). The others are
+    host-side.
+
+    Attributes:
+      projectors: the distinct projectors.
+      paths: path of every parameter of the model, in the order of its leaves.
+      shapes: their shapes.
+      chosen: for each parameter the index of its projector, or -1 if it is left untouched.
+    """
+
+    projectors: tuple[Projector, ...]
+    paths: tuple[str, ...] = dataclasses.field(metadata={"static": True})
+    shapes: tuple[tuple[int, ...], ...] = dataclasses.field(metadata={"static": True})
+    chosen: tuple[int, ...] = dataclasses.field(metadata={"static": True})
+
+    def project(self, params: Params) -> Params:
+        """``P w`` for every planned parameter; the others are passed through.
+
+        Raises:
+          ValueError: the parameters are not those the plan was built for (names the path), or one
+            has another shape.
+        """
+        return self._map(params, lambda projector, w: projector(w), lambda w: w)
+
+    def split(self, params: Params) -> tuple[Params, Params]:
+        """``(P w, w - P w)`` for every planned parameter, ``(w, 0)`` for the others.
+
+        Raises:
+          ValueError: as ``project``, or a projector has a smooth mask.
+        """
+        pairs = self._map(
+            params, lambda projector, w: projector.split(w), lambda w: (w, jnp.zeros_like(w))
+        )
+        outer = jax.tree.structure(params)
+        return jax.tree.transpose(outer, jax.tree.structure((0, 0)), pairs)
+
+    def at(
+        self,
+        *,
+        cutoff: float | None = None,
+        softness: float | None = None,
+        mask: str | None = None,
+    ) -> "Plan":
+        """The same plan with every projector at one setting; see ``Projector.at``."""
+        projectors = tuple(
+            p.at(cutoff=cutoff, softness=softness, mask=mask) for p in self.projectors
+        )
+        return dataclasses.replace(self, projectors=projectors)
+
+    def certificate(
+        self,
+        params: Params,
+        *,
+        angle: float | None = None,
+        flip: bool = False,
+        within: float | None = None,
+    ) -> _certificate.Certificate:
+        """How far the group moves the planned parameters *as given*; see ``Projector.certificate``.
+
+        Returns:
+          The certificate of all planned weights as one vector; ``parts`` holds each by path.
+
+        Raises:
+          ValueError: as ``project``; NaN or infinite weights (names the path).
+        """
+        parts = {}
+        for path, projector, w in self.planned(params):
+            with _naming(path):
+                parts[path] = projector.certificate(w, angle=angle, flip=flip, within=within)
+        return _certificate.combine(parts)
+
+    def planned(self, params: Params) -> list[tuple[str, Projector, Array]]:
+        """``(path, projector, weight)`` of every parameter that is filtered."""
+        leaves = self._leaves(params)
+        return [
+            (path, self.projectors[index], leaf)
+            for path, leaf, index in zip(self.paths, leaves, self.chosen, strict=True)
+            if index >= 0
+        ]
+
+    def describe(self) -> str:
+        """A table: parameter, shape, action, mask, cutoff, softness, rank of how many."""
+        rows = [("parameter", "shape", "action", "mask", "cutoff", "softness", "rank")]
+        for path, shape, index in zip(self.paths, self.shapes, self.chosen, strict=True):
+            if index < 0:
+                continue
+            p = self.projectors[index]
+            size = "x".join(map(str, shape))
+            rank = f"{p.rank():.4g} of {p.rep.dim}"
+            dials = (f"{p.cutoff:.4g}", f"{p.softness:.4g}")
+            rows.append((path, size, repr(p.rep), p.kind, *dials, rank))
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+        untouched = self.chosen.count(-1)
+        return "\n".join([*lines, f"{len(rows) - 1} filtered, {untouched} untouched"])
+
+    def __repr__(self) -> str:
+        filtered = sum(index >= 0 for index in self.chosen)
+        return (
+            f"Plan({filtered} of {len(self.paths)} parameters, {len(self.projectors)} projectors)"
+        )
+
+    def _map(self, params: Params, filtered: Callable, untouched: Callable) -> Params:
+        leaves = self._leaves(params)
+        treedef = jax.tree.structure(params)
+        out = []
+        for path, leaf, index in zip(self.paths, leaves, self.chosen, strict=True):
+            with _naming(path):
+                out.append(untouched(leaf) if index < 0 else filtered(self.projectors[index], leaf))
+        return jax.tree.unflatten(treedef, out)
+
+    def _leaves(self, params: Params) -> list[Array]:
+        paths, leaves, _ = _paths.leaf_paths(params)
+        if tuple(paths) == self.paths:
+            return leaves
+        missing = sorted(set(self.paths) - set(paths))
+        surplus = sorted(set(paths) - set(self.paths))
+        raise ValueError(
+            "these are not the parameters that the plan was built for: "
+            f"missing {missing[:3] or 'none'}, unexpected {surplus[:3] or 'none'}"
+        )
+
+
+def plan(params: Params, rules: Mapping[str, Rule]) -> Plan:
+    """Assigns a projector to each parameter that a rule covers.
+
+    Args:
+      params: any pytree of arrays (or of shapes): Flax Linen variables, an ``nnx`` state, an
+        Equinox module, Haiku parameters.
+      rules: from a glob over the paths (``"**/kernel"``, ``"stage1/*/conv?/kernel"``) to a
+        projector, to a function ``(path, weight) -> projector or None``, or to None for
+        "untouched". The first rule that covers a path decides.
+
+    Returns:
+      The plan.
+
+    Raises:
+      ValueError: a rule that decides about no parameter, a weight whose shape does not fit its
+        projector, NaN or infinite weights: each names the rule or the path.
+    """
+    paths, leaves, _ = _paths.leaf_paths(params)
+    if len(set(paths)) != len(paths):
+        raise ValueError("two parameters of the tree have the same path")
+    projectors: list[Projector] = []
+    index_of: dict[Any, int] = {}
+    chosen, used = [], set()
+    for path, leaf in zip(paths, leaves, strict=True):
+        pattern = next((rule for rule in rules if _paths.matches(rule, path)), None)
+        with _naming(path):
+            projector = None if pattern is None else _resolve(rules[pattern], path, leaf)
+            if projector is not None:
+                projector.axes.check(tuple(leaf.shape), projector.rep)
+                _check_finite(leaf)
+        if projector is not None or (pattern is not None and rules[pattern] is None):
+            used.add(pattern)
+        if projector is None:
+            chosen.append(-1)
+            continue
+        key = (pattern, projector.axes, projector.rep, projector.kind, projector.mask.tobytes())
+        if key not in index_of:
+            index_of[key] = len(projectors)
+            projectors.append(projector)
+        chosen.append(index_of[key])
+    idle = [rule for rule in rules if rule not in used]
+    if idle:
+        raise ValueError(
+            f"rules that match no parameter (or only those an earlier rule took): {idle}; "
+            f"the paths are {paths[:8]}{' ...' if len(paths) > 8 else ''}"
+        )
+    shapes = tuple(tuple(leaf.shape) for leaf in leaves)
+    return Plan(tuple(projectors), tuple(paths), shapes, tuple(chosen))
+
+
+def soften(
+    params: Params,
+    rules: Mapping[str, Rule],
+    *,
+    softness: float | None = None,
+    cutoff: float | None = None,
+    mask: str | None = None,
+) -> Params:
+    """Filters a network in one call: new parameters, the given ones are left as they are.
+
+    Args:
+      params: concrete parameters, any pytree.
+      rules: see ``plan``.
+      softness: one softness for every rule; None keeps the settings of the rules' projectors.
+      cutoff: one cutoff for every rule, instead of a softness.
+      mask: the mask for every rule, with one of the dials.
+
+    Returns:
+      Parameters of the same structure, shapes and dtypes.
+
+    Raises:
+      ValueError: see ``plan`` and ``Projector.at``.
+    """
+    chosen = plan(params, rules)
+    if softness is not None or cutoff is not None:
+        chosen = chosen.at(softness=softness, cutoff=cutoff, mask=mask)
+    elif mask is not None:
+        raise ValueError(f"mask={mask!r} needs a dial beside it: softness= or cutoff=")
+    return chosen.project(params)
+
+
+def _resolve(rule: Rule, path: str, leaf: Array) -> Projector | None:
+    if rule is None or isinstance(rule, Projector):
+        return rule
+    if not callable(rule):
+        raise ValueError(f"a rule must be a projector, a function or None, got {rule!r}")
+    projector = rule(path, leaf)
+    if projector is not None and not isinstance(projector, Projector):
+        raise ValueError(
+            f"the rule's function returned {projector!r}, expected a projector or None"
+        )
+    return projector
+
+
+def _check_finite(leaf: Array) -> None:
+    concrete = isinstance(leaf, np.ndarray | jax.Array) and not isinstance(leaf, jax.core.Tracer)
+    if concrete and not np.all(np.isfinite(np.asarray(leaf, dtype=np.float64))):
+        raise ValueError("the weights contain NaN or infinite values")
+
+
+class _naming:
+    """Context that puts the path of the parameter before the message of an error."""
+
+    def __init__(self, path: str):
+        self.path = path
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: Any) -> bool:
+        if kind in (ValueError, TypeError):
+            raise kind(f"parameter {self.path!r}: {error}") from error
+        return False
