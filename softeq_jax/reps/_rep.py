@@ -134,8 +134,8 @@ class Rep(abc.ABC):
         """The group element applied to an array, every other axis being a batch axis.
 
         Permutations are gathers and exact. A rotation that interpolates is
-        ``x + B ((rot - 1) (B^T x))``, where the columns of B are the paired columns of
-        ``frequencies`` and ``rot`` turns each pair by m t.
+        ``x + B ((rot - 1) (B^T x))``, where B is the basis of ``frequencies`` and ``rot`` turns
+        each of its pairs by m t.
 
         Args:
           g: ``[2, 2]``, an element of the group, concrete (not traced).
@@ -214,24 +214,23 @@ class Rep(abc.ABC):
         """The flip, or the rotation, through the basis of ``frequencies``."""
         if not jnp.issubdtype(x.dtype, jnp.inexact):
             raise TypeError(f"{self} interpolates: the array must be floating, got {x.dtype}")
-        xp = np if isinstance(x, np.ndarray) else jnp
         wide = x if x.dtype.itemsize >= 4 else x.astype(np.float32)
-        # the basis is real, also when x is complex
-        real = np.zeros((), wide.dtype).real.dtype
-        matmul = np.matmul if xp is np else functools.partial(jnp.matmul, precision="highest")
-        frequencies = self.frequencies()
+        real = np.zeros((), wide.dtype).real.dtype  # of the basis, also when x is complex
+        f = self.frequencies()
+        basis = f.basis.astype(real, copy=False)
+        matmul = np.matmul if isinstance(x, np.ndarray) else _matmul
+        inside = matmul(wide, basis)
         if flip:
-            odd = frequencies.basis[:, frequencies.odd].astype(real)
-            change = -2 * matmul(matmul(wide, odd), odd.T)
+            moved = inside * np.where(f.odd, -2, 0).astype(real)
         else:
-            even, odd, m = frequencies.pairs()
-            a, b = frequencies.basis[:, even].astype(real), frequencies.basis[:, odd].astype(real)
-            # cos - 1 without cancellation
-            cos_1, sin = -2 * np.sin(m * angle / 2) ** 2, np.sin(m * angle)
-            cos_1, sin = cos_1.astype(real), sin.astype(real)
-            in_a, in_b = matmul(wide, a), matmul(wide, b)
-            change = matmul(in_a * cos_1 - in_b * sin, a.T) + matmul(in_a * sin + in_b * cos_1, b.T)
-        return (wide + change).astype(x.dtype)
+            angles = np.where(f.partner < 0, 0, f.frequency) * angle
+            cos_minus_1 = (-2 * np.sin(angles / 2) ** 2).astype(real)  # without cancellation
+            sin = np.where(f.odd, np.sin(angles), -np.sin(angles)).astype(real)
+            moved = inside * cos_minus_1 + inside[..., f.partner] * sin
+        return (wide + matmul(moved, basis.T)).astype(x.dtype)
+
+
+_matmul = functools.partial(jnp.matmul, precision="highest")
 
 
 def read_only(*arrays: np.ndarray) -> Frequencies:

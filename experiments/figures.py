@@ -1,0 +1,165 @@
+"""Figures of the softening studies."""
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+Row = Mapping[str, Any]
+COLORS = {"C4": "#1b6ca8", "D4": "#c1553b", "SO(2)": "#3f8f4f", "none": "#444444"}
+GRID = {"color": "#dddddd", "linewidth": 0.6}
+
+
+def trade_off(rows: Sequence[Row], reference: Row, path: Path, title: str) -> None:
+    """Accuracy against invariance error, one point a row, and bounds beside measurements.
+
+    Args:
+      rows: as written by ``experiments.soften``, the unfiltered one among them.
+      reference: the unfiltered row.
+      path: PNG to write.
+      title: of the figure.
+    """
+    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.6), layout="constrained")
+    for row in rows:
+        color = (
+            COLORS["none"]
+            if row is reference or row["name"] == reference["name"]
+            else (COLORS.get(_symbol(row["group"]), COLORS["none"]))
+        )
+        left.errorbar(
+            row["kl_30"],
+            100 * row["accuracy"],
+            xerr=row["kl_30_se"],
+            yerr=100 * row["accuracy_se"],
+            marker="o",
+            color=color,
+            capsize=2,
+        )
+        left.annotate(
+            row["name"],
+            (row["kl_30"], 100 * row["accuracy"]),
+            (5, 4),
+            textcoords="offset points",
+            fontsize=7,
+        )
+    left.axhline(100 * reference["accuracy"] - 0.5, color="#888888", linestyle=":", linewidth=1)
+    left.axvline(0.7 * reference["kl_30"], color="#888888", linestyle=":", linewidth=1)
+    left.set_xlabel("invariance error: KL at 30 degrees (nats)")
+    left.set_ylabel("top-1 upright (%)")
+    left.set_title(
+        "dotted: 0.5 points below, and 30 % less error than, the unfiltered row", fontsize=8
+    )
+
+    filtered = [row for row in rows if row["name"] != reference["name"]]
+    at = np.arange(len(filtered))
+    right.bar(
+        at - 0.2, [row["certified"] for row in filtered], 0.38, label="certified", color="#9bb8d3"
+    )
+    right.bar(
+        at + 0.2, [row["measured"] for row in filtered], 0.38, label="measured", color="#1b6ca8"
+    )
+    right.set_xticks(at, [row["name"] for row in filtered], rotation=40, ha="right", fontsize=7)
+    right.set_ylabel("movement of the filtered weights, relative")
+    right.set_title("SO(2): rotations to 30 degrees; C4, D4: whole group", fontsize=8)
+    right.legend(frameon=False)
+    _finish(figure, (left, right), path, title)
+
+
+def levels(
+    rows: Mapping[str, Sequence[Row]], references: Mapping[str, Row], path: Path, title: str
+) -> None:
+    """Per network (row of panels): accuracy, invariance error and bound against the level.
+
+    Args:
+      rows: for each network its filtered rows, with ``group``, ``cutoff`` and the numbers of a
+        study row.
+      references: its unfiltered row.
+      path: PNG to write.
+      title: of the figure.
+    """
+    figure, axes = plt.subplots(
+        len(rows), 3, figsize=(12, 3.5 * len(rows)), layout="constrained", squeeze=False
+    )
+    for line, (network, filtered) in zip(axes, rows.items(), strict=True):
+        groups = list(dict.fromkeys(row["group"] for row in filtered))
+        for group in groups:
+            chosen = sorted(
+                (row for row in filtered if row["group"] == group), key=lambda row: row["cutoff"]
+            )
+            color = COLORS.get(_symbol(group), COLORS["none"])
+            x = [row["cutoff"] for row in chosen]
+            label = _symbol(group)
+            _curve(line[0], x, chosen, "accuracy", 100, color, f"{label} upright", "-")
+            _curve(line[0], x, chosen, "accuracy_rotated", 100, color, f"{label} rotated", "--")
+            _curve(line[1], x, chosen, "kl_30", 1, color, label, "-")
+            line[2].plot(
+                x, [r["certified"] for r in chosen], "-", color=color, label=f"{label} bound"
+            )
+            line[2].plot(
+                x, [r["measured"] for r in chosen], "x", color=color, label=f"{label} measured"
+            )
+        reference = references[network]
+        for axis, key, scale, style in (
+            (line[0], "accuracy", 100, "-"),
+            (line[0], "accuracy_rotated", 100, "--"),
+            (line[1], "kl_30", 1, "-"),
+        ):
+            axis.axhline(scale * reference[key], color=COLORS["none"], linestyle=style, linewidth=1)
+        line[1].axhline(reference["floor_30"], color=COLORS["none"], linestyle=":", linewidth=1)
+        line[0].set_ylabel(f"{network}\ntop-1 (%)")
+        line[1].set_ylabel("KL at 30 degrees (nats)")
+        line[2].set_ylabel("relative movement of weights")
+        line[2].set_ylim(bottom=-0.02)
+        for axis in line:
+            axis.set_xlabel("level kept (cutoff, 1/rad)")
+        line[0].legend(fontsize=6, frameon=False)
+        line[2].legend(fontsize=6, frameon=False)
+    axes[0][0].set_title("accuracy; gray: unfiltered", fontsize=9)
+    axes[0][1].set_title("invariance error; gray: unfiltered, dotted: its floor", fontsize=9)
+    axes[0][2].set_title("certified bound beside measurement", fontsize=9)
+    _finish(figure, axes.ravel(), path, title)
+
+
+def _curve(
+    axis: Any,
+    x: list[float],
+    rows: list[Row],
+    key: str,
+    scale: float,
+    color: str,
+    label: str,
+    style: str,
+) -> None:
+    y = [scale * row[key] for row in rows]
+    error = [scale * row[f"{key}_se"] for row in rows]
+    axis.errorbar(
+        x,
+        y,
+        yerr=error,
+        color=color,
+        label=label,
+        linestyle=style,
+        marker="o",
+        markersize=3,
+        capsize=2,
+        linewidth=1.2,
+    )
+
+
+def _symbol(group: str) -> str:
+    return {"c4": "C4", "d4": "D4", "so2": "SO(2)", "o2": "O(2)"}.get(group, group)
+
+
+def _finish(figure: Any, axes: Any, path: Path, title: str) -> None:
+    for axis in axes:
+        axis.grid(**GRID)
+        axis.set_axisbelow(True)
+        axis.spines[["top", "right"]].set_visible(False)
+    figure.suptitle(title)
+    figure.savefig(path, dpi=150)
+    plt.close(figure)

@@ -1,0 +1,93 @@
+"""Rows of a study as a terminal table, CSV, Markdown and figures."""
+
+import csv
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+Row = Mapping[str, Any]
+
+COLUMNS: dict[str, tuple[str, Callable[[Row], str]]] = {
+    "name": ("setting", lambda row: row["name"]),
+    "kept": ("kept", lambda row: f"{row['kept']:.2f}"),
+    "images": ("images", lambda row: str(row["images"])),
+    "accuracy": ("top-1", lambda row: percent(row["accuracy"], row["accuracy_se"])),
+    "rotated": (
+        "top-1 rotated",
+        lambda row: percent(row["accuracy_rotated"], row["accuracy_rotated_se"]),
+    ),
+    "kl_30": ("KL at 30", lambda row: f"{row['kl_30']:.3f} ±{row['kl_30_se']:.3f}"),
+    "change": ("change", lambda row: f"{100 * row['kl_30_change']:+.0f}%"),
+    "floor": ("floor", lambda row: f"{row['floor_30']:.3f}"),
+    "kl_90": ("KL at 90", lambda row: f"{row['kl_90']:.3f}"),
+    "guaranteed": ("bound, any w", lambda row: f"{row['guaranteed']:.3g}"),
+    "certified": ("bound", lambda row: f"{row['certified']:.3g}"),
+    "measured": ("measured", lambda row: f"{row['measured']:.3g}"),
+    "layers": ("layers certified", lambda row: row["layers"]),
+}
+LEGEND = (
+    "kept: share of the filtered weight space. top-1 rotated: mean over the angles up to 30 "
+    "degrees. KL: KL(f(x) || f(Rx)) in nats at +-30 and 90 degrees; change: against the "
+    "unfiltered row on the same images; floor: what bilinear interpolation and cut corners do "
+    "alone. bound: certified relative movement of the filtered weights (rotations to 30 degrees, "
+    "or all of a finite group), beside what was measured; 'bound any w' holds for every weight "
+    "of unit norm before filtering. layers certified: convolutions whose operator defect is "
+    "bounded over the whole group. +- is one standard error over images."
+)
+
+
+def percent(value: float, error: float | None = None) -> str:
+    """``81.03 +-0.39``."""
+    text = f"{100 * value:.2f}"
+    return text if error is None else f"{text} ±{100 * error:.2f}"
+
+
+def terminal_table(rows: Sequence[Row], columns: Sequence[str] = tuple(COLUMNS)) -> str:
+    """Aligned text with a header."""
+    lines = _cells(rows, columns)
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    text = ["  ".join(map(str.ljust, line, widths)).rstrip() for line in lines]
+    text.insert(1, "  ".join("-" * width for width in widths))
+    return "\n".join(text)
+
+
+def markdown_table(rows: Sequence[Row], columns: Sequence[str] = tuple(COLUMNS)) -> str:
+    """The same as a Markdown table."""
+    header, *lines = _cells(rows, columns)
+    lines = [header, ["---"] * len(header), *lines]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _cells(rows: Sequence[Row], columns: Sequence[str]) -> list[list[str]]:
+    chosen = [COLUMNS[column] for column in columns]
+    return [[title for title, _ in chosen], *([text(row) for _, text in chosen] for row in rows)]
+
+
+def write_csv(path: Path, rows: Sequence[Row]) -> None:
+    """All fields of all rows, full precision."""
+    fields = list(dict.fromkeys(key for row in rows for key in row))
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, fields)
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def with_changes(rows: Sequence[Row], reference: Row) -> list[dict[str, Any]]:
+    """Adds the change of KL at 30 degrees against the unfiltered row, over the same images.
+
+    Args:
+      rows: with ``kl_30_common``, the KL over the images that all rows were evaluated on.
+      reference: the unfiltered row.
+    """
+    return [
+        {**row, "kl_30_change": row["kl_30_common"] / reference["kl_30_common"] - 1.0}
+        for row in rows
+    ]
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Writes a text file so that a reader never sees half of it."""
+    partial = path.with_suffix(path.suffix + ".partial")
+    partial.write_text(text)
+    os.replace(partial, path)

@@ -1,0 +1,295 @@
+r"""Softens a pretrained network at several settings, fine-tunes, evaluates, certifies.
+
+    python -m experiments.soften --config experiments/configs/cifar10_resnet20.py \
+        --data_dir $SOFTEQ_DATA_DIR --workdir outputs/cifar10_resnet20
+
+``--dry_run`` prints the plan of every row (which parameter, which action, which level, what rank,
+what bound) and trains nothing. Rows that are finished are kept: run the same command again after
+an interruption. The work directory ends with ``table.md``, ``table.csv``, ``layers.csv``,
+``figure.png`` and the softened weights of every row (safetensors, the names of the input file).
+"""
+
+import dataclasses
+import hashlib
+import json
+import logging
+import math
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from absl import app, flags
+from ml_collections import ConfigDict, config_flags
+
+import softeq_jax as sq
+from experiments import figures, report, softening
+from softeq_jax import models, training
+
+_CONFIG = config_flags.DEFINE_config_file("config", None, "The study.", lock_config=True)
+_WORKDIR = flags.DEFINE_string("workdir", None, "Where rows, tables and figures go.")
+_DATA_DIR = flags.DEFINE_string(
+    "data_dir",
+    os.environ.get("SOFTEQ_DATA_DIR"),
+    "Folder with tfds/ and pretrained/ (default: the variable SOFTEQ_DATA_DIR).",
+)
+_DRY_RUN = flags.DEFINE_bool("dry_run", False, "Print the plans only.")
+
+_log = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class Data:
+    """Training source and the images that rows are evaluated on (the subset comes first)."""
+
+    source: training.ArraySource
+    images: np.ndarray
+    labels: np.ndarray
+    subset: int
+
+
+def load_network(config: ConfigDict, data_dir: Path) -> softening.Network:
+    """The pretrained network of a config, with the geometry of its convolutions."""
+    model, variables = models.load_cifar_resnet(data_dir / config.weights)
+    model = dataclasses.replace(model, axis_name=training.AXIS)
+    mean, std = np.float32(config.data.mean), np.float32(config.data.std)
+
+    def preprocess(images: Any) -> Any:
+        return (images / np.float32(255) - mean) / std
+
+    geometry = models.conv_geometry(
+        model.clone(axis_name=None), variables, (1, *config.data.image_shape), train=False
+    )
+    return softening.Network(model, variables, geometry, preprocess)
+
+
+def load_data(config: ConfigDict, data_dir: Path) -> Data:
+    """Reads the data set; the held-out training images are never trained on."""
+    data = config.data
+    folder = data_dir / data.folder
+    source = training.open_source(data.name, "train", folder)
+    order = np.random.default_rng(data.holdout_seed).permutation(len(source))
+    holdout, kept = order[: data.holdout], np.sort(order[data.holdout :])
+    images, labels = training.load_arrays(source, kept, num_classes=data.num_classes)
+    train = training.ArraySource(images, labels)
+    if data.evaluate_on == "holdout":
+        images, labels = training.load_arrays(source, holdout, num_classes=data.num_classes)
+    elif data.evaluate_on == "test":
+        test = training.open_source(data.name, "test", folder)
+        images, labels = training.load_arrays(test, num_classes=data.num_classes)
+        order = np.random.default_rng(data.subset_seed).permutation(len(images))
+        images, labels = images[order], labels[order]
+    else:
+        raise ValueError(
+            f"config.data.evaluate_on must be 'holdout' or 'test', got {data.evaluate_on!r}"
+        )
+    return Data(train, images, labels, min(data.subset, len(images)))
+
+
+def build_plan(params: Any, row: ConfigDict) -> sq.Plan:
+    """The plan of one row.
+
+    Raises:
+      ValueError: as ``softeq_jax.plan``; the message names the row.
+    """
+    try:
+        group = sq.groups.from_name(row.group)
+        rules = {
+            rule.match: sq.convolution_rule(group, **rule.dials) if rule.dials else None
+            for rule in row.rules
+        }
+        return sq.plan(params, rules)
+    except ValueError as error:
+        raise ValueError(f"row {row.name!r}: {error}") from error
+
+
+def describe(row: ConfigDict, plan: sq.Plan, network: softening.Network) -> str:
+    """The dry run of one row: what is filtered, and what can be said before any training."""
+    params = network.variables["params"]
+    moved = softening.movement(plan, plan.project(params))
+    layers = softening.layer_certificates(plan, plan.project(params), network.geometry)
+    lines = [f"== {row.name} ({row.group})", plan.describe()]
+    lines.append(
+        f"movement of the filtered pretrained weights, {moved.elements}: certified "
+        f"{moved.certified:.4g}, measured {moved.measured:.4g}, for any weight {moved.guaranteed:.4g}"
+    )
+    for path, certificate in layers.items():
+        if certificate.certified:
+            size = certificate.weight_norm
+            lines.append(
+                f"  {path}: operator defect <= {certificate.bound:.4g} (norm <= {size:.4g})"
+            )
+        else:
+            lines.append(f"  {path}: {certificate.reason}")
+    return "\n".join(lines)
+
+
+def run_row(
+    config: ConfigDict,
+    row: ConfigDict,
+    network: softening.Network,
+    data: Data,
+    tools: softening.Tools,
+    workdir: Path,
+) -> dict[str, Any]:
+    """Fine-tunes and evaluates one row, or reads it if it is finished."""
+    slug = "".join(c if c.isalnum() else "_" for c in row.name)
+    folder = workdir / "rows" / slug
+    made_with = _fingerprint(config, row)
+    finished = folder / "row.json"
+    if finished.exists():
+        record = json.loads(finished.read_text())
+        if record["made_with"] != made_with:
+            raise ValueError(
+                f"{finished} was made with other settings or weights: choose another --workdir, "
+                "or remove the row"
+            )
+        _log.info("row %s is finished", row.name)
+        return record["row"]
+    folder.mkdir(parents=True, exist_ok=True)
+    started = time.monotonic()
+    plan = build_plan(network.variables["params"], row)
+    variables, loss = _tuned(config, row, network, data, tools, plan, folder / "state", made_with)
+    count = len(data.images) if row.full else data.subset
+    images, labels = data.images[:count], data.labels[:count]
+    angles = tuple(math.radians(a) for a in config.angles)
+    outcome = softening.evaluate(network, tools, variables, images, labels, angles)
+    moved = softening.movement(plan, variables["params"])
+    layers = _layers(config, network, plan, variables, images)
+    result = softening.summary(outcome, data.subset) | {
+        "name": row.name,
+        "group": row.group,
+        "kept": softening.kept_share(plan),
+        "train_loss": loss,
+        "guaranteed": moved.guaranteed,
+        "certified": moved.certified,
+        "measured": moved.measured,
+        "elements": moved.elements,
+        "layers": f"{sum(layer['certified'] for layer in layers)} of {len(layers)}",
+        "seconds": time.monotonic() - started,
+    }
+    models.save_cifar_resnet(folder / "softened.safetensors", variables)
+    report.write_csv(folder / "layers.csv", layers)
+    record = {"made_with": made_with, "row": result}
+    report.write_atomically(finished, json.dumps(record, indent=1))
+    return result
+
+
+def _tuned(
+    config: ConfigDict,
+    row: ConfigDict,
+    network: softening.Network,
+    data: Data,
+    tools: softening.Tools,
+    plan: sq.Plan,
+    path: Path,
+    made_with: str,
+) -> tuple[dict[str, Any], float]:
+    """The folded variables of a row, from its checkpoint if training had finished."""
+    if path.exists():
+        variables, meta = training.restore(path, dict(network.variables))
+        if meta["made_with"] == made_with:
+            return variables, meta["loss"]
+    variables, loss = softening.fine_tune(
+        network,
+        tools,
+        plan,
+        data.source,
+        fine_tuning(config),
+        augment=training.random_crop_flip,
+        progress=row.name,
+    )
+    training.save(path, variables, {"made_with": made_with, "loss": loss})
+    return variables, loss
+
+
+def _layers(
+    config: ConfigDict,
+    network: softening.Network,
+    plan: sq.Plan,
+    variables: Mapping[str, Any],
+    images: np.ndarray,
+) -> list[dict[str, Any]]:
+    """Certificate of every filtered layer, beside its measured defect on real images."""
+    certificates = softening.layer_certificates(plan, variables["params"], network.geometry)
+    sample = network.preprocess(images[: config.defect_images])
+    model = network.model.clone(axis_name=None)
+    measured = {
+        degrees: models.conv_defects(
+            model, variables, network.geometry, sample, math.radians(degrees), train=False
+        )
+        for degrees in (30, 90)
+    }
+    return [
+        {
+            "layer": path,
+            "certified": certificate.certified,
+            "operator_bound": certificate.bound,
+            "operator_norm_bound": certificate.weight_norm,
+            "reason": certificate.reason,
+            **{f"defect_{d}": measured[d][path][0] for d in measured},
+            **{f"defect_{d}_se": measured[d][path][1] for d in measured},
+        }
+        for path, certificate in certificates.items()
+    ]
+
+
+def fine_tuning(config: ConfigDict) -> softening.FineTuning:
+    """The fine-tuning settings of a config."""
+    return softening.FineTuning(**config.finetune.to_dict())
+
+
+def _fingerprint(config: ConfigDict, row: ConfigDict) -> str:
+    """Digest of everything that decides a row."""
+    shared = {k: v for k, v in config.to_dict().items() if k != "rows"}
+    text = json.dumps([shared, row.to_dict()], sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def run(config: ConfigDict, data_dir: Path, workdir: Path) -> list[dict[str, Any]]:
+    """Runs every row of a study and writes its tables and figure."""
+    names = [row.name for row in config.rows]
+    if len(set(names)) != len(names) or config.reference not in names:
+        raise ValueError(f"rows need distinct names, {config.reference!r} among them; got {names}")
+    network = load_network(config, data_dir)
+    plans = {row.name: build_plan(network.variables["params"], row) for row in config.rows}
+    _log.info("%d rows, all plans valid", len(plans))
+    data = load_data(config, data_dir)
+    tools = softening.compile_tools(network, fine_tuning(config))
+    workdir.mkdir(parents=True, exist_ok=True)
+    (workdir / "config.json").write_text(config.to_json_best_effort(indent=1))
+    rows = [run_row(config, row, network, data, tools, workdir) for row in config.rows]
+    reference = next(row for row in rows if row["name"] == config.reference)
+    rows = report.with_changes(rows, reference)
+    report.write_csv(workdir / "table.csv", rows)
+    header = f"# {config.title}\n\n{report.markdown_table(rows)}\n\n{report.LEGEND}\n"
+    report.write_atomically(workdir / "table.md", header)
+    figures.trade_off(rows, reference, workdir / "figure.png", config.title)
+    return rows
+
+
+def main(argv: list[str]) -> None:
+    if len(argv) > 1:
+        raise app.UsageError(f"unexpected arguments {argv[1:]}")
+    logging.basicConfig(level=logging.INFO)
+    if not _DATA_DIR.value:
+        raise app.UsageError("--data_dir is needed (or the variable SOFTEQ_DATA_DIR)")
+    config, data_dir = _CONFIG.value, Path(_DATA_DIR.value)
+    if _DRY_RUN.value:
+        network = load_network(config, data_dir)
+        for row in config.rows:
+            plan = build_plan(network.variables["params"], row)
+            print(describe(row, plan, network), end="\n\n")
+        return
+    if not _WORKDIR.value:
+        raise app.UsageError("--workdir is needed (or --dry_run)")
+    rows = run(config, data_dir, Path(_WORKDIR.value))
+    print(report.terminal_table(rows), report.LEGEND, sep="\n\n")
+    print(f"tables, figure and weights are in {_WORKDIR.value}")
+
+
+if __name__ == "__main__":
+    flags.mark_flags_as_required(["config"])
+    app.run(main)

@@ -1,0 +1,259 @@
+"""One row of a softening study: filter, fine-tune, fold, evaluate, certify.
+
+Shared by the study on pretrained networks (``experiments.soften``) and the demo
+(``experiments.digits_demo``).
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+import optax
+
+import softeq_jax as sq
+from softeq_jax import training
+from softeq_jax.models import ConvGeometry
+from softeq_jax.training.objectives import projected_classification
+
+CERTIFIED_ANGLE = math.radians(30)
+
+
+@dataclasses.dataclass(frozen=True)
+class FineTuning:
+    """How a network is trained: one-cycle cosine rate, SGD with Nesterov momentum or AdamW."""
+
+    steps: int
+    batch_size: int
+    learning_rate: float
+    algorithm: str = "sgd"
+    weight_decay: float = 1e-4
+    warmup: float = 0.15
+    seed: int = 0
+
+    def optimizer(self) -> optax.GradientTransformation:
+        """The optimizer with its schedule.
+
+        Raises:
+          ValueError: an algorithm other than ``"sgd"`` and ``"adamw"``.
+        """
+        schedule = optax.cosine_onecycle_schedule(
+            self.steps, self.learning_rate, pct_start=self.warmup
+        )
+        if self.algorithm == "adamw":
+            return optax.adamw(schedule, weight_decay=self.weight_decay)
+        if self.algorithm == "sgd":
+            return optax.chain(
+                optax.add_decayed_weights(self.weight_decay),
+                optax.sgd(schedule, momentum=0.9, nesterov=True),
+            )
+        raise ValueError(f"algorithm must be 'sgd' or 'adamw', got {self.algorithm!r}")
+
+
+@dataclasses.dataclass(frozen=True)
+class Network:
+    """A classifier and where its weights live on the pixel grid.
+
+    Attributes:
+      model: Linen module called as ``model.apply(variables, images, train)``.
+      variables: its starting variables.
+      geometry: of its convolutions.
+      preprocess: what turns stored images into its inputs.
+    """
+
+    model: Any
+    variables: Mapping[str, Any]
+    geometry: Mapping[str, ConvGeometry]
+    preprocess: Callable[[Any], Any]
+
+    def apply_train(self, params: Any, model_state: Any, images: Any) -> tuple[Any, Any]:
+        """Logits in training mode and the new batch statistics."""
+        return self.model.apply(
+            {"params": params, **model_state},
+            self.preprocess(images),
+            train=True,
+            mutable=list(model_state),
+        )
+
+    def apply_test(self, params: Any, model_state: Any, images: Any, _: None) -> Any:
+        """Logits of preprocessed images in test mode."""
+        return self.model.apply({"params": params, **model_state}, images, train=False)
+
+    @property
+    def model_state(self) -> dict[str, Any]:
+        """The variables that are not parameters."""
+        return {k: v for k, v in self.variables.items() if k != "params"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Tools:
+    """The compiled functions of one network, shared by all rows (a level recompiles nothing)."""
+
+    step: Any
+    predict: Any
+    optimizer: optax.GradientTransformation
+
+
+def compile_tools(network: Network, tuning: FineTuning) -> Tools:
+    """Training step and prediction of a network."""
+    optimizer = tuning.optimizer()
+    loss = projected_classification(network.apply_train)
+    return Tools(
+        step=training.make_train_step(loss, optimizer),
+        predict=training.make_predict(network.apply_test),
+        optimizer=optimizer,
+    )
+
+
+def fine_tune(
+    network: Network,
+    tools: Tools,
+    plan: sq.Plan | None,
+    source: Any,
+    tuning: FineTuning,
+    *,
+    augment: Any = None,
+    progress: str | None = None,
+) -> tuple[dict[str, Any], float]:
+    """Trains through a plan and folds it (None: plain training).
+
+    Returns:
+      (variables with projected parameters, mean training loss over the last tenth of the steps).
+    """
+    batches = training.train_batches(
+        source, tuning.batch_size, seed=tuning.seed, augment=augment, steps=tuning.steps
+    )
+    state = training.init_state(network.variables["params"], tools.optimizer, network.model_state)
+    state, history = training.fit(
+        tools.step,
+        state,
+        batches,
+        tuning.steps,
+        extra=plan,
+        seed=tuning.seed,
+        progress=progress,
+    )
+    params = state.params if plan is None else plan.project(state.params)
+    params = jax.tree.map(np.asarray, params)
+    last = history["loss"][-max(1, tuning.steps // 10) :]
+    return {"params": params, **state.model_state}, float(last.mean())
+
+
+def evaluate(
+    network: Network,
+    tools: Tools,
+    variables: Mapping[str, Any],
+    images: np.ndarray,
+    labels: np.ndarray,
+    angles: tuple[float, ...],
+    batch_size: int = 500,
+) -> sq.measures.RotationReport:
+    """Upright and rotated predictions of folded variables on stored images; angles in radians."""
+    params = variables["params"]
+    model_state = {k: v for k, v in variables.items() if k != "params"}
+
+    def predict(x: np.ndarray) -> np.ndarray:
+        return tools.predict(params, model_state, x, batch_size=batch_size)
+
+    inputs = np.asarray(network.preprocess(images), np.float32)
+    return sq.measures.rotation_report(predict, inputs, labels, angles)
+
+
+def summary(outcome: sq.measures.RotationReport, common: int) -> dict[str, Any]:
+    """The numbers of a row; ``kl_30_common`` is over the first ``common`` images only."""
+    limit = math.radians(30)
+    values: dict[str, Any] = {"images": len(outcome.correct)}
+    values["accuracy"], values["accuracy_se"] = outcome.accuracy()
+    rotated = outcome.accuracy_rotated(limit)
+    values["accuracy_rotated"], values["accuracy_rotated_se"] = rotated
+    for angle in sorted({round(abs(math.degrees(a))) for a in outcome.angles}):
+        kl, floor = outcome.kl_at(math.radians(angle)), outcome.kl_floor_at(math.radians(angle))
+        values |= {f"kl_{angle}": kl[0], f"kl_{angle}_se": kl[1]}
+        values |= {f"floor_{angle}": floor[0], f"floor_{angle}_se": floor[1]}
+    first = dataclasses.replace(
+        outcome,
+        correct=outcome.correct[:common],
+        correct_rotated=outcome.correct_rotated[:, :common],
+        kl=outcome.kl[:, :common],
+        kl_floor=outcome.kl_floor[:, :common],
+    )
+    values["kl_30_common"] = first.kl_at(limit)[0]
+    values["accuracy_common"] = first.accuracy()[0]
+    return values
+
+
+@dataclasses.dataclass(frozen=True)
+class Movement:
+    """Relative movement of the planned weights, ``||g w - w|| / ||w||``, at its worst.
+
+    Attributes:
+      guaranteed: what the levels alone promise for any weight (of the unfiltered norm).
+      certified: the certificate of the weights as they are.
+      measured: the group's matrices applied to them.
+      elements: what the worst is taken over.
+    """
+
+    guaranteed: float
+    certified: float
+    measured: float
+    elements: str
+
+
+def movement(plan: sq.Plan, params: Any) -> Movement:
+    """Certified and measured movement: rotations up to 30 degrees, or all of a finite group."""
+    planned = plan.planned(params)
+    if not planned:
+        raise ValueError("the plan filters nothing")
+    group = planned[0][1].rep.group
+    if group.is_finite:
+        asked, elements = {}, list(group.elements())
+        named = f"all of {group!r}"
+    else:
+        asked = {"within": CERTIFIED_ANGLE}
+        elements = [group.element(t) for t in np.linspace(0, CERTIFIED_ANGLE, 13)]
+        named = f"rotations to {math.degrees(CERTIFIED_ANGLE):.0f} deg"
+    guaranteed = max(p.certificate(**asked).bound for _, p, _ in planned)
+    squared = np.zeros(len(elements))
+    for _, projector, w in planned:
+        flat = np.moveaxis(
+            np.asarray(w, np.float64), projector.axes.acting, range(_rank(projector))
+        )
+        flat = flat.reshape(projector.rep.dim, -1)
+        moved = (projector.rep.matrix(g) @ flat - flat for g in elements)
+        squared += [np.sum(difference**2) for difference in moved]
+    certificate = plan.certificate(params, **asked)
+    return Movement(
+        guaranteed=guaranteed,
+        certified=certificate.relative,
+        measured=float(np.sqrt(squared.max()) / certificate.weight_norm),
+        elements=named,
+    )
+
+
+def _rank(projector: sq.Projector) -> int:
+    return len(projector.axes.acting)
+
+
+def layer_certificates(
+    plan: sq.Plan, params: Any, geometry: Mapping[str, ConvGeometry]
+) -> dict[str, sq.Certificate]:
+    """The certificate of every planned convolution as a layer, over the whole group."""
+    return {
+        path: sq.certificates.convolution(projector, np.asarray(w), geometry[path])
+        for path, projector, w in plan.planned(params)
+        if path in geometry
+    }
+
+
+def kept_share(plan: sq.Plan) -> float:
+    """Rank of the planned projectors over the dimensions they act on (1 = nothing removed)."""
+    rank = dim = 0.0
+    for shape, index in zip(plan.shapes, plan.chosen, strict=True):
+        if index >= 0:
+            projector = plan.projectors[index]
+            copies = math.prod(shape) / projector.rep.dim
+            rank += copies * projector.rank()
+            dim += copies * projector.rep.dim
+    return rank / dim
