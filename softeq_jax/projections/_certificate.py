@@ -27,7 +27,7 @@ from softeq_jax.reps import Frequencies, Rep
 ROUNDING = 1e-12
 """Share of ``||w||`` added to every bound for float64 rounding (measured: below 1e-13)."""
 
-_OVERSAMPLING = 256
+_OVERSAMPLING = 64
 _GRID = 4096
 
 
@@ -95,6 +95,13 @@ class _Energies:
     def lie_norm(self) -> float:
         """``||L w||``: the fastest the weight moves, per radian."""
         return math.sqrt(float(self.frequency.astype(np.float64) ** 2 @ self.squares))
+
+    def moving_norm(self, has_flip: bool) -> float:
+        """``||N w||``: the norm of what the group does not fix."""
+        moving = self.frequency > 0
+        if has_flip:
+            moving = moving | self.frequencies.odd | self.frequencies.unmatched
+        return math.sqrt(float(self.squares[moving].sum()))
 
     @property
     def degree(self) -> int:
@@ -276,8 +283,7 @@ def _group_supremum(group: Group, energies: _Energies) -> float:
     squared = float(energies.rotation(t).max())
     if group.has_flip:
         squared = max(squared, float(energies.reflection(t).max()))
-    norm = math.sqrt(float(energies.squares.sum()))
-    return min(math.sqrt(squared * factor), 2.0 * norm)
+    return min(math.sqrt(squared * factor), 2.0 * energies.moving_norm(group.has_flip))
 
 
 def _local_supremum(group: Group, energies: _Energies, limit: float) -> float:

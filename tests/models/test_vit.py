@@ -15,10 +15,10 @@ def _vit(**changes):
 @pytest.mark.parametrize(("pool", "tokens"), [("cls", 17), ("mean", 16)])
 def test_shapes(pool, tokens):
     model = _vit(pool=pool, num_classes=5)
-    x = jax.random.normal(jax.random.key(0), (3, 8, 8, 2))
-    variables = model.init(jax.random.key(1), x)
+    x = jax.ShapeDtypeStruct((3, 8, 8, 2), jnp.float32)
+    variables = jax.eval_shape(model.init, jax.random.key(1), x)
     params = variables["params"]
-    assert model.apply(variables, x, train=True).shape == (3, 5)
+    assert jax.eval_shape(model.apply, variables, x).shape == (3, 5)
     assert params["pos_embed"].shape == (1, tokens, 12)
     assert params["patch_embed"]["kernel"].shape == (2, 2, 2, 12)
     assert params["block1"]["mlp_in"]["kernel"].shape == (12, 48)
@@ -26,16 +26,15 @@ def test_shapes(pool, tokens):
 
 
 def test_mean_pool_without_positions_ignores_the_order_of_patches():
-    model = _vit(pool="mean")
+    model = _vit(pool="mean", depth=1)
     x = jax.random.normal(jax.random.key(0), (2, 8, 8, 1))
-    params = model.init(jax.random.key(1), x)["params"]
+    params = jax.jit(model.init)(jax.random.key(1), x)["params"]
+    apply = jax.jit(model.apply)
     shifted = jnp.roll(x, 2, axis=1)
-    logits = model.apply({"params": params}, x)
-    moved = model.apply({"params": params}, shifted)
+    logits, moved = apply({"params": params}, x), apply({"params": params}, shifted)
     assert np.abs(logits - moved).max() > 1e-4
     params = {**params, "pos_embed": jnp.zeros_like(params["pos_embed"])}
-    logits = model.apply({"params": params}, x)
-    moved = model.apply({"params": params}, shifted)
+    logits, moved = apply({"params": params}, x), apply({"params": params}, shifted)
     np.testing.assert_allclose(logits, moved, atol=1e-5)
 
 

@@ -12,9 +12,10 @@ from softeq_jax.models import CifarResNet, load_cifar_resnet, save_cifar_resnet
 @pytest.fixture
 def network():
     model = CifarResNet(depth=14, width=4, num_classes=3)
-    variables = model.init(jax.random.key(0), jnp.ones((1, 8, 8, 1)), train=False)
-    keys = iter(jax.random.split(jax.random.key(1), 100))
-    return model, jax.tree.map(lambda x: jax.random.uniform(next(keys), x.shape), variables)
+    x = jnp.ones((1, 8, 8, 1))
+    shapes = jax.eval_shape(lambda x: model.init(jax.random.key(0), x, train=False), x)
+    rng = np.random.default_rng(0)
+    return model, jax.tree.map(lambda s: rng.random(s.shape, np.float32), shapes)
 
 
 @pytest.fixture
@@ -42,10 +43,6 @@ def test_round_trip(saved, network, tmp_path):
     assert [p for p, _ in want] == [p for p, _ in got]
     for (_, a), (_, b) in zip(want, got, strict=True):
         assert np.asarray(a).tobytes() == b.tobytes()
-    x = jnp.ones((2, 8, 8, 1))
-    np.testing.assert_array_equal(
-        model.apply(variables, x, train=False), network[0].apply(network[1], x, train=False)
-    )
     assert [p.name for p in tmp_path.iterdir()] == ["net.safetensors"]
 
 
@@ -94,7 +91,7 @@ def _nan(array):
 )
 def test_errors_name_the_tensor(saved, changes, words):
     _rewrite(saved, **changes)
-    with pytest.raises(ValueError, match="net.safetensors") as info:
+    with pytest.raises(ValueError, match=r"net\.safetensors") as info:
         load_cifar_resnet(saved)
     for word in words:
         assert word in str(info.value)

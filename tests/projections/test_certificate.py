@@ -1,0 +1,141 @@
+"""Weight certificates: never below the measured movement, and equal to it where they say so."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import softeq_jax as sq
+
+GROUPS = ("c2", "c4", "d4", "c8", "d3", "so2", "o2")
+
+
+def projector_of(name, k):
+    return sq.projector("h w c", {"h w": sq.reps.image(sq.groups.from_name(name), (k, k))})
+
+
+def movement(rep, g, w):
+    flat = w.reshape(rep.dim, -1)
+    return np.linalg.norm(rep.matrix(g) @ flat - flat)
+
+
+@pytest.mark.parametrize("name", GROUPS)
+@pytest.mark.parametrize("k", [3, 4, 7])
+def test_200_random_weights_per_level_never_move_more_than_certified(name, k):
+    """At every level: 200 weights, and elements of the group, the equality and all three scopes."""
+    strict = projector_of(name, k)
+    rep, group = strict.rep, strict.rep.group
+    rng = np.random.default_rng(k)
+    flips = [False, True] if group.has_flip else [False]
+    if group.is_finite:
+        step = 2 * np.pi / group.rotations
+        asked = [(j * step, f) for j in range(group.rotations) for f in flips]
+    else:
+        angles = np.concatenate([np.linspace(0, np.pi, 7), rng.uniform(-np.pi, np.pi, 4)])
+        asked = [(t, f) for t in angles for f in flips]
+    for level in strict.levels():
+        cut = strict.at(cutoff=level)
+        matrix = np.asarray(cut.basis) @ (np.asarray(cut.mask)[:, None] * np.asarray(cut.basis).T)
+        raw = rng.standard_normal((200, rep.dim))
+        weights = raw @ matrix
+        norms = np.linalg.norm(weights, axis=1)
+        stacked = weights.T.reshape(k, k, 200)
+        per_weight = [cut.certificate(stacked[..., i : i + 1]) for i in range(200)]
+        suprema = np.array([c.supremum for c in per_weight])
+        a_priori = cut.certificate()
+        for t, flip in asked:
+            moved = (rep.matrix(group.element(t, flip)) - np.eye(rep.dim)) @ weights.T
+            measured = np.linalg.norm(moved, axis=0)
+            assert np.all(measured <= suprema)
+            assert np.all(measured <= a_priori.bound * np.linalg.norm(raw, axis=1))
+            element = cut.certificate(stacked, angle=t, flip=flip)
+            total = np.linalg.norm(moved)
+            assert total <= element.bound
+            np.testing.assert_allclose(element.bound, total, atol=2e-11 * max(norms.sum(), 1))
+            promised = cut.certificate(angle=t, flip=flip).bound
+            assert np.all(measured <= promised * np.linalg.norm(raw, axis=1))
+
+
+@given(st.sampled_from(GROUPS), st.integers(2, 8), st.floats(-3, 3), st.integers(0, 2**31))
+@settings(max_examples=60, deadline=None)
+def test_the_exact_movement_implies_the_general_bounds(name, k, t, seed):
+    """``movement <= min(2 ||N w||, |t| ||L w||)`` and theorem 3's ``||N w|| <= sup <= 2 ||N w||``."""
+    strict = projector_of(name, k)
+    group, rep = strict.rep.group, strict.rep
+    w = np.random.default_rng(seed).standard_normal((k, k, 2))
+    certificate = strict.certificate(w)
+    n = w.reshape(rep.dim, -1)
+    strict_basis = np.asarray(strict.basis)[:, np.asarray(strict.mask) > 0]
+    n = n - strict_basis @ (strict_basis.T @ n)
+    unmatched = rep.unmatched @ (rep.unmatched.T @ n)
+    if not group.has_flip:
+        n = n - unmatched
+    size = np.linalg.norm(n)
+    assert size - 1e-9 <= certificate.supremum <= 2 * size + 1e-9
+    if not group.is_finite:
+        lie = rep.lie_matrices()[0] @ w.reshape(rep.dim, -1)
+        element = strict.certificate(w, angle=t)
+        assert element.bound <= min(2 * size, abs(t) * np.linalg.norm(lie)) + 1e-9
+        assert element.bound <= strict.certificate(w, within=abs(t)).bound + 1e-12
+        assert element.bound <= certificate.supremum
+
+
+def test_suprema_of_continuous_groups_are_safe_and_tight():
+    rng = np.random.default_rng(0)
+    for name in ("so2", "o2"):
+        projector = projector_of(name, 8)
+        rep, group = projector.rep, projector.rep.group
+        w = rng.standard_normal((8, 8, 1))
+        flips = [False, True] if group.has_flip else [False]
+        angles = np.linspace(0, 2 * np.pi, 721)
+        exact = max(movement(rep, group.element(t, f), w) for t in angles for f in flips)
+        supremum = projector.certificate(w).supremum
+        assert exact <= supremum <= 1.002 * exact
+        limit = 0.6
+        angles = np.linspace(0, limit, 301)
+        exact = max(movement(rep, group.element(t), w) for t in angles)
+        local = projector.certificate(w, within=limit)
+        assert exact <= local.bound <= 1.01 * exact
+        assert (local.scope, local.angle) == ("local", limit)
+
+
+def test_a_priori_bound_of_a_cut_is_attained():
+    projector = projector_of("so2", 7).at(cutoff=3.0)
+    for t in (0.1, 0.5, 1.0, 2.0):
+        bound = projector.certificate(angle=t).bound
+        basis = np.asarray(projector.basis)
+        kept = np.flatnonzero(np.asarray(projector.mask))
+        worst = max(
+            movement(projector.rep, projector.rep.group.element(t), basis[:, j : j + 1])
+            for j in kept
+        )
+        np.testing.assert_allclose(bound, worst, rtol=1e-9)
+    assert projector.at(cutoff=0.0).certificate().bound < 1e-11
+    heat = projector.at(cutoff=2.0, mask="heat")
+    expected = max(np.exp(-(m**2) / 8) * 2 * np.sin(min(m * 0.5, np.pi) / 2) for m in range(10))
+    np.testing.assert_allclose(heat.certificate(within=0.5).bound, expected, rtol=1e-9)
+
+
+def test_fields_say_what_is_certified():
+    projector = projector_of("c4", 3)
+    w = np.random.default_rng(0).standard_normal((3, 3, 1))
+    certificate = projector.certificate(w, angle=np.pi / 2)
+    assert certificate.certified
+    assert (certificate.norm, certificate.scope) == ("frobenius", "element")
+    np.testing.assert_allclose(certificate.angle, np.pi / 2)
+    np.testing.assert_allclose(certificate.relative, certificate.bound / np.linalg.norm(w))
+    assert projector.certificate(w).scope == "global"
+    assert sq.projections.combine({}).bound == 0.0
+
+
+def test_elements_outside_the_group_are_refused():
+    c4, so2 = projector_of("c4", 3), projector_of("so2", 3)
+    w = np.ones((3, 3, 1))
+    with pytest.raises(ValueError, match="C4"):
+        c4.certificate(w, angle=0.5)
+    with pytest.raises(ValueError, match=r"SO\(2\)"):
+        so2.certificate(w, angle=0.5, flip=True)
+    with pytest.raises(ValueError, match="drop angle"):
+        so2.certificate(w, angle=0.5, within=0.5)
+    with pytest.raises(ValueError, match="within must be"):
+        so2.certificate(w, within=-0.5)
