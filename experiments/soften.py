@@ -50,6 +50,24 @@ class Data:
     subset: int
 
 
+@dataclasses.dataclass(frozen=True)
+class Study:
+    """What all rows share."""
+
+    config: ConfigDict
+    network: softening.Network
+    weights_digest: str
+    data: Data
+    tools: softening.Tools
+    workdir: Path
+
+    def fingerprint(self, row: ConfigDict) -> str:
+        """Digest of everything that decides a row."""
+        shared = {k: v for k, v in self.config.to_dict().items() if k != "rows"}
+        text = json.dumps([shared, row.to_dict(), self.weights_digest], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
 def load_network(config: ConfigDict, data_dir: Path) -> softening.Network:
     """The pretrained network of a config, with the geometry of its convolutions."""
     model, variables = models.load_cifar_resnet(data_dir / config.weights)
@@ -97,8 +115,8 @@ def build_plan(params: Any, row: ConfigDict) -> sq.Plan:
     try:
         group = sq.groups.from_name(row.group)
         rules = {
-            rule.match: sq.convolution_rule(group, **rule.dials) if rule.dials else None
-            for rule in row.rules
+            match: None if dials is None else sq.convolution_rule(group, **dials)
+            for match, dials in row.rules
         }
         return sq.plan(params, rules)
     except ValueError as error:
@@ -107,37 +125,34 @@ def build_plan(params: Any, row: ConfigDict) -> sq.Plan:
 
 def describe(row: ConfigDict, plan: sq.Plan, network: softening.Network) -> str:
     """The dry run of one row: what is filtered, and what can be said before any training."""
-    params = network.variables["params"]
-    moved = softening.movement(plan, plan.project(params))
-    layers = softening.layer_certificates(plan, plan.project(params), network.geometry)
-    lines = [f"== {row.name} ({row.group})", plan.describe()]
-    lines.append(
-        f"movement of the filtered pretrained weights, {moved.elements}: certified "
-        f"{moved.certified:.4g}, measured {moved.measured:.4g}, for any weight {moved.guaranteed:.4g}"
-    )
-    for path, certificate in layers.items():
-        if certificate.certified:
-            size = certificate.weight_norm
-            lines.append(
-                f"  {path}: operator defect <= {certificate.bound:.4g} (norm <= {size:.4g})"
-            )
-        else:
-            lines.append(f"  {path}: {certificate.reason}")
+    params = plan.project(network.variables["params"])
+    moved = softening.movement(plan, params)
+    layers = softening.layer_certificates(plan, params, network.geometry)
+    lines = [
+        f"== {row.name} ({row.group})",
+        plan.describe(),
+        f"bounds for the pretrained weights after filtering, {moved.elements}: all of them together "
+        f"move by {moved.certified:.4g} of their norm (measured {moved.measured:.4g}; "
+        f"any weight {moved.guaranteed:.4g} of its unfiltered norm)",
+    ]
+    for path, projector, w in plan.planned(params):
+        kernel = projector.certificate(w, **moved.asked).relative
+        layer = layers[path]
+        said = f"<= {layer.bound:.4g}" if layer.certified else layer.reason
+        lines.append(f"  {path}: kernel moves <= {kernel:.4g} of its norm; operator defect: {said}")
     return "\n".join(lines)
 
 
-def run_row(
-    config: ConfigDict,
-    row: ConfigDict,
-    network: softening.Network,
-    data: Data,
-    tools: softening.Tools,
-    workdir: Path,
-) -> dict[str, Any]:
-    """Fine-tunes and evaluates one row, or reads it if it is finished."""
+def run_row(study: Study, row: ConfigDict) -> dict[str, Any]:
+    """Fine-tunes and evaluates one row, or reads it if it is finished.
+
+    Raises:
+      ValueError: the work directory holds this row made with other settings or weights.
+    """
+    config, network, data = study.config, study.network, study.data
     slug = "".join(c if c.isalnum() else "_" for c in row.name)
-    folder = workdir / "rows" / slug
-    made_with = _fingerprint(config, row)
+    folder = study.workdir / "rows" / slug
+    made_with = study.fingerprint(row)
     finished = folder / "row.json"
     if finished.exists():
         record = json.loads(finished.read_text())
@@ -151,11 +166,11 @@ def run_row(
     folder.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
     plan = build_plan(network.variables["params"], row)
-    variables, loss = _tuned(config, row, network, data, tools, plan, folder / "state", made_with)
+    variables, loss = _tuned(study, row, plan, folder / "state")
     count = len(data.images) if row.full else data.subset
     images, labels = data.images[:count], data.labels[:count]
     angles = tuple(math.radians(a) for a in config.angles)
-    outcome = softening.evaluate(network, tools, variables, images, labels, angles)
+    outcome = softening.evaluate(network, study.tools, variables, images, labels, angles)
     moved = softening.movement(plan, variables["params"])
     layers = _layers(config, network, plan, variables, images)
     result = softening.summary(outcome, data.subset) | {
@@ -178,26 +193,20 @@ def run_row(
 
 
 def _tuned(
-    config: ConfigDict,
-    row: ConfigDict,
-    network: softening.Network,
-    data: Data,
-    tools: softening.Tools,
-    plan: sq.Plan,
-    path: Path,
-    made_with: str,
+    study: Study, row: ConfigDict, plan: sq.Plan, path: Path
 ) -> tuple[dict[str, Any], float]:
     """The folded variables of a row, from its checkpoint if training had finished."""
+    made_with = study.fingerprint(row)
     if path.exists():
-        variables, meta = training.restore(path, dict(network.variables))
+        variables, meta = training.restore(path, dict(study.network.variables))
         if meta["made_with"] == made_with:
             return variables, meta["loss"]
     variables, loss = softening.fine_tune(
-        network,
-        tools,
+        study.network,
+        study.tools,
         plan,
-        data.source,
-        fine_tuning(config),
+        study.data.source,
+        fine_tuning(study.config),
         augment=training.random_crop_flip,
         progress=row.name,
     )
@@ -241,13 +250,6 @@ def fine_tuning(config: ConfigDict) -> softening.FineTuning:
     return softening.FineTuning(**config.finetune.to_dict())
 
 
-def _fingerprint(config: ConfigDict, row: ConfigDict) -> str:
-    """Digest of everything that decides a row."""
-    shared = {k: v for k, v in config.to_dict().items() if k != "rows"}
-    text = json.dumps([shared, row.to_dict()], sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
 def run(config: ConfigDict, data_dir: Path, workdir: Path) -> list[dict[str, Any]]:
     """Runs every row of a study and writes its tables and figure."""
     names = [row.name for row in config.rows]
@@ -260,7 +262,9 @@ def run(config: ConfigDict, data_dir: Path, workdir: Path) -> list[dict[str, Any
     tools = softening.compile_tools(network, fine_tuning(config))
     workdir.mkdir(parents=True, exist_ok=True)
     (workdir / "config.json").write_text(config.to_json_best_effort(indent=1))
-    rows = [run_row(config, row, network, data, tools, workdir) for row in config.rows]
+    digest = hashlib.sha256((data_dir / config.weights).read_bytes()).hexdigest()
+    study = Study(config, network, digest, data, tools, workdir)
+    rows = [run_row(study, row) for row in config.rows]
     reference = next(row for row in rows if row["name"] == config.reference)
     rows = report.with_changes(rows, reference)
     report.write_csv(workdir / "table.csv", rows)

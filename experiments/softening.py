@@ -16,7 +16,6 @@ import optax
 import softeq_jax as sq
 from softeq_jax import training
 from softeq_jax.models import ConvGeometry
-from softeq_jax.training.objectives import projected_classification
 
 CERTIFIED_ANGLE = math.radians(30)
 
@@ -99,7 +98,7 @@ class Tools:
 def compile_tools(network: Network, tuning: FineTuning) -> Tools:
     """Training step and prediction of a network."""
     optimizer = tuning.optimizer()
-    loss = projected_classification(network.apply_train)
+    loss = training.projected_classification(network.apply_train)
     return Tools(
         step=training.make_train_step(loss, optimizer),
         predict=training.make_predict(network.apply_test),
@@ -193,12 +192,14 @@ class Movement:
       certified: the certificate of the weights as they are.
       measured: the group's matrices applied to them.
       elements: what the worst is taken over.
+      asked: the same as arguments of ``Projector.certificate``.
     """
 
     guaranteed: float
     certified: float
     measured: float
     elements: str
+    asked: Mapping[str, float]
 
 
 def movement(plan: sq.Plan, params: Any) -> Movement:
@@ -217,11 +218,8 @@ def movement(plan: sq.Plan, params: Any) -> Movement:
     guaranteed = max(p.certificate(**asked).bound for _, p, _ in planned)
     squared = np.zeros(len(elements))
     for _, projector, w in planned:
-        flat = np.moveaxis(
-            np.asarray(w, np.float64), projector.axes.acting, range(_rank(projector))
-        )
-        flat = flat.reshape(projector.rep.dim, -1)
-        moved = (projector.rep.matrix(g) @ flat - flat for g in elements)
+        w = np.asarray(w, np.float64)
+        moved = (projector.rep.apply(g, w, axes=projector.axes.acting) - w for g in elements)
         squared += [np.sum(difference**2) for difference in moved]
     certificate = plan.certificate(params, **asked)
     return Movement(
@@ -229,11 +227,8 @@ def movement(plan: sq.Plan, params: Any) -> Movement:
         certified=certificate.relative,
         measured=float(np.sqrt(squared.max()) / certificate.weight_norm),
         elements=named,
+        asked=asked,
     )
-
-
-def _rank(projector: sq.Projector) -> int:
-    return len(projector.axes.acting)
 
 
 def layer_certificates(

@@ -86,6 +86,9 @@ def lattice_obstacle(geometry: ConvolutionGeometry) -> str | None:
     sides = {pad for axis in geometry.padding for pad in axis}
     if len(sides) != 1:
         return f"the padding {geometry.padding} is not symmetric"
+    mode = getattr(geometry, "padding_mode", "zeros")
+    if mode != "zeros":
+        return f"padding by {mode}: no safe norm is known here"
     for name in ("kernel_size", "strides", "kernel_dilation"):
         if len(set(getattr(geometry, name))) != 1:
             return f"{name} {getattr(geometry, name)} differs between the axes"

@@ -11,6 +11,7 @@ except ModuleNotFoundError as error:
         f"softeq_jax.models needs {error.name}: pip install softeq-jax[models]"
     ) from error
 
+from softeq_jax.models.defects import conv_defects
 from softeq_jax.models.geometry import ConvGeometry, conv_geometry
 from softeq_jax.models.resnet import CifarResNet
 from softeq_jax.models.vit import ViT
@@ -20,6 +21,7 @@ __all__ = [
     "CifarResNet",
     "ConvGeometry",
     "ViT",
+    "conv_defects",
     "conv_geometry",
     "load_cifar_resnet",
     "save_cifar_resnet",

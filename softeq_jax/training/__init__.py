@@ -25,6 +25,7 @@ from softeq_jax.training.data import (
     random_crop_flip,
     train_batches,
 )
+from softeq_jax.training.objectives import projected_classification
 from softeq_jax.training.pmap import (
     AXIS,
     TrainState,
@@ -49,6 +50,7 @@ __all__ = [
     "make_train_step",
     "normalize",
     "open_source",
+    "projected_classification",
     "random_crop_flip",
     "replicate",
     "restore",

@@ -59,7 +59,7 @@ def test_200_random_weights_per_level_never_move_more_than_certified(name, k):
 @given(st.sampled_from(GROUPS), st.integers(2, 8), st.floats(-3, 3), st.integers(0, 2**31))
 @settings(max_examples=60, deadline=None)
 def test_the_exact_movement_implies_the_general_bounds(name, k, t, seed):
-    """``movement <= min(2 ||N w||, |t| ||L w||)`` and theorem 3's ``||N w|| <= sup <= 2 ||N w||``."""
+    """``movement <= min(2 ||N w||, |t| ||L w||)``; theorem 3: ``||N w|| <= sup <= 2 ||N w||``."""
     strict = projector_of(name, k)
     group, rep = strict.rep.group, strict.rep
     w = np.random.default_rng(seed).standard_normal((k, k, 2))

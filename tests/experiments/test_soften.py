@@ -1,0 +1,203 @@
+"""The softening study: plans, rows that survive an interruption, tables, command line."""
+
+import csv
+import importlib.util
+import json
+import math
+import os
+import pathlib
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+
+from experiments import report, soften, softening
+from softeq_jax import models, training
+
+ROOT = pathlib.Path(__file__).parents[2]
+CONFIG = ROOT / "experiments" / "configs" / "cifar10_resnet20.py"
+
+
+def load_config():
+    spec = importlib.util.spec_from_file_location("study", CONFIG)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module, module.get_config()
+
+
+@pytest.fixture
+def study(tmp_path, monkeypatch):
+    """A study of three rows on a small random network and random images."""
+    module, config = load_config()
+    model = models.CifarResNet(depth=8, width=4)
+    variables = model.init(jax.random.key(0), np.zeros((1, 8, 8, 3), np.float32), train=False)
+    models.save_cifar_resnet(tmp_path / "net.safetensors", variables)
+    config.weights = "net.safetensors"
+    config.data.image_shape = (8, 8, 3)
+    config.finetune.update(steps=3, batch_size=8)
+    config.defect_images = 4
+    every = "**/conv?/kernel"
+    config.rows = [
+        module.row("unfiltered", "so2", (every, {"softness": 1.0}), full=True),
+        module.row("SO(2) 1", "so2", (every, {"cutoff": 1.0})),
+        module.row("C4 strict", "c4", ("stage1_*/conv1/kernel", None), (every, {"cutoff": 0.0})),
+    ]
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (40, 8, 8, 3), dtype=np.uint8)
+    labels = rng.integers(0, 10, 40).astype(np.int32)
+    data = soften.Data(training.ArraySource(images, labels), images[:24], labels[:24], 16)
+    monkeypatch.setattr(soften, "load_data", lambda *_: data)
+    return config, tmp_path
+
+
+def test_a_study_ends_with_tables_a_figure_and_weights(study):
+    config, folder = study
+    rows = soften.run(config, folder, folder / "work")
+    assert [row["name"] for row in rows] == ["unfiltered", "SO(2) 1", "C4 strict"]
+    assert [row["images"] for row in rows] == [24, 16, 16]
+    for row in rows:
+        assert row["measured"] <= row["certified"]
+        assert row["certified"] - row["measured"] < 1e-2
+        assert row["kl_30"] >= 0
+        assert math.isfinite(row["kl_30_change"])
+    assert rows[0]["kl_30_change"] == 0
+    assert rows[2]["certified"] < 1e-6
+    assert rows[2]["layers"] == "4 of 6"
+    np.testing.assert_allclose(rows[1]["kept"], 5 / 9)
+    work = folder / "work"
+    for name in ("table.md", "table.csv", "figure.png", "config.json"):
+        assert (work / name).stat().st_size > 0
+    table = list(csv.DictReader((work / "table.csv").open()))
+    np.testing.assert_allclose(float(table[1]["accuracy"]), rows[1]["accuracy"])
+    layers = list(csv.DictReader((work / "rows" / "C4_strict" / "layers.csv").open()))
+    assert {row["certified"] for row in layers} == {"True", "False"}
+    for layer in layers:
+        if layer["certified"] == "True":
+            assert float(layer["operator_bound"]) < 1e-5
+            assert float(layer["defect_90"]) < 1e-5
+        else:
+            assert "stride 2" in layer["reason"]
+    _, softened = models.load_cifar_resnet(work / "rows" / "C4_strict" / "softened.safetensors")
+    kernel = softened["params"]["stage1_block0"]["conv2"]["kernel"]
+    np.testing.assert_allclose(np.rot90(kernel), kernel, atol=1e-6)
+    text = report.terminal_table(rows)
+    assert len({len(line.rstrip()) for line in text.splitlines()[:2]}) == 1
+    assert "24" in text
+    assert "16" in text
+
+
+def test_a_study_goes_on_after_an_interruption(study, monkeypatch):
+    config, folder = study
+    straight = soften.run(config, folder, folder / "straight")
+
+    tune, trained = softening.fine_tune, []
+
+    def interrupted(*args, **kwargs):
+        trained.append(kwargs["progress"])
+        if trained.count("SO(2) 1") == 1 and kwargs["progress"] == "SO(2) 1":
+            raise KeyboardInterrupt
+        return tune(*args, **kwargs)
+
+    monkeypatch.setattr(softening, "fine_tune", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        soften.run(config, folder, folder / "work")
+    assert not (folder / "work" / "rows" / "SO_2__1" / "row.json").exists()
+    rows = soften.run(config, folder, folder / "work")
+    assert trained == ["unfiltered", "SO(2) 1", "SO(2) 1", "C4 strict"]
+    timeless = [{k: v for k, v in row.items() if k != "seconds"} for row in rows]
+    assert timeless == [{k: v for k, v in row.items() if k != "seconds"} for row in straight]
+
+
+def test_an_interrupted_evaluation_does_not_train_again(study, monkeypatch):
+    config, folder = study
+    evaluate = softening.evaluate
+
+    def broken(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(softening, "evaluate", broken)
+    with pytest.raises(KeyboardInterrupt):
+        soften.run(config, folder, folder / "work")
+    monkeypatch.setattr(softening, "evaluate", evaluate)
+    trained = []
+    tune = softening.fine_tune
+    monkeypatch.setattr(
+        softening, "fine_tune", lambda *a, **k: trained.append(k["progress"]) or tune(*a, **k)
+    )
+    soften.run(config, folder, folder / "work")
+    assert trained == ["SO(2) 1", "C4 strict"]
+
+
+def test_rows_of_other_settings_are_not_mixed(study):
+    config, folder = study
+    config.rows = config.rows[:1]
+    soften.run(config, folder, folder / "work")
+    config.finetune.steps = 4
+    with pytest.raises(ValueError, match="other settings or weights"):
+        soften.run(config, folder, folder / "work")
+
+
+def test_bad_studies_are_refused(study):
+    config, folder = study
+    module, _ = load_config()
+    good = list(config.rows)
+    for rows, message in [
+        ([good[0], good[0]], "distinct names"),
+        (good[1:], "'unfiltered' among them"),
+        ([good[0], module.row("x", "so9", ("**", {"cutoff": 1.0}))], "row 'x'.*"),
+        ([good[0], module.row("x", "c4", ("nowhere/*", {"cutoff": 1.0}))], "row 'x'.*nowhere"),
+        ([good[0], module.row("x", "c4", ("**", {"cutoff": -1.0}))], "row 'x'.*cutoff"),
+    ]:
+        config.rows = rows
+        with pytest.raises(ValueError, match=message):
+            soften.run(config, folder, folder / "work")
+
+
+def test_the_measured_movement_is_the_certified_one(study):
+    config, folder = study
+    network = soften.load_network(config, folder)
+    params = network.variables["params"]
+    for row in config.rows:
+        plan = soften.build_plan(params, row)
+        moved = softening.movement(plan, plan.project(params))
+        assert moved.measured <= moved.certified <= moved.measured + 1e-2
+        assert "deg" in moved.elements or "all of" in moved.elements
+
+
+def run_cli(*args, **env):
+    command = [sys.executable, "-m", "experiments.soften", f"--config={CONFIG}", *args]
+    return subprocess.run(
+        command, cwd=ROOT, env=os.environ | env, capture_output=True, text=True, timeout=240
+    )
+
+
+def test_dry_run_prints_every_plan(data_dir):
+    done = run_cli("--dry_run", f"--data_dir={data_dir}")
+    assert done.returncode == 0, done.stderr[-2000:]
+    _, config = load_config()
+    for row in config.rows:
+        assert f"== {row.name} " in done.stdout
+    for part in ("stage3_block2/conv2/kernel", "rank", "certified", "not certified", "measured"):
+        assert part in done.stdout
+
+
+def test_the_command_line_explains_what_is_wrong(tmp_path):
+    done = run_cli("--dry_run", f"--data_dir={tmp_path}", "--config.finetune.stepz=3")
+    assert done.returncode != 0
+    assert "steps" in done.stderr
+    done = run_cli("--dry_run", f"--data_dir={tmp_path}")
+    assert done.returncode != 0
+    assert "resnet20_cifar10.safetensors" in done.stderr
+    done = run_cli(f"--data_dir={tmp_path}")
+    assert "--workdir is needed" in done.stderr + done.stdout
+
+
+def test_the_config_follows_its_own_limits():
+    _, config = load_config()
+    rows = list(config.rows)
+    groups = [row.group for row in rows if row.name != config.reference]
+    assert {group: groups.count(group) for group in set(groups)} == {"c4": 3, "d4": 3, "so2": 3}
+    assert config.finetune.steps == 400
+    json.loads(config.to_json_best_effort())
