@@ -12,6 +12,11 @@ import numpy as np
 
 Row = Mapping[str, Any]
 COLORS = {"C4": "#1b6ca8", "D4": "#c1553b", "SO(2)": "#3f8f4f", "none": "#444444"}
+MARKERS = {
+    "C4": {"marker": "o", "markersize": 9, "markerfacecolor": "none", "linewidth": 2.4},
+    "D4": {"marker": "s", "markersize": 5, "linewidth": 1.0},
+    "SO(2)": {"marker": "^", "markersize": 6, "linewidth": 1.4},
+}
 GRID = {"color": "#dddddd", "linewidth": 0.6}
 
 
@@ -83,72 +88,49 @@ def levels(
       title: of the figure.
     """
     figure, axes = plt.subplots(
-        len(rows), 3, figsize=(12, 3.5 * len(rows)), layout="constrained", squeeze=False
+        len(rows), 3, figsize=(12, 3.4 * len(rows)), layout="constrained", squeeze=False
     )
     for line, (network, filtered) in zip(axes, rows.items(), strict=True):
-        groups = list(dict.fromkeys(row["group"] for row in filtered))
-        for group in groups:
+        reference = references[network]
+        for group in dict.fromkeys(row["group"] for row in filtered):
             chosen = sorted(
                 (row for row in filtered if row["group"] == group), key=lambda row: row["cutoff"]
             )
-            color = COLORS.get(_symbol(group), COLORS["none"])
+            style = {"color": COLORS[_symbol(group)], **MARKERS[_symbol(group)]}
             x = [row["cutoff"] for row in chosen]
-            label = _symbol(group)
-            _curve(line[0], x, chosen, "accuracy", 100, color, f"{label} upright", "-")
-            _curve(line[0], x, chosen, "accuracy_rotated", 100, color, f"{label} rotated", "--")
-            _curve(line[1], x, chosen, "kl_30", 1, color, label, "-")
+            _curve(line[0], x, chosen, "accuracy", 100, style | {"label": _symbol(group)})
+            _curve(line[0], x, chosen, "accuracy_rotated", 100, style | {"linestyle": "--"})
+            _curve(line[1], x, chosen, "kl_30", 1, style)
+            line[2].plot(x, [row["certified"] for row in chosen], **style)
             line[2].plot(
-                x, [r["certified"] for r in chosen], "-", color=color, label=f"{label} bound"
+                x, [row["measured"] for row in chosen], "+", color=style["color"], markersize=11
             )
-            line[2].plot(
-                x, [r["measured"] for r in chosen], "x", color=color, label=f"{label} measured"
-            )
-        reference = references[network]
-        for axis, key, scale, style in (
-            (line[0], "accuracy", 100, "-"),
-            (line[0], "accuracy_rotated", 100, "--"),
-            (line[1], "kl_30", 1, "-"),
-        ):
-            axis.axhline(scale * reference[key], color=COLORS["none"], linestyle=style, linewidth=1)
-        line[1].axhline(reference["floor_30"], color=COLORS["none"], linestyle=":", linewidth=1)
+        gray = {"color": COLORS["none"], "linewidth": 1}
+        line[0].axhline(100 * reference["accuracy"], label="unfiltered", **gray)
+        line[0].axhline(100 * reference["accuracy_rotated"], linestyle="--", **gray)
+        line[1].axhline(reference["kl_30"], **gray)
+        line[1].axhline(reference["floor_30"], linestyle=":", **gray)
         line[0].set_ylabel(f"{network}\ntop-1 (%)")
         line[1].set_ylabel("KL at 30 degrees (nats)")
         line[2].set_ylabel("relative movement of weights")
-        line[2].set_ylim(bottom=-0.02)
+        line[2].set_ylim(bottom=-0.05)
         for axis in line:
             axis.set_xlabel("level kept (cutoff, 1/rad)")
-        line[0].legend(fontsize=6, frameon=False)
-        line[2].legend(fontsize=6, frameon=False)
-    axes[0][0].set_title("accuracy; gray: unfiltered", fontsize=9)
-    axes[0][1].set_title("invariance error; gray: unfiltered, dotted: its floor", fontsize=9)
-    axes[0][2].set_title("certified bound beside measurement", fontsize=9)
+        line[0].legend(fontsize=7, frameon=False, loc="lower right")
+    axes[0][0].set_title("accuracy upright (solid) and rotated to 30 degrees (dashed)", fontsize=9)
+    axes[0][1].set_title("invariance error; dotted: interpolation floor", fontsize=9)
+    axes[0][2].set_title(
+        "certified (line) and measured (+)\nSO(2): to 30 degrees; C4, D4: whole group", fontsize=9
+    )
     _finish(figure, axes.ravel(), path, title)
 
 
 def _curve(
-    axis: Any,
-    x: list[float],
-    rows: list[Row],
-    key: str,
-    scale: float,
-    color: str,
-    label: str,
-    style: str,
+    axis: Any, x: list[float], rows: list[Row], key: str, scale: float, style: dict[str, Any]
 ) -> None:
     y = [scale * row[key] for row in rows]
     error = [scale * row[f"{key}_se"] for row in rows]
-    axis.errorbar(
-        x,
-        y,
-        yerr=error,
-        color=color,
-        label=label,
-        linestyle=style,
-        marker="o",
-        markersize=3,
-        capsize=2,
-        linewidth=1.2,
-    )
+    axis.errorbar(x, y, yerr=error, capsize=2, **style)
 
 
 def _symbol(group: str) -> str:

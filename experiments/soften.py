@@ -131,7 +131,7 @@ def describe(row: ConfigDict, plan: sq.Plan, network: softening.Network) -> str:
     lines = [
         f"== {row.name} ({row.group})",
         plan.describe(),
-        f"bounds for the pretrained weights after filtering, {moved.elements}: all of them together "
+        f"bounds for the pretrained weights after filtering, {moved.elements}: together they "
         f"move by {moved.certified:.4g} of their norm (measured {moved.measured:.4g}; "
         f"any weight {moved.guaranteed:.4g} of its unfiltered norm)",
     ]
