@@ -27,8 +27,9 @@ _STEPS = flags.DEFINE_integer("steps", 500, "Training steps of each network.", l
 _TUNE = flags.DEFINE_integer("tune_steps", 150, "Fine-tuning steps of a row.", lower_bound=1)
 
 ANGLES = tuple(math.radians(a) for a in (-30, -15, 15, 30, 90))
-COLUMNS = ("name", "kept", "accuracy", "rotated", "kl_30", "change", "guaranteed", "certified",
-           "measured")  # fmt: skip
+COLUMNS = (
+    "name", "kept", "accuracy", "rotated", "kl_30", "change", "certified", "measured", "group",
+)  # fmt: skip
 Rules = dict[str, Any]
 
 
@@ -106,6 +107,7 @@ def rows_of(job: Job, data: tuple[np.ndarray, ...]) -> list[dict[str, Any]]:
     )
     network = dataclasses.replace(network, variables=variables)
     tools = softening.compile_tools(network, job.tune)
+    rotations = sq.plan(variables["params"], job.rules(sq.groups.so(2)))
     settings = [("unfiltered", "so2", math.inf)]
     for name, count in job.levels.items():
         plan = sq.plan(variables["params"], job.rules(sq.groups.from_name(name)))
@@ -119,11 +121,10 @@ def rows_of(job: Job, data: tuple[np.ndarray, ...]) -> list[dict[str, Any]]:
         plan = sq.plan(variables["params"], rules).at(cutoff=cutoff)
         tuned, loss = softening.fine_tune(network, tools, plan, source, job.tune)
         outcome = softening.evaluate(network, tools, tuned, test_images, test_labels, ANGLES)
-        moved = softening.movement(plan, tuned["params"])
+        moved = softening.movement(plan, rotations, tuned["params"])
         rows.append(
             softening.summary(outcome, len(test_images))
-            | {"guaranteed": moved.guaranteed, "certified": moved.certified}
-            | {"measured": moved.measured, "elements": moved.elements}
+            | dataclasses.asdict(moved)
             | {"name": f"{job.name} {label}", "network": job.name, "group": group}
             | {"cutoff": cutoff, "kept": softening.kept_share(plan), "train_loss": loss}
         )

@@ -70,7 +70,7 @@ def trade_off(rows: Sequence[Row], reference: Row, path: Path, title: str) -> No
     )
     right.set_xticks(at, [row["name"] for row in filtered], rotation=40, ha="right", fontsize=7)
     right.set_ylabel("movement of the filtered weights, relative")
-    right.set_title("SO(2): rotations to 30 degrees; C4, D4: whole group", fontsize=8)
+    right.set_title("SO(2) rotations to 30 degrees", fontsize=8)
     right.legend(frameon=False)
     _finish(figure, (left, right), path, title)
 
@@ -117,11 +117,9 @@ def levels(
         for axis in line:
             axis.set_xlabel("level kept (cutoff, 1/rad)")
         line[0].legend(fontsize=7, frameon=False, loc="lower right")
-    axes[0][0].set_title("accuracy upright (solid) and rotated to 30 degrees (dashed)", fontsize=9)
+    axes[0][0].set_title("accuracy: upright (solid), rotated (dashed)", fontsize=9)
     axes[0][1].set_title("invariance error; dotted: interpolation floor", fontsize=9)
-    axes[0][2].set_title(
-        "certified (line) and measured (+)\nSO(2): to 30 degrees; C4, D4: whole group", fontsize=9
-    )
+    axes[0][2].set_title("rotations to 30 degrees: certified (line), measured (+)", fontsize=9)
     _finish(figure, axes.ravel(), path, title)
 
 

@@ -185,50 +185,61 @@ def summary(outcome: sq.measures.RotationReport, common: int) -> dict[str, Any]:
 
 @dataclasses.dataclass(frozen=True)
 class Movement:
-    """Relative movement of the planned weights, ``||g w - w|| / ||w||``, at its worst.
+    """Worst relative movement of the planned weights, ``||g w - w|| / ||w||``, as they are.
 
     Attributes:
-      guaranteed: what the levels alone promise for any weight (of the unfiltered norm).
-      certified: the certificate of the weights as they are.
-      measured: the group's matrices applied to them.
-      elements: what the worst is taken over.
-      asked: the same as arguments of ``Projector.certificate``.
+      certified: bound over the rotations of SO(2) by at most 30 degrees.
+      measured: the same rotations applied to the weights.
+      certified_group: bound over the whole group of the plan.
+      measured_group: its elements (for SO(2) and O(2) 24 angles) applied to the weights.
     """
 
-    guaranteed: float
     certified: float
     measured: float
-    elements: str
-    asked: Mapping[str, float]
+    certified_group: float
+    measured_group: float
 
 
-def movement(plan: sq.Plan, params: Any) -> Movement:
-    """Certified and measured movement: rotations up to 30 degrees, or all of a finite group."""
-    planned = plan.planned(params)
-    if not planned:
+def movement(plan: sq.Plan, rotations: sq.Plan, params: Any) -> Movement:
+    """Certified and measured movement of concrete parameters.
+
+    Args:
+      plan: of the row.
+      rotations: for the same parameters under SO(2), so that rows of all groups are compared at
+        the same angles; its levels play no part.
+      params: the filtered parameters.
+
+    Raises:
+      ValueError: the plan filters nothing.
+    """
+    if not plan.projectors:
         raise ValueError("the plan filters nothing")
-    group = planned[0][1].rep.group
+    group, so2 = plan.projectors[0].rep.group, rotations.projectors[0].rep.group
+    within = rotations.certificate(params, within=CERTIFIED_ANGLE)
+    whole = plan.certificate(params)
+    turns = [so2.element(t) for t in np.linspace(0, CERTIFIED_ANGLE, 13)]
     if group.is_finite:
-        asked, elements = {}, list(group.elements())
-        named = f"all of {group!r}"
+        elements = list(group.elements())
     else:
-        asked = {"within": CERTIFIED_ANGLE}
-        elements = [group.element(t) for t in np.linspace(0, CERTIFIED_ANGLE, 13)]
-        named = f"rotations to {math.degrees(CERTIFIED_ANGLE):.0f} deg"
-    guaranteed = max(p.certificate(**asked).bound for _, p, _ in planned)
+        flips = (False, True) if group.has_flip else (False,)
+        angles = np.arange(24) * (2 * math.pi / 24)
+        elements = [group.element(t, flip) for t in angles for flip in flips]
+    return Movement(
+        certified=within.relative,
+        measured=_farthest(rotations, params, turns) / within.weight_norm,
+        certified_group=whole.relative,
+        measured_group=_farthest(plan, params, elements) / whole.weight_norm,
+    )
+
+
+def _farthest(plan: sq.Plan, params: Any, elements: list[np.ndarray]) -> float:
+    """The largest movement of the planned weights over group elements, applied in float64."""
     squared = np.zeros(len(elements))
-    for _, projector, w in planned:
+    for _, projector, w in plan.planned(params):
         w = np.asarray(w, np.float64)
         moved = (projector.rep.apply(g, w, axes=projector.axes.acting) - w for g in elements)
         squared += [np.sum(difference**2) for difference in moved]
-    certificate = plan.certificate(params, **asked)
-    return Movement(
-        guaranteed=guaranteed,
-        certified=certificate.relative,
-        measured=float(np.sqrt(squared.max()) / certificate.weight_norm),
-        elements=named,
-        asked=asked,
-    )
+    return float(np.sqrt(squared.max()))
 
 
 def layer_certificates(

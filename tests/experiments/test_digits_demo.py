@@ -19,7 +19,7 @@ def test_the_demo_in_small_form(make, tmp_path):
         assert len(chosen) == count
         strict = min(chosen, key=lambda row: row["cutoff"])
         assert strict["cutoff"] == 0
-        assert strict["certified"] < 1e-5
+        assert strict["certified_group"] < 1e-5
         kept = [row["kept"] for row in sorted(chosen, key=lambda row: row["cutoff"])]
         assert kept == sorted(set(kept))
         assert kept[-1] < 1
