@@ -123,7 +123,7 @@ def rows_of(job: Job, data: tuple[np.ndarray, ...]) -> list[dict[str, Any]]:
         outcome = softening.evaluate(network, tools, tuned, test_images, test_labels, ANGLES)
         moved = softening.movement(plan, rotations, tuned["params"])
         rows.append(
-            softening.summary(outcome, len(test_images))
+            softening.summary(outcome)
             | dataclasses.asdict(moved)
             | {"name": f"{job.name} {label}", "network": job.name, "group": group}
             | {"cutoff": cutoff, "kept": softening.kept_share(plan), "train_loss": loss}

@@ -16,7 +16,7 @@ import logging
 import math
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,16 +37,24 @@ _DATA_DIR = flags.DEFINE_string(
 )
 _DRY_RUN = flags.DEFINE_bool("dry_run", False, "Print the plans only.")
 
+ROTATED = math.radians(30)
 _log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
 class Data:
-    """Training source and the images that rows are evaluated on (the subset comes first)."""
+    """What rows are trained on, chosen by, and evaluated on.
+
+    Attributes:
+      source: the training images that are not held out.
+      holdout: training images and labels that settings are chosen by.
+      test: test images and labels, in a fixed random order: the subset comes first.
+      subset: how many test images every row is evaluated on.
+    """
 
     source: training.ArraySource
-    images: np.ndarray
-    labels: np.ndarray
+    holdout: tuple[np.ndarray, np.ndarray]
+    test: tuple[np.ndarray, np.ndarray]
     subset: int
 
 
@@ -90,20 +98,13 @@ def load_data(config: ConfigDict, data_dir: Path) -> Data:
     source = training.open_source(data.name, "train", folder)
     order = np.random.default_rng(data.holdout_seed).permutation(len(source))
     holdout, kept = order[: data.holdout], np.sort(order[data.holdout :])
-    images, labels = training.load_arrays(source, kept, num_classes=data.num_classes)
-    train = training.ArraySource(images, labels)
-    if data.evaluate_on == "holdout":
-        images, labels = training.load_arrays(source, holdout, num_classes=data.num_classes)
-    elif data.evaluate_on == "test":
-        test = training.open_source(data.name, "test", folder)
-        images, labels = training.load_arrays(test, num_classes=data.num_classes)
-        order = np.random.default_rng(data.subset_seed).permutation(len(images))
-        images, labels = images[order], labels[order]
-    else:
-        raise ValueError(
-            f"config.data.evaluate_on must be 'holdout' or 'test', got {data.evaluate_on!r}"
-        )
-    return Data(train, images, labels, min(data.subset, len(images)))
+    train = training.ArraySource(*training.load_arrays(source, kept, num_classes=data.num_classes))
+    held = training.load_arrays(source, holdout, num_classes=data.num_classes)
+    images, labels = training.load_arrays(
+        training.open_source(data.name, "test", folder), num_classes=data.num_classes
+    )
+    order = np.random.default_rng(data.subset_seed).permutation(len(images))
+    return Data(train, held, (images[order], labels[order]), min(data.subset, len(images)))
 
 
 def build_plan(params: Any, row: ConfigDict) -> sq.Plan:
@@ -160,8 +161,7 @@ def run_row(study: Study, row: ConfigDict) -> dict[str, Any]:
       ValueError: the work directory holds this row made with other settings or weights.
     """
     config, network, data = study.config, study.network, study.data
-    slug = "".join(c if c.isalnum() else "_" for c in row.name)
-    folder = study.workdir / "rows" / slug
+    folder = study.workdir / "rows" / _slug(row.name)
     made_with = study.fingerprint(row)
     finished = folder / "row.json"
     if finished.exists():
@@ -177,17 +177,19 @@ def run_row(study: Study, row: ConfigDict) -> dict[str, Any]:
     started = time.monotonic()
     plan = build_plan(network.variables["params"], row)
     variables, loss = _tuned(study, row, plan, folder / "state")
-    count = len(data.images) if row.full else data.subset
-    images, labels = data.images[:count], data.labels[:count]
     angles = tuple(math.radians(a) for a in config.angles)
+    images, labels = (part[: data.subset] for part in data.test)
     outcome = softening.evaluate(network, study.tools, variables, images, labels, angles)
+    held = softening.evaluate(network, study.tools, variables, *data.holdout, (-ROTATED, ROTATED))
     rotations = rotation_plan(network.variables["params"], row)
     moved = softening.movement(plan, rotations, variables["params"])
     layers = _layers(config, network, plan, variables, images)
     result = (
-        softening.summary(outcome, data.subset)
+        softening.summary(outcome)
         | dataclasses.asdict(moved)
         | {
+            "holdout_accuracy": held.accuracy()[0],
+            "holdout_kl_30": held.kl_at(ROTATED)[0],
             "name": row.name,
             "group": row.group,
             "kept": softening.kept_share(plan),
@@ -201,6 +203,44 @@ def run_row(study: Study, row: ConfigDict) -> dict[str, Any]:
     record = {"made_with": made_with, "row": result}
     report.write_atomically(finished, json.dumps(record, indent=1))
     return result
+
+
+def nearest_to_target(
+    rows: Sequence[Mapping[str, Any]], reference: Mapping[str, Any]
+) -> Mapping[str, Any]:
+    """The row closest to the target, by the held-out images: the smallest sum of misses.
+
+    The target is an accuracy within 0.5 point of the unfiltered row at 30 % less KL at 30
+    degrees; a miss counts in units of 0.5 point and of 30 %.
+    """
+
+    def miss(row: Mapping[str, Any]) -> float:
+        lost = reference["holdout_accuracy"] - row["holdout_accuracy"]
+        saved = 1.0 - row["holdout_kl_30"] / reference["holdout_kl_30"]
+        return max(0.0, lost / 0.005 - 1.0) + max(0.0, 1.0 - saved / 0.3)
+
+    return min(rows, key=miss)
+
+
+def full_row(study: Study, row: ConfigDict, result: dict[str, Any]) -> dict[str, Any]:
+    """The same row evaluated on all test images; ``kl_30_common`` stays over the subset."""
+    folder = study.workdir / "rows" / _slug(row.name)
+    finished = folder / "full.json"
+    made_with = study.fingerprint(row)
+    if finished.exists():
+        record = json.loads(finished.read_text())
+        if record["made_with"] == made_with:
+            return record["row"]
+    variables, _ = training.restore(folder / "state", dict(study.network.variables))
+    angles = tuple(math.radians(a) for a in study.config.angles)
+    outcome = softening.evaluate(study.network, study.tools, variables, *study.data.test, angles)
+    result = result | softening.summary(outcome) | {"kl_30_common": result["kl_30_common"]}
+    report.write_atomically(finished, json.dumps({"made_with": made_with, "row": result}, indent=1))
+    return result
+
+
+def _slug(name: str) -> str:
+    return "".join(c if c.isalnum() else "_" for c in name)
 
 
 def _tuned(
@@ -275,9 +315,20 @@ def run(config: ConfigDict, data_dir: Path, workdir: Path) -> list[dict[str, Any
     (workdir / "config.json").write_text(config.to_json_best_effort(indent=1))
     digest = hashlib.sha256((data_dir / config.weights).read_bytes()).hexdigest()
     study = Study(config, network, digest, data, tools, workdir)
-    rows = [run_row(study, row) for row in config.rows]
-    reference = next(row for row in rows if row["name"] == config.reference)
-    rows = report.with_changes(rows, reference)
+    rows = {row.name: run_row(study, row) for row in config.rows}
+    reference = rows[config.reference]
+    groups = {row["group"] for name, row in rows.items() if name != config.reference}
+    best = [
+        nearest_to_target(
+            [r for name, r in rows.items() if r["group"] == group and name != config.reference],
+            reference,
+        )["name"]
+        for group in sorted(groups)
+    ]
+    for row in config.rows:
+        if row.name in (config.reference, *best):
+            rows[row.name] = full_row(study, row, rows[row.name]) | {"full": True}
+    rows = report.with_changes(list(rows.values()), rows[config.reference])
     report.write_csv(workdir / "table.csv", rows)
     header = f"# {config.title}\n\n{report.markdown_table(rows)}\n\n{report.LEGEND}\n"
     report.write_atomically(workdir / "table.md", header)

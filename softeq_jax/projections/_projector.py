@@ -110,6 +110,12 @@ class Projector:
         """The dimension of each level of ``levels()``, per index of the other axes. int [l]."""
         return _levels.levels_of(self.rep).dimensions.copy()
 
+    def factors(self) -> np.ndarray:
+        """What the mask multiplies each level of ``levels()`` by, in [0, 1]. float64 [l]."""
+        levels = _levels.levels_of(self.rep)
+        first = [int(np.argmax(levels.of_column == value)) for value in levels.values]
+        return self._host_mask()[first]
+
     def rank(self) -> float:
         """Trace of P on the acting axes: the rank of a hard cut (an int), else a float."""
         trace = float(self._host_mask().sum())
@@ -124,6 +130,19 @@ class Projector:
     def softness(self) -> float:
         """Realized softness ``(rank - n0) / (n - n0)``; 1 for the identity and nothing else."""
         return _levels.realized_softness(_levels.levels_of(self.rep), self._host_mask())
+
+    def act(self, g: Array, w: Array) -> Array:
+        """``g w``, the weight moved by a group element; ``act(g, w) - w`` is what certificates bound.
+
+        Args:
+          g: element of the group, [2, 2].
+          w: as for calling the projector. A NumPy array is moved by NumPy, in its own precision.
+
+        Raises:
+          ValueError: the element is not in the group, or the shape does not fit.
+        """
+        self.axes.check(w.shape, self.rep)
+        return self.rep.apply(g, w, axes=self.axes.acting)
 
     def certificate(
         self,

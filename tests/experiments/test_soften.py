@@ -40,14 +40,19 @@ def study(tmp_path, monkeypatch):
     config.defect_images = 4
     every = "**/conv?/kernel"
     config.rows = [
-        module.row("unfiltered", "so2", (every, {"softness": 1.0}), full=True),
+        module.row("unfiltered", "so2", (every, {"softness": 1.0})),
         module.row("SO(2) 1", "so2", (every, {"cutoff": 1.0})),
         module.row("C4 strict", "c4", ("stage1_*/conv1/kernel", None), (every, {"cutoff": 0.0})),
     ]
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (40, 8, 8, 3), dtype=np.uint8)
     labels = rng.integers(0, 10, 40).astype(np.int32)
-    data = soften.Data(training.ArraySource(images, labels), images[:24], labels[:24], 16)
+    data = soften.Data(
+        training.ArraySource(images, labels),
+        (images[30:], labels[30:]),
+        (images[:24], labels[:24]),
+        16,
+    )
     monkeypatch.setattr(soften, "load_data", lambda *_: data)
     return config, tmp_path
 
@@ -56,7 +61,7 @@ def test_a_study_ends_with_tables_a_figure_and_weights(study):
     config, folder = study
     rows = soften.run(config, folder, folder / "work")
     assert [row["name"] for row in rows] == ["unfiltered", "SO(2) 1", "C4 strict"]
-    assert [row["images"] for row in rows] == [24, 16, 16]
+    assert [row["images"] for row in rows] == [24, 24, 24]
     for row in rows:
         assert row["measured"] <= row["certified"] <= row["measured"] + 1e-2
         assert row["measured_group"] <= row["certified_group"] <= row["measured_group"] + 0.1
@@ -202,3 +207,15 @@ def test_the_config_follows_its_own_limits():
     assert {group: groups.count(group) for group in set(groups)} == {"c4": 3, "d4": 3, "so2": 3}
     assert config.finetune.steps == 400
     json.loads(config.to_json_best_effort())
+
+
+def test_the_best_setting_is_the_nearest_to_the_target():
+    def row(name, accuracy, kl):
+        return {"name": name, "holdout_accuracy": accuracy, "holdout_kl_30": kl}
+
+    reference = row("unfiltered", 0.90, 2.0)
+    reached = row("a", 0.896, 1.3)
+    costly = row("b", 0.87, 0.8)
+    harmless = row("c", 0.90, 1.9)
+    assert soften.nearest_to_target([costly, reached, harmless], reference) is reached
+    assert soften.nearest_to_target([costly, harmless], reference) is harmless

@@ -119,6 +119,8 @@ def test_smooth_masks_follow_their_formula_and_softness(mask):
     smooth = strict.at(cutoff=b, mask=mask)
     values = formula[mask](strict.levels(), b)
     np.testing.assert_allclose(smooth.rank(), values @ strict.dimensions(), rtol=1e-13)
+    np.testing.assert_allclose(smooth.factors(), values, rtol=1e-13)
+    np.testing.assert_array_equal(strict.factors(), [1] + [0] * (len(values) - 1))
     unmatched = strict.rep.unmatched
     assert unmatched.shape[1] == 4
     np.testing.assert_allclose(dense(smooth) @ unmatched, 0, atol=1e-13)
@@ -166,6 +168,17 @@ def test_split_residual_and_idempotence():
     chex.assert_trees_all_close(projector(kept), kept, atol=2e-6)
     with pytest.raises(ValueError, match="smooth mask 'heat'"):
         projector.at(cutoff=1.0, mask="heat").split(w)
+
+
+def test_act_moves_a_weight():
+    projector = kernel_projector("c4", 3)
+    w = np.random.default_rng(0).standard_normal((3, 3, 2, 2))
+    g = projector.rep.group.element(np.pi / 2)
+    np.testing.assert_array_equal(projector.act(g, w), np.rot90(w))
+    moved = np.linalg.norm(projector.act(g, w) - w)
+    np.testing.assert_allclose(projector.certificate(w, angle=np.pi / 2).bound, moved, rtol=1e-10)
+    with pytest.raises(ValueError, match="does not fit"):
+        projector.act(g, w[0])
 
 
 def test_small_residuals_do_not_cancel():
