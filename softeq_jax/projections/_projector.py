@@ -132,7 +132,7 @@ class Projector:
         return _levels.realized_softness(_levels.levels_of(self.rep), self._host_mask())
 
     def act(self, g: Array, w: Array) -> Array:
-        """``g w``, the weight moved by a group element; ``act(g, w) - w`` is what certificates bound.
+        """``g w``, the weight moved by a group element. Certificates bound ``act(g, w) - w``.
 
         Args:
           g: element of the group, [2, 2].
