@@ -116,10 +116,11 @@ def levels(
         line[2].set_ylim(bottom=-0.05)
         for axis in line:
             axis.set_xlabel("level kept (cutoff, 1/rad)")
-        line[0].legend(fontsize=7, frameon=False, loc="lower right")
+        line[2].axhline(reference["certified"], **gray)
+        line[0].legend(fontsize=7, frameon=False)
     axes[0][0].set_title("accuracy: upright (solid), rotated (dashed)", fontsize=9)
     axes[0][1].set_title("invariance error; dotted: interpolation floor", fontsize=9)
-    axes[0][2].set_title("rotations to 30 degrees: certified (line), measured (+)", fontsize=9)
+    axes[0][2].set_title("moved by 30 degrees: certified (line), measured (+)", fontsize=9)
     _finish(figure, axes.ravel(), path, title)
 
 
