@@ -10,8 +10,11 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 
+from softeq_jax import groups
+
 Row = Mapping[str, Any]
-COLORS = {"C4": "#1b6ca8", "D4": "#c1553b", "SO(2)": "#3f8f4f", "none": "#444444"}
+GRAY = "#444444"
+COLORS = {"C4": "#1b6ca8", "D4": "#c1553b", "SO(2)": "#3f8f4f"}
 MARKERS = {
     "C4": {"marker": "o", "markersize": 9, "markerfacecolor": "none", "linewidth": 2.4},
     "D4": {"marker": "s", "markersize": 5, "linewidth": 1.0},
@@ -32,9 +35,9 @@ def trade_off(rows: Sequence[Row], reference: Row, path: Path, title: str) -> No
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.6), layout="constrained")
     for row in rows:
         color = (
-            COLORS["none"]
+            GRAY
             if row is reference or row["name"] == reference["name"]
-            else (COLORS.get(_symbol(row["group"]), COLORS["none"]))
+            else (COLORS.get(_symbol(row["group"]), GRAY))
         )
         left.errorbar(
             row["kl_30"],
@@ -96,7 +99,8 @@ def levels(
             chosen = sorted(
                 (row for row in filtered if row["group"] == group), key=lambda row: row["cutoff"]
             )
-            style = {"color": COLORS[_symbol(group)], **MARKERS[_symbol(group)]}
+            symbol = _symbol(group)
+            style = {"color": COLORS.get(symbol, GRAY), **MARKERS.get(symbol, {"marker": "x"})}
             x = [row["cutoff"] for row in chosen]
             _curve(line[0], x, chosen, "accuracy", 100, style | {"label": _symbol(group)})
             _curve(line[0], x, chosen, "accuracy_rotated", 100, style | {"linestyle": "--"})
@@ -105,7 +109,7 @@ def levels(
             line[2].plot(
                 x, [row["measured"] for row in chosen], "+", color=style["color"], markersize=11
             )
-        gray = {"color": COLORS["none"], "linewidth": 1}
+        gray = {"color": GRAY, "linewidth": 1}
         line[0].axhline(100 * reference["accuracy"], label="unfiltered", **gray)
         line[0].axhline(100 * reference["accuracy_rotated"], linestyle="--", **gray)
         line[1].axhline(reference["kl_30"], **gray)
@@ -113,10 +117,10 @@ def levels(
         line[0].set_ylabel(f"{network}\ntop-1 (%)")
         line[1].set_ylabel("KL at 30 degrees (nats)")
         line[2].set_ylabel("relative movement of weights")
-        line[2].set_ylim(bottom=-0.05)
         for axis in line:
             axis.set_xlabel("level kept (cutoff, 1/rad)")
         line[2].axhline(reference["certified"], **gray)
+        line[2].set_ylim(bottom=-0.05)
         line[0].legend(fontsize=7, frameon=False)
     axes[0][0].set_title("accuracy: upright (solid), rotated (dashed)", fontsize=9)
     axes[0][1].set_title("invariance error; dotted: interpolation floor", fontsize=9)
@@ -133,7 +137,7 @@ def _curve(
 
 
 def _symbol(group: str) -> str:
-    return {"c4": "C4", "d4": "D4", "so2": "SO(2)", "o2": "O(2)"}.get(group, group)
+    return repr(groups.from_name(group))
 
 
 def _finish(figure: Any, axes: Any, path: Path, title: str) -> None:

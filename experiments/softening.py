@@ -161,7 +161,7 @@ def evaluate(
 
 
 def summary(outcome: sq.measures.RotationReport) -> dict[str, Any]:
-    """The numbers of a row; ``kl_30_common`` is kept when a row is evaluated on more images."""
+    """The numbers of a row."""
     limit = math.radians(30)
     values: dict[str, Any] = {"images": len(outcome.correct)}
     values["accuracy"], values["accuracy_se"] = outcome.accuracy()
@@ -171,7 +171,6 @@ def summary(outcome: sq.measures.RotationReport) -> dict[str, Any]:
         kl, floor = outcome.kl_at(math.radians(angle)), outcome.kl_floor_at(math.radians(angle))
         values |= {f"kl_{angle}": kl[0], f"kl_{angle}_se": kl[1]}
         values |= {f"floor_{angle}": floor[0], f"floor_{angle}_se": floor[1]}
-    values["kl_30_common"] = values["kl_30"]
     return values
 
 

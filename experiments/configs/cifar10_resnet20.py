@@ -12,7 +12,6 @@ from ml_collections import ConfigDict
 
 ALL = "**/conv?/kernel"
 STAGE_3 = "stage3_*/conv?/kernel"
-STAGES_2_3 = "stage[23]_*/conv?/kernel"
 QUARTER_ODD = {"cutoff": 0.91}
 """Drops the level 1.273, what a quarter turn negates; keeps 0 and .9003."""
 
@@ -50,12 +49,12 @@ def get_config() -> ConfigDict:
         row("unfiltered", "so2", (ALL, {"softness": 1.0})),
         row("SO(2) hard 2", "so2", (ALL, {"cutoff": 2.0})),
         row("SO(2) heat 1.5", "so2", (ALL, {"cutoff": 1.5, "mask": "heat"})),
-        row("SO(2) hard 1 in stage 3", "so2", (STAGE_3, {"cutoff": 1.0})),
+        row("SO(2) hard 1", "so2", (ALL, {"cutoff": 1.0})),
         row("C4 .9", "c4", (ALL, QUARTER_ODD)),
-        row("C4 .9 in stages 2, 3", "c4", (STAGES_2_3, QUARTER_ODD)),
         row("C4 .9 in stage 3", "c4", (STAGE_3, QUARTER_ODD)),
-        row("D4 strict", "d4", (ALL, {"cutoff": 0.0})),
-        row("D4 heat 1 in stage 3", "d4", (STAGE_3, {"cutoff": 1.0, "mask": "heat"})),
-        row("D4 resolvent 1 in stage 3", "d4", (STAGE_3, {"cutoff": 1.0, "mask": "resolvent"})),
+        row("C4 strict in stage 3", "c4", (STAGE_3, {"cutoff": 0.0})),
+        row("D4 heat .9", "d4", (ALL, {"cutoff": 0.9, "mask": "heat"})),
+        row("D4 heat .6 in stage 3", "d4", (STAGE_3, {"cutoff": 0.6, "mask": "heat"})),
+        row("D4 resolvent .6", "d4", (ALL, {"cutoff": 0.6, "mask": "resolvent"})),
     ]
     return config

@@ -11,7 +11,7 @@ except ModuleNotFoundError as error:
         f"softeq_jax.models needs {error.name}: pip install softeq-jax[models]"
     ) from error
 
-from softeq_jax.models.defects import conv_defects
+from softeq_jax.models.defects import Defect, conv_defects
 from softeq_jax.models.geometry import ConvGeometry, conv_geometry
 from softeq_jax.models.resnet import CifarResNet
 from softeq_jax.models.vit import ViT
@@ -20,6 +20,7 @@ from softeq_jax.models.weights import load_cifar_resnet, save_cifar_resnet
 __all__ = [
     "CifarResNet",
     "ConvGeometry",
+    "Defect",
     "ViT",
     "conv_defects",
     "conv_geometry",

@@ -2,15 +2,30 @@
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from softeq_jax.measures import rotate_bilinear
+from softeq_jax.measures import mean_and_error, rotate_bilinear
 from softeq_jax.models.geometry import ConvGeometry
+
+
+class Defect(NamedTuple):
+    """How far a layer was from commuting with one rotation, over images.
+
+    Attributes:
+      mean: of ``||R L(h) - L(R h)|| / ||L(h)||`` over images; NaN if the map is too small.
+      error: standard error of that mean.
+      gain: the largest ``||R L(h) - L(R h)|| / ||h||`` (for a quarter turn a lower bound of the
+        operator defect that ``certificates.convolution`` bounds).
+    """
+
+    mean: float
+    error: float
+    gain: float
 
 
 def conv_defects(
@@ -20,13 +35,13 @@ def conv_defects(
     images: jax.Array | np.ndarray,
     angle: float,
     **apply_kwargs: Any,
-) -> dict[str, tuple[float, float]]:
+) -> dict[str, Defect]:
     r"""Measured defect of every convolution under a rotation of its own input.
 
-    For a layer L with input h (both in the network's own forward pass), the relative defect of
-    one image is ``||R L(h) - L(R h)|| / ||L(h)||``. Quarter turns move pixels and are measured on
-    the whole map; other angles are bilinear and measured inside the largest disc that a rotation
-    leaves in the map, so that cut corners do not count.
+    The input h of each layer L is that of the network's own forward pass. Quarter turns move
+    pixels and are measured on the whole map. Other angles are bilinear and measured where no
+    window reads beyond the disc that every rotation leaves in the map, so that padding and cut
+    corners do not count; a map too small for one such window gives NaN.
 
     Args:
       model: a Linen module.
@@ -37,7 +52,10 @@ def conv_defects(
       **apply_kwargs: passed on to ``model.apply``, for example ``train=False``.
 
     Returns:
-      From the kernel's path to (mean over images, its standard error).
+      From the kernel's path to its defect.
+
+    Raises:
+      ValueError: a layer pads with something other than zeros.
     """
     inputs: dict[str, jax.Array] = {}
 
@@ -65,9 +83,7 @@ def _leaf(params: Mapping[str, Any], path: str) -> jax.Array:
     return jnp.asarray(params)
 
 
-def _defect(
-    kernel: jax.Array, h: jax.Array, layer: ConvGeometry, angle: float
-) -> tuple[float, float]:
+def _defect(kernel: jax.Array, h: jax.Array, layer: ConvGeometry, angle: float) -> Defect:
     def convolve(x: jax.Array) -> jax.Array:
         return jax.lax.conv_general_dilated(
             x,
@@ -81,24 +97,32 @@ def _defect(
         )
 
     turns = angle / (0.5 * math.pi)
-    if abs(turns - round(turns)) < 1e-9:
+    exact = abs(turns - round(turns)) < 1e-9
 
-        def turn(x: jax.Array) -> jax.Array:
-            return jnp.rot90(x, round(turns), axes=(1, 2))
+    def turn(x: jax.Array) -> jax.Array:
+        return jnp.rot90(x, round(turns), axes=(1, 2)) if exact else rotate_bilinear(x, angle)
 
-        inside = 1.0
-    else:
-
-        def turn(x: jax.Array) -> jax.Array:
-            return rotate_bilinear(x, angle)
-
-        side = convolve(h).shape[1]
-        offset = np.arange(side) - 0.5 * (side - 1)
-        inside = offset[:, None] ** 2 + offset[None] ** 2 <= (0.5 * side) ** 2
-        inside = jnp.asarray(inside, h.dtype)[..., None]
     y = convolve(h)
+    inside = 1.0 if exact else jnp.asarray(_inner(layer, y.shape[1:3]), y.dtype)[..., None]
     difference = jnp.sum((inside * (turn(y) - convolve(turn(h)))) ** 2, axis=(1, 2, 3))
     size = jnp.sum((inside * y) ** 2, axis=(1, 2, 3))
-    ratio = np.asarray(jnp.sqrt(difference / jnp.maximum(size, 1e-30)), dtype=np.float64)
-    spread = ratio.std(ddof=1) / math.sqrt(ratio.size) if ratio.size > 1 else 0.0
-    return float(ratio.mean()), float(spread)
+    incoming = jnp.sum(h**2, axis=(1, 2, 3))
+    if not np.any(np.asarray(inside)):
+        return Defect(math.nan, math.nan, math.nan)
+    mean, error = mean_and_error(jnp.sqrt(difference / jnp.maximum(size, 1e-30)))
+    gain = jnp.sqrt(difference / jnp.maximum(incoming, 1e-30)).max()
+    return Defect(mean, error, float(gain))
+
+
+def _inner(layer: ConvGeometry, shape: tuple[int, int]) -> np.ndarray:
+    """Outputs whose window, turned by any angle, stays a pixel inside the inscribed disc."""
+    offsets, reach = [], 1.0
+    for axis, size in enumerate(shape):
+        centered = np.arange(size) - 0.5 * (size - 1)
+        offsets.append(layer.strides[axis] * centered)
+    half = [
+        0.5 * d * (k - 1) for d, k in zip(layer.kernel_dilation, layer.kernel_size, strict=True)
+    ]
+    reach += math.hypot(*half)
+    radius = 0.5 * (min(layer.input_shape) - 1) - reach
+    return np.hypot(offsets[0][:, None], offsets[1][None]) <= radius

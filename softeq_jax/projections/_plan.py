@@ -182,7 +182,13 @@ def plan(params: Params, rules: Mapping[str, Rule]) -> Plan:
         if projector is None:
             chosen.append(-1)
             continue
-        key = (pattern, projector.axes, projector.rep, projector.kind, projector.mask.tobytes())
+        key = (
+            pattern,
+            projector.axes,
+            projector.rep,
+            projector.kind,
+            np.asarray(projector.mask).tobytes(),
+        )
         if key not in index_of:
             index_of[key] = len(projectors)
             projectors.append(projector)

@@ -39,10 +39,10 @@ def test_strict_kernels_commute_with_quarter_turns_exactly_where_certified():
     for net, size, certified in ((Net(3), 6, True), (Net(3, 2), 7, True), (Net(3, 2), 6, False)):
         x, variables, geometry = made(net, size, rule)
         obstacle = sq.certificates.lattice_obstacle(geometry["second/kernel"])
-        mean, error = models.conv_defects(net, variables, geometry, x, np.pi / 2)["second/kernel"]
+        defect = models.conv_defects(net, variables, geometry, x, np.pi / 2)["second/kernel"]
         assert (obstacle is None) == certified
-        assert (mean < 1e-6) == certified
-        assert error >= 0
+        assert (defect.mean < 1e-6) == certified
+        assert defect.error >= 0
 
 
 def test_against_a_direct_computation():
@@ -61,15 +61,22 @@ def test_against_a_direct_computation():
     ratio = np.linalg.norm(difference.reshape(5, -1), axis=1)
     ratio = ratio / np.linalg.norm(y.reshape(5, -1), axis=1)
     defects = models.conv_defects(Net(3), variables, geometry, x, np.pi / 2)
-    mean, error = defects["second/kernel"]
-    np.testing.assert_allclose(mean, ratio.mean(), rtol=1e-4)
-    np.testing.assert_allclose(error, ratio.std(ddof=1) / np.sqrt(5), rtol=1e-4)
+    found = defects["second/kernel"]
+    np.testing.assert_allclose(found.mean, ratio.mean(), rtol=1e-4)
+    np.testing.assert_allclose(found.error, ratio.std(ddof=1) / np.sqrt(5), rtol=1e-4)
+    size = np.linalg.norm(np.asarray(h).reshape(5, -1), axis=1)
+    gain = (np.linalg.norm(np.asarray(difference).reshape(5, -1), axis=1) / size).max()
+    np.testing.assert_allclose(found.gain, gain, rtol=1e-4)
+    projector = sq.projector("h w i o", {"h w": sq.reps.image(sq.groups.cyclic(4), (3, 3))})
+    layer = geometry["second/kernel"]
+    bound = sq.certificates.convolution(projector, kernel, layer, angle=np.pi / 2).bound
+    assert found.gain <= bound
 
 
 @pytest.mark.parametrize("angle", [0.5, np.pi / 2])
 def test_pointwise_layers_commute_with_every_rotation(angle):
     x, variables, geometry = made(Net(3), 6)
-    assert models.conv_defects(Net(3), variables, geometry, x, angle)["first/kernel"][0] < 1e-5
+    assert models.conv_defects(Net(3), variables, geometry, x, angle)["first/kernel"].mean < 1e-5
 
 
 def test_other_rotations_are_measured_for_what_they_are():
@@ -79,6 +86,22 @@ def test_other_rotations_are_measured_for_what_they_are():
     smooth = np.exp(-((grid[:, None] - 1) ** 2 + grid[None] ** 2) / 12)[None, ..., None]
     smooth = np.concatenate([smooth, 2 * smooth], -1).astype(np.float32)
     raw = made(Net(7, pad=3), 15)[1]
-    soft = models.conv_defects(Net(7, pad=3), variables, geometry, smooth, 0.5)["second/kernel"][0]
-    rough = models.conv_defects(Net(7, pad=3), raw, geometry, smooth, 0.5)["second/kernel"][0]
+    soft = models.conv_defects(Net(7, pad=3), variables, geometry, smooth, 0.5)[
+        "second/kernel"
+    ].mean
+    rough = models.conv_defects(Net(7, pad=3), raw, geometry, smooth, 0.5)["second/kernel"].mean
     assert 1e-3 < soft < 0.5 * rough
+
+
+def test_corners_and_padding_do_not_count():
+    """An averaging kernel on a constant map commutes with every rotation, away from the border."""
+    for kernel, size in ((3, 33), (7, 15)):
+        net = Net(kernel, pad=kernel // 2)
+        x, variables, geometry = made(net, size)
+        params = jax.tree.map(jnp.ones_like, variables["params"])
+        constant = np.ones_like(x)
+        found = models.conv_defects(net, {"params": params}, geometry, constant, 0.5)
+        assert found["second/kernel"].mean < 1e-5
+    net = Net(3)
+    x, variables, geometry = made(net, 4)
+    assert np.isnan(models.conv_defects(net, variables, geometry, x, 0.5)["second/kernel"].mean)
