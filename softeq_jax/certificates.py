@@ -46,25 +46,36 @@ class ConvolutionGeometry(Protocol):
 
 
 def convolution_norm_bound(
-    kernel: np.ndarray, strides: Sequence[int] = (1, 1), feature_group_count: int = 1
+    kernel: np.ndarray,
+    strides: Sequence[int] = (1, 1),
+    feature_group_count: int = 1,
+    dilation: Sequence[int] = (1, 1),
 ) -> float:
     r"""A bound of the operator norm of a zero-padded convolution, for maps of any size.
 
-    The smaller of ``sqrt(ceil(kh/sh) ceil(kw/sw)) * ||K as (kh kw I) x O matrix||_2`` (each input
-    pixel is read by at most that many windows; tight for patch embeddings) and the sum of the
-    spectral norms of the taps. With feature groups, the largest over the groups. The Frobenius
-    norm of a kernel is not such a bound.
+    The smaller of ``sqrt(c_h c_w) * ||K as (kh kw I) x O matrix||_2`` and the sum of the spectral
+    norms of the taps. Here ``c = ceil(k / (s / gcd(s, d)))`` for kernel size k, stride s and
+    dilation d, ``ceil(k / s)`` without dilation: each input pixel is read by at most
+    ``c_h c_w`` windows (tight for patch embeddings). With feature groups, the largest over the
+    groups. The Frobenius norm of a kernel is not such a bound.
 
     Args:
       kernel: [kh, kw, I, O].
       strides: (sh, sw).
       feature_group_count: number of feature groups; O is divided into as many blocks.
+      dilation: (dh, dw), spacing of the taps.
+
+    Raises:
+      ValueError: the groups do not divide the outputs.
     """
     kernel = np.asarray(kernel, dtype=np.float64)
     kh, kw, inputs, outputs = kernel.shape
     if outputs % feature_group_count:
         raise ValueError(f"{outputs} outputs cannot be divided into {feature_group_count} groups")
-    overlap = math.ceil(kh / strides[0]) * math.ceil(kw / strides[1])
+    overlap = math.prod(
+        math.ceil(k / (s // math.gcd(s, d)))
+        for k, s, d in zip((kh, kw), strides, dilation, strict=True)
+    )
     bounds = []
     for block in np.split(kernel, feature_group_count, axis=3):
         unfolded = block.reshape(kh * kw * inputs, -1)
@@ -122,19 +133,30 @@ def convolution(
       within: instead, all rotations by at most this angle.
 
     Returns:
-      A certificate in the operator norm, where every element asked for is a symmetry of the pixel
-      lattice (C1, C2, C4, D1, D2, D4, or such an element of a larger group) and the layer respects
-      it. Otherwise ``certified`` is False, bound and supremum are NaN, and the reason begins with
-      ``"kernel only"`` (other rotations: ``projector.certificate`` still holds for the kernel) or
-      ``"not certified"`` (the layer breaks the lattice symmetry).
+      A certificate in the operator norm (its ``weight_norm`` bounds the layer's norm), where every
+      element asked for is a symmetry of the pixel lattice (C1, C2, C4, D1, D2, D4, or such an
+      element of a larger group) and the layer respects it. Otherwise ``certified`` is False,
+      bound and supremum are NaN, and the reason begins with ``"kernel only"`` (other rotations:
+      ``projector.certificate`` still holds for the kernel) or ``"not certified"`` (the layer
+      breaks the lattice symmetry).
 
     Raises:
-      ValueError: as ``Projector.certificate``.
+      ValueError: as ``Projector.certificate``; a kernel of another size than the layer's.
     """
     of_kernel = projector.certificate(kernel, angle=angle, flip=flip, within=within)
     kernel = np.asarray(kernel, dtype=np.float64)
-    strides, groups = geometry.strides, geometry.feature_group_count
-    norm = convolution_norm_bound(kernel, strides, groups)
+    if kernel.shape[:2] != tuple(geometry.kernel_size):
+        raise ValueError(
+            f"a kernel of shape {kernel.shape} does not belong to a layer with windows of "
+            f"{tuple(geometry.kernel_size)}"
+        )
+
+    def norm_bound(k: np.ndarray) -> float:
+        return convolution_norm_bound(
+            k, geometry.strides, geometry.feature_group_count, geometry.kernel_dilation
+        )
+
+    norm = norm_bound(kernel)
 
     def refused(reason: str) -> Certificate:
         return dataclasses.replace(
@@ -161,7 +183,7 @@ def convolution(
 
     def defect(turns: int, mirrored: bool) -> float:
         moved = kernel[:, ::-1] if mirrored else kernel
-        return convolution_norm_bound(np.rot90(moved, turns) - kernel, strides, groups)
+        return norm_bound(np.rot90(moved, turns) - kernel)
 
     margin = 1e-12 * norm
     bound = max((defect(*element) for element in elements), default=0.0) + margin

@@ -9,7 +9,7 @@ import numpy as np
 
 @dataclasses.dataclass(frozen=True, repr=False)
 class Group(abc.ABC):
-    """A matrix group, immutable, and equal to every other group with the same content.
+    """A matrix group, immutable, and equal to every other group of the same name and content.
 
     A group is described by its defining representation on R^d: one skew matrix per direction of
     its Lie algebra and one matrix per discrete generator. Together they generate a dense

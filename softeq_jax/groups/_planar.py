@@ -14,7 +14,7 @@ import numpy as np
 from softeq_jax.groups._group import Group, frozen
 
 _TURN = 2.0 * math.pi
-_ANGLE_TOLERANCE = 1e-9  # for angles that a caller writes down
+_ANGLE_TOLERANCE = 1e-6  # for angles, which may have been rounded to float32
 _MATRIX_TOLERANCE = 1e-6  # for matrices, which may have been rounded to float32
 _NAMES = "'trivial', 'c<n>' (c4), 'd<n>' (d4), 'so2' or 'SO(2)', 'o2' or 'O(2)'"
 
@@ -116,7 +116,7 @@ class PlanarGroup(Group):
 
         Args:
           angle: counter-clockwise, in radians; for C_n and D_n a multiple of ``2 pi / n`` within
-            1e-9, which is then taken to be that multiple.
+            1e-6, which is then taken to be that multiple.
           flip: whether the left-right flip acts first.
 
         Returns:

@@ -93,6 +93,8 @@ def _checked(rep: Rep, key: str) -> Rep:
 
 
 def _is_trivial(rep: Rep) -> bool:
+    if rep.group.order == 1:
+        return True
     frequencies = rep.frequencies()
     return not (frequencies.frequency.any() or frequencies.odd.any())
 

@@ -25,7 +25,9 @@ from softeq_jax.groups import Group
 from softeq_jax.reps import Frequencies, Rep
 
 ROUNDING = 1e-12
-"""Share of ``||w||`` added to every bound for float64 rounding (measured: below 1e-13)."""
+"""Share of ``||w||`` added to every bound for float64 rounding (measured: below 1e-13).
+
+It covers actions computed in float64; moving a weight in float32 adds rounding of its own."""
 
 _OVERSAMPLING = 64
 _GRID = 4096
@@ -37,8 +39,9 @@ class Certificate:
 
     Attributes:
       bound: upper bound of the movement, in the unit of ``norm``. NaN if not certified.
-      supremum: upper bound over the whole group. NaN if not certified.
-      weight_norm: Frobenius norm of the weight (1 for an a-priori certificate).
+      supremum: upper bound over the whole group; NaN where there is none.
+      weight_norm: Frobenius norm of the weight (1 for an a-priori certificate); for a layer an
+        upper bound of its operator norm.
       norm: ``"frobenius"`` of a weight array or ``"operator"`` of a layer.
       scope: ``"element"`` (one g), ``"local"`` (all rotations by at most ``angle``) or
         ``"global"`` (the group).
@@ -62,7 +65,14 @@ class Certificate:
 
     @property
     def relative(self) -> float:
-        """``bound / ||w||``, at most 2 for a certified Frobenius bound (0 for w = 0)."""
+        """``bound / ||w||``, at most 2 (0 for w = 0).
+
+        Raises:
+          ValueError: for a layer, whose norm is known only from above: the ratio would not be
+            an upper bound.
+        """
+        if self.norm != "frobenius":
+            raise ValueError("the relative defect of a layer would need its exact operator norm")
         return self.bound / self.weight_norm if self.weight_norm else self.bound
 
 
@@ -163,7 +173,7 @@ def weight_certificate(
         angle=angle,
         flip=flip,
         certified=True,
-        reason="exact movement of the stored weight",
+        reason="exact movement of the weight as given; for its layer see certificates.convolution",
     )
 
 
@@ -177,8 +187,10 @@ def a_priori_certificate(
 ) -> Certificate:
     """What a mask guarantees for every weight: the sup of ``||g P w - P w||`` over ``||w|| = 1``.
 
-    The operator ``(g - 1) P`` is block diagonal; on a pair of frequency m with mask value f its
-    norm is ``2 f |sin(m t / 2)|`` under rotations and ``2 f`` under reflections. The arguments
+    The operator ``(g - 1) P`` is block diagonal. On a pair of frequency m with mask values f and h
+    its norm is at most ``2 max(f, h) |sin(m t / 2)|`` under a rotation (equal where f = h, as
+    always where the rotation moves the pair) and ``2 |(f sin(m t / 2), h cos(m t / 2))|`` under the
+    reflection R(t) F. The arguments
     and errors are those of ``weight_certificate``, with mask float64 [dim] in place of the
     weight; ``||w||`` is that of the *unfiltered* weight.
     """
@@ -189,12 +201,14 @@ def a_priori_certificate(
     def rotation(t: float) -> float:
         return float(np.max(2.0 * mask * np.abs(np.sin(0.5 * frequency * t)), initial=0.0))
 
+    partner = np.where(frequencies.partner >= 0, frequencies.partner, np.arange(rep.dim))
+    other = np.where(frequencies.partner >= 0, mask[partner], 0.0)
+
     def reflection(t: float) -> float:
-        share = np.where(
-            odd, np.abs(np.cos(0.5 * frequency * t)), np.abs(np.sin(0.5 * frequency * t))
-        )
-        share = np.where(frequencies.partner >= 0, 1.0, share)
-        return float(np.max(2.0 * mask * share, initial=0.0))
+        # on a pair (g - 1) is -2 n n^T with a unit vector n, so its norm with the masks is 2 |f n|
+        share = np.where(odd, np.cos(0.5 * frequency * t), np.sin(0.5 * frequency * t)) ** 2
+        squared = mask**2 * share + other**2 * (1.0 - share)
+        return 2.0 * math.sqrt(float(np.max(squared, initial=0.0)))
 
     def within_angle(limit: float) -> float:
         if rep.group.rotations is not None:
@@ -229,11 +243,20 @@ def combine(parts: Mapping[str, Certificate]) -> Certificate:
 
     The group acts on the stacked weight by one orthogonal block for each part. Parts must have
     been asked for the same element. An empty mapping is the zero vector.
+
+    Raises:
+      ValueError: the parts are about different elements, or not in the Frobenius norm.
     """
     chosen = list(parts.values())
     if not chosen:
         return Certificate(0.0, 0.0, 0.0, "frobenius", "global", None, False, True, "no weight", {})
     first = chosen[0]
+    kinds = {(part.norm, part.scope, part.angle, part.flip) for part in chosen}
+    if len(kinds) > 1 or first.norm != "frobenius":
+        raise ValueError(
+            "only Frobenius certificates of one group element or range add in squares, got "
+            f"(norm, scope, angle, flip) = {sorted(map(str, kinds))}"
+        )
     missing = [f"{path}: {part.reason}" for path, part in parts.items() if not part.certified]
 
     def total(name: str) -> float:
@@ -263,6 +286,9 @@ def _scope(
         return "global", None
     angle = 0.0 if angle is None else float(angle)
     group.element(angle, flip)
+    if group.rotations is not None:
+        step = 2.0 * math.pi / group.rotations
+        angle = step * round(angle / step)
     return "element", angle
 
 

@@ -13,28 +13,37 @@ def convolution_rule(
     cutoff: float | None = None,
     softness: float | None = None,
     mask: str = "hard",
+    axes: str = "h w i o",
 ) -> Callable[[str, Array], Projector | None]:
-    """A rule for ``plan`` that filters every HWIO convolution kernel larger than 1 x 1.
+    """A rule for ``plan`` that filters every convolution kernel larger than 1 x 1.
 
     Args:
       group: a planar group, acting on the window of each kernel.
       cutoff: see ``Projector.at``; 0 (strict) if neither dial is given.
       softness: see ``Projector.at``.
       mask: see ``Projector.at``.
+      axes: the layout of the kernels, with ``h`` and ``w`` for the window: ``"h w i o"`` as in
+        Flax and Haiku, ``"o i h w"`` as in Equinox and PyTorch.
 
     Returns:
       A function (path, weight) -> projector, or None for weights that are no such kernel (other
       than four axes, or a 1 x 1 window).
 
     Raises:
-      ValueError: (from the returned function) the window is not square.
+      ValueError: the layout has no four axes with h and w among them, or (from the returned
+        function) the window is not square.
     """
+    names = axes.split()
+    if len(set(names)) != 4 or not {"h", "w"} <= set(names):
+        raise ValueError(f"axes must name four axes, h and w among them, got {axes!r}")
 
     def rule(path: str, weight: Array) -> Projector | None:
-        window = tuple(weight.shape[:2])
-        if len(weight.shape) != 4 or window == (1, 1):
+        if len(weight.shape) != 4:
+            return None
+        window = (weight.shape[names.index("h")], weight.shape[names.index("w")])
+        if window == (1, 1):
             return None
         image = reps.image(group, window)
-        return projector("h w i o", {"h w": image}, cutoff=cutoff, softness=softness, mask=mask)
+        return projector(axes, {"h w": image}, cutoff=cutoff, softness=softness, mask=mask)
 
     return rule

@@ -150,7 +150,8 @@ def mask_at(
     if math.isinf(cutoff) or fixed_by_all:
         return np.ones(levels.of_column.size), math.inf
     if kind != "hard":
-        return smooth_mask(levels, cutoff, kind), cutoff
+        mask = smooth_mask(levels, cutoff, kind)
+        return mask, math.inf if np.all(mask == 1.0) else cutoff
     mask = hard_mask(levels, cutoff)
     if mask.all():
         return mask, math.inf
@@ -170,8 +171,8 @@ def realized_softness(levels: Levels, mask: np.ndarray) -> float:
     free = levels.matched_dimension - levels.null_dimension
     if free == 0:
         return below_one
-    rank = float(mask[np.isfinite(levels.of_column)].sum())
-    return min((rank - levels.null_dimension) / free, below_one)
+    outside = np.isfinite(levels.of_column) & (levels.of_column > 0)
+    return min(float(mask[outside].sum()) / free, below_one)
 
 
 def _cutoff_of_softness(levels: Levels, kind: str, softness: float) -> float:
@@ -186,7 +187,7 @@ def _cutoff_of_softness(levels: Levels, kind: str, softness: float) -> float:
         return 0.0
     if kind == "hard":
         return _nearest_level(levels, softness)
-    return _width_of_trace(levels, kind, n0 + softness * (n - n0))
+    return _width_of_share(levels, kind, softness)
 
 
 def _nearest_level(levels: Levels, softness: float) -> float:
@@ -198,13 +199,17 @@ def _nearest_level(levels: Levels, softness: float) -> float:
     return float(cutoffs[proper][np.argmin(distance)])
 
 
-def _width_of_trace(levels: Levels, kind: str, trace: float) -> float:
-    """The width b whose smooth mask has this trace, by bisection on log b (trace is monotone)."""
-    positive = levels.values[levels.values > 0]
-    low, high = math.log(positive.min() * 1e-3), math.log(positive.max() * 1e3)
+def _width_of_share(levels: Levels, kind: str, share: float) -> float:
+    """The width b at which a smooth mask keeps this share of what is outside level 0.
+
+    The kept sum is monotone in b; bisection on log b over 24 decades around the levels.
+    """
+    outside = np.isfinite(levels.of_column) & (levels.of_column > 0)
+    positive = levels.of_column[outside]
+    low, high = math.log(positive.min() * 1e-12), math.log(positive.max() * 1e12)
     for _ in range(200):
         middle = 0.5 * (low + high)
-        if smooth_mask(levels, math.exp(middle), kind).sum() < trace:
+        if smooth_mask(levels, math.exp(middle), kind)[outside].sum() < share * positive.size:
             low = middle
         else:
             high = middle

@@ -15,8 +15,15 @@ def leaf_paths(tree: Any) -> tuple[list[str], list[Any], Any]:
       dicts, ``nnx`` states, Equinox modules and any registered pytree.
     """
     with_paths, treedef = jax.tree_util.tree_flatten_with_path(tree)
-    paths = ["/".join(filter(None, map(_entry, path))) for path, _ in with_paths]
+    paths = ["/".join(filter(None, map(_entry, _trimmed(path)))) for path, _ in with_paths]
     return paths, [leaf for _, leaf in with_paths], treedef
+
+
+def _trimmed(path: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The path without the ``value`` that an ``nnx`` variable adds below its own key."""
+    boxed = len(path) > 1 and isinstance(path[-1], jax.tree_util.GetAttrKey)
+    boxed = boxed and path[-1].name == "value" and isinstance(path[-2], jax.tree_util.DictKey)
+    return path[:-1] if boxed else path
 
 
 def _entry(key: Any) -> str:

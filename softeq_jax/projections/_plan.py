@@ -1,7 +1,8 @@
 """A plan: which parameters of a model are filtered, and by which projector."""
 
+import contextlib
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -41,20 +42,20 @@ class Plan:
         """``P w`` for every planned parameter; the others are passed through.
 
         Raises:
-          ValueError: the parameters are not those the plan was built for (names the path), or one
-            has another shape.
+          ValueError: the parameters are not those the plan was built for, or a planned one has
+            another shape (names the path).
         """
         return self._map(params, lambda projector, w: projector(w), lambda w: w)
 
     def split(self, params: Params) -> tuple[Params, Params]:
         """``(P w, w - P w)`` for every planned parameter, ``(w, 0)`` for the others.
 
+        Leaves that are no numbers (the activation of an Equinox module) are in both.
+
         Raises:
           ValueError: as ``project``, or a projector has a smooth mask.
         """
-        pairs = self._map(
-            params, lambda projector, w: projector.split(w), lambda w: (w, jnp.zeros_like(w))
-        )
+        pairs = self._map(params, lambda projector, w: projector.split(w), lambda w: (w, _zero(w)))
         outer = jax.tree.structure(params)
         return jax.tree.transpose(outer, jax.tree.structure((0, 0)), pairs)
 
@@ -187,7 +188,7 @@ def plan(params: Params, rules: Mapping[str, Rule]) -> Plan:
             projector.axes,
             projector.rep,
             projector.kind,
-            np.asarray(projector.mask).tobytes(),
+            projector.host_mask().tobytes(),
         )
         if key not in index_of:
             index_of[key] = len(projectors)
@@ -199,7 +200,7 @@ def plan(params: Params, rules: Mapping[str, Rule]) -> Plan:
             f"rules that match no parameter (or only those an earlier rule took): {idle}; "
             f"the paths are {paths[:8]}{' ...' if len(paths) > 8 else ''}"
         )
-    shapes = tuple(tuple(leaf.shape) for leaf in leaves)
+    shapes = tuple(tuple(getattr(leaf, "shape", ())) for leaf in leaves)
     return Plan(tuple(projectors), tuple(paths), shapes, tuple(chosen))
 
 
@@ -235,7 +236,13 @@ def soften(
 
 
 def _resolve(rule: Rule, path: str, leaf: Array) -> Projector | None:
-    if rule is None or isinstance(rule, Projector):
+    if rule is None:
+        return None
+    if not hasattr(leaf, "shape"):
+        if isinstance(rule, Projector):
+            raise ValueError(f"a projector needs an array, got {type(leaf).__name__}")
+        return None
+    if isinstance(rule, Projector):
         return rule
     if not callable(rule):
         raise ValueError(f"a rule must be a projector, a function or None, got {rule!r}")
@@ -253,16 +260,16 @@ def _check_finite(leaf: Array) -> None:
         raise ValueError("the weights contain NaN or infinite values")
 
 
-class _naming:
-    """Context that puts the path of the parameter before the message of an error."""
+def _zero(leaf: Any) -> Any:
+    return jnp.zeros_like(leaf) if isinstance(leaf, int | float | complex | Array) else leaf
 
-    def __init__(self, path: str):
-        self.path = path
 
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: type | None, error: BaseException | None, trace: Any) -> bool:
-        if kind in (ValueError, TypeError):
-            raise kind(f"parameter {self.path!r}: {error}") from error
-        return False
+@contextlib.contextmanager
+def _naming(path: str) -> Iterator[None]:
+    """Puts the path of the parameter before the message of an error."""
+    try:
+        yield
+    except (ValueError, TypeError) as error:
+        if type(error) not in (ValueError, TypeError):
+            raise
+        raise type(error)(f"parameter {path!r}: {error}") from error

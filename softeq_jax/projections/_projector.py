@@ -11,6 +11,7 @@ operator, the orthogonal projector on the invariant vectors.
 """
 
 import dataclasses
+import functools
 import math
 from collections.abc import Mapping
 
@@ -46,19 +47,18 @@ class Projector:
         """``P w``, in the dtype of w (half precision is computed in float32).
 
         Args:
-          w: array with the axes of the specification.
+          w: array with the axes of the specification. A NumPy float64 array is computed by NumPy,
+            and comes back as one, where JAX has no float64 (``jax_enable_x64`` is off).
 
         Raises:
           ValueError: the shape does not fit the axes.
           TypeError: w is not a real floating-point array.
         """
-        w, work = self._checked(w)
-        return (work - self._removed(work)).astype(w.dtype)
+        return self._parts(w)[0]
 
     def residual(self, w: Array) -> jax.Array:
         """``w - P w``, computed without cancellation as ``U ((1 - m) * (U^T w))``."""
-        w, work = self._checked(w)
-        return self._removed(work).astype(w.dtype)
+        return self._parts(w)[1]
 
     def split(self, w: Array) -> tuple[jax.Array, jax.Array]:
         """``(P w, w - P w)``, orthogonal parts of w.
@@ -70,9 +70,7 @@ class Projector:
             raise ValueError(
                 f"split needs an orthogonal projector; this one has the smooth mask {self.kind!r}"
             )
-        w, work = self._checked(w)
-        removed = self._removed(work)
-        return (work - removed).astype(w.dtype), removed.astype(w.dtype)
+        return self._parts(w)
 
     def at(
         self,
@@ -114,11 +112,11 @@ class Projector:
         """What the mask multiplies each level of ``levels()`` by, in [0, 1]. float64 [l]."""
         levels = _levels.levels_of(self.rep)
         first = [int(np.argmax(levels.of_column == value)) for value in levels.values]
-        return self._host_mask()[first]
+        return self.host_mask()[first]
 
     def rank(self) -> float:
         """Trace of P on the acting axes: the rank of a hard cut (an int), else a float."""
-        trace = float(self._host_mask().sum())
+        trace = float(self.host_mask().sum())
         return round(trace) if self.kind == "hard" else trace
 
     @property
@@ -129,7 +127,7 @@ class Projector:
     @property
     def softness(self) -> float:
         """Realized softness ``(rank - n0) / (n - n0)``; 1 for the identity and nothing else."""
-        return _levels.realized_softness(_levels.levels_of(self.rep), self._host_mask())
+        return _levels.realized_softness(_levels.levels_of(self.rep), self.host_mask())
 
     def act(self, g: Array, w: Array) -> Array:
         """``g w``, the weight moved by a group element. Certificates bound ``act(g, w) - w``.
@@ -172,7 +170,7 @@ class Projector:
         """
         chosen = {"angle": angle, "flip": flip, "within": within}
         if w is None:
-            return _certificate.a_priori_certificate(self.rep, self._host_mask(), **chosen)
+            return _certificate.a_priori_certificate(self.rep, self.host_mask(), **chosen)
         host = np.asarray(_host(w, "certificate"), dtype=np.float64)
         self.axes.check(host.shape, self.rep)
         moved = np.moveaxis(host, self.axes.acting, range(len(self.axes.acting)))
@@ -187,26 +185,49 @@ class Projector:
             return head + ")"
         return f"{head}, cutoff={self.cutoff:.4g}, softness={self.softness:.4g})"
 
-    def _checked(self, w: Array) -> tuple[jax.Array, jax.Array]:
-        w = jnp.asarray(w)
+    def _parts(self, w: Array) -> tuple[Array, Array]:
+        """``(P w, w - P w)`` in the dtype of w."""
+        xp = np if self._needs_numpy(w) else jnp
+        w = xp.asarray(w)
         self.axes.check(w.shape, self.rep)
         if not jnp.issubdtype(w.dtype, jnp.floating):
             raise TypeError(f"a weight must be a real floating-point array, got {w.dtype}")
-        return w, w.astype(jnp.promote_types(w.dtype, jnp.float32))
-
-    def _removed(self, w: jax.Array) -> jax.Array:
-        basis = jnp.asarray(self.basis, w.dtype)
-        dropped = (1.0 - jnp.asarray(self.mask)).astype(w.dtype)
+        work = w.astype(jnp.promote_types(w.dtype, jnp.float32))
+        basis = xp.asarray(self.basis, work.dtype)
+        dropped = _complement(self.mask)
         front = range(len(self.axes.acting))
-        moved = jnp.moveaxis(w, self.axes.acting, front)
+        moved = xp.moveaxis(work, self.axes.acting, front)
         flat = moved.reshape(self.rep.dim, -1)
-        precision = jax.lax.Precision.HIGHEST
-        coefficients = jnp.matmul(basis.T, flat, precision=precision)
-        removed = jnp.matmul(basis, dropped[:, None] * coefficients, precision=precision)
-        return jnp.moveaxis(removed.reshape(moved.shape), front, self.axes.acting)
+        matmul = np.matmul if xp is np else _matmul
+        coefficients = matmul(basis.T, flat)
+        removed = matmul(basis, xp.asarray(dropped, work.dtype)[:, None] * coefficients)
+        removed = xp.moveaxis(removed.reshape(moved.shape), front, self.axes.acting)
+        full = xp.all(xp.asarray(dropped) == 0)
+        removed = xp.where(full, xp.zeros_like(removed), removed)
+        kept = xp.where(full, work, work - removed)
+        return kept.astype(w.dtype), removed.astype(w.dtype)
 
-    def _host_mask(self) -> np.ndarray:
-        return np.asarray(_host(self.mask, "rank, softness and repr"), dtype=np.float64)
+    def _needs_numpy(self, w: Array) -> bool:
+        """Whether w is a NumPy float64 that JAX would round: then NumPy computes, in float64."""
+        return (
+            isinstance(w, np.ndarray)
+            and w.dtype == np.float64
+            and not jax.config.jax_enable_x64
+            and isinstance(self.basis, np.ndarray)
+            and isinstance(self.mask, np.ndarray)
+        )
+
+    def host_mask(self) -> np.ndarray:
+        """The mask over the columns of ``rep.frequencies().basis``, float64 [dim].
+
+        Raises:
+          TypeError: it is traced.
+          ValueError: it is a stack of masks (a projector under ``vmap``).
+        """
+        mask = np.asarray(_host(self.mask, "rank, softness and the like"), dtype=np.float64)
+        if mask.ndim != 1:
+            raise ValueError(f"a stack of masks {mask.shape} has no single rank or softness")
+        return mask
 
 
 def projector(
@@ -247,6 +268,16 @@ def projector(
     if cutoff is None and softness is None:
         cutoff = 0.0
     return strict.at(cutoff=cutoff, softness=softness, mask=mask)
+
+
+_matmul = functools.partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
+
+
+def _complement(mask: Array) -> Array:
+    """``1 - m``, in float64 where m is concrete: a mask close to 1 must not cancel."""
+    if isinstance(mask, np.ndarray):
+        return 1.0 - mask
+    return 1.0 - jnp.asarray(mask)
 
 
 def _host(value: Array, what: str) -> Array:

@@ -32,7 +32,9 @@ def projected_classification(apply_train: Apply) -> LossFn:
         params: Tree, model_state: Tree, batch: dict[str, jax.Array], key: jax.Array, plan: Any
     ) -> tuple[jax.Array, tuple[Tree, dict[str, jax.Array]]]:
         del key
-        if isinstance(plan, Plan):
+        if plan is not None and not isinstance(plan, Plan):
+            raise TypeError(f"extra must be a Plan or None, got {type(plan).__name__}")
+        if plan is not None:
             params = plan.project(params)
         logits, model_state = apply_train(params, model_state, batch["image"])
         labels = batch["label"]

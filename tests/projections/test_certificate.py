@@ -116,6 +116,27 @@ def test_a_priori_bound_of_a_cut_is_attained():
     np.testing.assert_allclose(heat.certificate(within=0.5).bound, expected, rtol=1e-9)
 
 
+@pytest.mark.parametrize("name", GROUPS)
+@pytest.mark.parametrize("k", [2, 3, 4, 7])
+def test_strict_cuts_promise_zero_and_no_promise_is_exceeded(name, k):
+    strict = projector_of(name, k)
+    assert strict.certificate().bound < 1e-11
+    group, rep = strict.rep.group, strict.rep
+    flips = [False, True] if group.has_flip else [False]
+    step = 2 * np.pi / (group.rotations or 7)
+    for cut in (strict.at(softness=0.4), strict.at(softness=0.6, mask="heat")):
+        matrix = np.asarray(cut.basis) * np.asarray(cut.mask) @ np.asarray(cut.basis).T
+        suprema = []
+        for t in step * np.arange(group.rotations or 7):
+            for flip in flips:
+                g = rep.matrix(group.element(t, flip)) - np.eye(rep.dim)
+                norm = np.linalg.norm(g @ matrix, 2)
+                bound = cut.certificate(angle=t, flip=flip).bound
+                assert norm <= bound <= norm + 1e-9 * max(norm, 1)
+                suprema.append(norm)
+        assert max(suprema) <= cut.certificate().bound
+
+
 def test_fields_say_what_is_certified():
     projector = projector_of("c4", 3)
     w = np.random.default_rng(0).standard_normal((3, 3, 1))
@@ -126,6 +147,21 @@ def test_fields_say_what_is_certified():
     np.testing.assert_allclose(certificate.relative, certificate.bound / np.linalg.norm(w))
     assert projector.certificate(w).scope == "global"
     assert sq.projections.combine({}).bound == 0.0
+
+
+def test_single_precision_angles_are_understood():
+    projector = projector_of("c4", 3)
+    w = np.random.default_rng(0).standard_normal((3, 3, 1))
+    exact = projector.certificate(w, angle=np.pi / 2).bound
+    assert projector.certificate(w, angle=np.float32(np.pi / 2)).bound == exact
+
+
+def test_certificates_of_different_elements_do_not_add():
+    projector = projector_of("c4", 3)
+    w = np.ones((3, 3, 1))
+    parts = {"a": projector.certificate(w), "b": projector.certificate(w, angle=np.pi)}
+    with pytest.raises(ValueError, match="one group element"):
+        sq.projections.combine(parts)
 
 
 def test_elements_outside_the_group_are_refused():

@@ -108,6 +108,34 @@ def test_full_softness_is_the_identity_to_the_bit(name, mask, dtype):
         assert full.softness == 1.0
 
 
+def test_the_identity_keeps_extreme_values_and_float64():
+    for k in (1, 3):
+        full = kernel_projector("so2", k, softness=1.0)
+        w = jnp.full((k, k, 1, 1), -0.0).at[0, 0].set(3e38)
+        out = full(w)
+        chex.assert_trees_all_equal(out, w)
+        np.testing.assert_array_equal(np.signbit(out), np.signbit(w))
+    w = np.random.default_rng(0).standard_normal((3, 3, 2, 2))
+    out = kernel_projector("so2", 3, softness=1.0)(w)
+    assert out.dtype == np.float64
+    np.testing.assert_array_equal(out, w)
+    twice = kernel_projector("so2", 3, cutoff=1.0)
+    np.testing.assert_allclose(twice(twice(w)), twice(w), atol=1e-15)
+
+
+@pytest.mark.parametrize("mask", ["heat", "resolvent"])
+@pytest.mark.parametrize("softness", [1e-9, 1e-3, 0.5, 1 - 1e-9])
+def test_the_smooth_dial_reaches_every_softness(mask, softness):
+    strict = kernel_projector("so2", 5)
+    cut = strict.at(softness=softness, mask=mask)
+    np.testing.assert_allclose(cut.softness, softness, rtol=1e-6)
+    np.testing.assert_allclose(
+        strict.at(cutoff=cut.cutoff, mask=mask).softness, softness, rtol=1e-6
+    )
+    wide = strict.at(cutoff=1e12, mask=mask)
+    assert (wide.softness, wide.cutoff) == (1.0, np.inf)
+
+
 @pytest.mark.parametrize("mask", ["heat", "resolvent"])
 def test_smooth_masks_follow_their_formula_and_softness(mask):
     strict = kernel_projector("so2", 8)
@@ -215,6 +243,12 @@ def test_trivial_axes_are_left_alone():
         "h w o", {"h w": sq.reps.image(group, (3, 3)), "o": sq.reps.trivial(group, 2)}
     )
     assert both.rank() == 3
+    one = sq.groups.trivial()
+    nothing = sq.projector(
+        "h w o", {"h w": sq.reps.image(one, (2, 2)), "o": sq.reps.trivial(one, 2)}
+    )
+    w = jnp.arange(8.0).reshape(2, 2, 2)
+    chex.assert_trees_all_equal(nothing(w), w)
 
 
 def test_works_under_transformations():
@@ -236,6 +270,8 @@ def test_works_under_transformations():
         lambda *leaves: jnp.stack([jnp.asarray(leaf) for leaf in leaves]),
         *[projector.at(cutoff=b) for b in (0.0, 1.0, 3.0)],
     )
+    with pytest.raises(ValueError, match="stack of masks"):
+        stacked.rank()
     swept = jax.vmap(lambda p: p(w))(stacked)
     chex.assert_trees_all_close(swept[1], expected, atol=1e-5)
     batch = jnp.stack([w, 2 * w])
