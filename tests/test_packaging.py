@@ -26,7 +26,8 @@ print(sorted(name for name in new if name not in ("softeq_jax", "jax", "jaxlib",
 def wheel(tmp_path_factory):
     folder = tmp_path_factory.mktemp("wheel")
     command = [sys.executable, "-m", "build", "--wheel", "--outdir", str(folder), str(ROOT)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    env = os.environ | {"PIP_CONSTRAINT": str(ROOT / "constraints.txt")}
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     (path,) = folder.glob("softeq_jax-*.whl")
     return path

@@ -65,6 +65,7 @@ def main() -> None:
         "median_seconds": median,
         "ratio": median["softeq_jax"] / median["jax"],
     }
+    args.out.parent.mkdir(parents=True, exist_ok=True)
     args.out.write_text(json.dumps(result, indent=1) + "\n")
     print(json.dumps(result, indent=1))
 

@@ -170,10 +170,14 @@ class Rep(abc.ABC):
             return self._check_axes(shape, tuple(axes))
         is_trailing = ndim >= r and shape[ndim - r :] == self.shape
         if r > 1 and ndim > r and shape[ndim - r - 1 : -1] == self.shape:
-            if is_trailing:
+            leading = tuple(range(r))
+            fits = [channels_last]
+            fits += [trailing] if is_trailing else []
+            fits += [leading] if leading != channels_last and shape[:r] == self.shape else []
+            if len(fits) > 1:
                 raise ValueError(
-                    f"{self} fits an array of shape {shape} in two ways; choose one with "
-                    f"axes={channels_last} or axes={trailing}"
+                    f"{self} fits an array of shape {shape} in {len(fits)} ways; choose one with "
+                    + " or ".join(f"axes={axes}" for axes in fits)
                 )
             return channels_last
         if is_trailing:

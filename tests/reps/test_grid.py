@@ -148,8 +148,9 @@ def test_axes():
     [
         ((2, 4, 5), None, r"Image\[5x5\]\(SO\(2\)\) acts on .* got shape \(2, 4, 5\)"),
         ((), None, "got shape"),
-        ((5, 5, 5), None, r"two ways.*axes=\(0, 1\) or axes=\(1, 2\)"),
-        ((2, 5, 5, 5), None, "two ways"),
+        ((5, 5, 5), None, r"2 ways.*axes=\(0, 1\) or axes=\(1, 2\)"),
+        ((2, 5, 5, 5), None, "2 ways"),
+        ((5, 5, 5, 2), None, r"2 ways.*axes=\(1, 2\) or axes=\(0, 1\)"),
         ((5, 5), (0,), "2 different axes"),
         ((5, 5), (1, 1), "2 different axes"),
         ((5, 5), (0, 2), "2 different axes"),
