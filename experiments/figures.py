@@ -24,7 +24,7 @@ GRID = {"color": "#dddddd", "linewidth": 0.6}
 
 
 def trade_off(rows: Sequence[Row], reference: Row, path: Path, title: str) -> None:
-    """Accuracy against invariance error, one point a row, and bounds beside measurements.
+    """Change of accuracy against change of invariance error, and bounds beside measurements.
 
     Args:
       rows: as written by ``experiments.soften``, the unfiltered one among them.
@@ -32,49 +32,34 @@ def trade_off(rows: Sequence[Row], reference: Row, path: Path, title: str) -> No
       path: PNG to write.
       title: of the figure.
     """
-    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.6), layout="constrained")
-    for row in rows:
-        color = (
-            GRAY
-            if row is reference or row["name"] == reference["name"]
-            else (COLORS.get(_symbol(row["group"]), GRAY))
-        )
-        left.errorbar(
-            row["kl_30"],
-            100 * row["accuracy"],
-            xerr=row["kl_30_se"],
-            yerr=100 * row["accuracy_se"],
-            marker="o",
-            color=color,
-            capsize=2,
-        )
-        left.annotate(
-            row["name"],
-            (row["kl_30"], 100 * row["accuracy"]),
-            (5, 4),
-            textcoords="offset points",
-            fontsize=7,
-        )
-    left.axhline(100 * reference["accuracy"] - 0.5, color="#888888", linestyle=":", linewidth=1)
-    left.axvline(0.7 * reference["kl_30"], color="#888888", linestyle=":", linewidth=1)
-    left.set_xlabel("invariance error: KL at 30 degrees (nats)")
-    left.set_ylabel("top-1 upright (%)")
-    left.set_title(
-        "dotted: 0.5 points below, and 30 % less error than, the unfiltered row", fontsize=8
-    )
-
     filtered = [row for row in rows if row["name"] != reference["name"]]
+    figure, (left, right) = plt.subplots(1, 2, figsize=(12, 4.8), layout="constrained")
+    left.axhline(0, color=GRAY, linewidth=1)
+    left.axvline(0, color=GRAY, linewidth=1)
+    left.plot([-30, -30, -100], [100, -0.5, -0.5], color=GRAY, linestyle=":", linewidth=1)
+    for number, row in enumerate(filtered, 1):
+        color = COLORS.get(_symbol(row["group"]), GRAY)
+        x, y = 100 * row["kl_30_change"], 100 * row["accuracy_change"]
+        left.plot(x, y, "o", markersize=15, color=color)
+        left.annotate(str(number), (x, y), ha="center", va="center", color="white", fontsize=8)
+    x = [100 * row["kl_30_change"] for row in filtered]
+    y = [100 * row["accuracy_change"] for row in filtered]
+    left.set_xlim(min(-36, *x) - 3, max(2, *x) + 2)
+    left.set_ylim(min(-1, *y) - 1, max(1, *y) + 0.5)
+    left.set_xlabel("change of KL at 30 degrees (%)")
+    left.set_ylabel("change of top-1 upright (points)")
+    left.set_title("against the unfiltered row; dotted: the target", fontsize=9)
+
     at = np.arange(len(filtered))
-    right.bar(
-        at - 0.2, [row["certified"] for row in filtered], 0.38, label="certified", color="#9bb8d3"
-    )
-    right.bar(
-        at + 0.2, [row["measured"] for row in filtered], 0.38, label="measured", color="#1b6ca8"
-    )
-    right.set_xticks(at, [row["name"] for row in filtered], rotation=40, ha="right", fontsize=7)
-    right.set_ylabel("movement of the filtered weights, relative")
-    right.set_title("SO(2) rotations to 30 degrees", fontsize=8)
-    right.legend(frameon=False)
+    for shift, key, color in ((-0.2, "certified", "#9bb8d3"), (0.2, "measured", "#1b6ca8")):
+        right.barh(at + shift, [row[key] for row in filtered], 0.38, label=key, color=color)
+    right.axvline(reference["certified"], color=GRAY, linewidth=1)
+    names = [f"{row['name']}  {number}" for number, row in enumerate(filtered, 1)]
+    right.set_yticks(at, names, fontsize=8)
+    right.invert_yaxis()
+    right.set_xlabel("movement of the filtered weights, relative to their norm")
+    right.set_title("SO(2) rotations to 30 degrees; line: unfiltered", fontsize=9)
+    right.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=2)
     _finish(figure, (left, right), path, title)
 
 

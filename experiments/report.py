@@ -13,13 +13,13 @@ COLUMNS: dict[str, tuple[str, Callable[[Row], str]]] = {
     "kept": ("kept", lambda row: f"{row['kept']:.2f}"),
     "images": ("images", lambda row: str(row["images"])),
     "accuracy": ("top-1", lambda row: percent(row["accuracy"], row["accuracy_se"])),
-    "accuracy_change": ("change", lambda row: f"{100 * row['accuracy_change']:+.2f}"),
+    "accuracy_change": ("top-1 change", lambda row: f"{100 * row['accuracy_change']:+.2f}"),
     "rotated": (
         "top-1 rotated",
         lambda row: percent(row["accuracy_rotated"], row["accuracy_rotated_se"]),
     ),
     "kl_30": ("KL at 30", lambda row: f"{row['kl_30']:.3f} ±{row['kl_30_se']:.3f}"),
-    "change": ("change", lambda row: f"{100 * row['kl_30_change']:+.0f}%"),
+    "change": ("KL change", lambda row: f"{100 * row['kl_30_change']:+.0f}%"),
     "floor": ("floor", lambda row: f"{row['floor_30']:.3f}"),
     "kl_90": ("KL at 90", lambda row: f"{row['kl_90']:.3f}"),
     "certified": ("bound to 30", lambda row: f"{row['certified']:.3g}"),
@@ -32,14 +32,14 @@ COLUMNS: dict[str, tuple[str, Callable[[Row], str]]] = {
 }
 COMMON = ("accuracy", "kl_30")
 LEGEND = (
-    "kept: share of the filtered weight space. change: against the unfiltered row, over the images "
-    "that all rows share. top-1 rotated: mean over the angles up to 30 degrees. KL: KL(f(x) || "
-    "f(Rx)) in nats at +-30 and at 90 degrees; floor: KL(f(x) || f(R^-1 R x)) at 30, what two "
-    "bilinear resamplings and cut corners do with no rotation left. bound to 30: certified "
-    "relative movement of the filtered weights under rotations of SO(2) by at most 30 degrees, "
-    "beside the measured one; then both over the whole group of the row. layers certified: "
-    "convolutions whose operator defect is bounded over the whole group. +- is one standard error "
-    "over images."
+    "kept: share of the filtered weight space. Changes: against the unfiltered row, over the "
+    "images that all rows share. top-1 rotated: mean over the angles up to 30 degrees. KL: "
+    "KL(f(x) || f(Rx)) in nats at +-30 and at 90 degrees; floor: KL(f(x) || f(R^-1 R x)) at 30, "
+    "what two bilinear resamplings and cut corners do with no rotation left. bound to 30: "
+    "certified relative movement of the filtered weights under rotations of SO(2) by at most 30 "
+    "degrees, beside the measured one; then both over the whole group of the row. layers "
+    "certified: convolutions whose operator defect is bounded over the whole group. +- is one "
+    "standard error over images."
 )
 
 

@@ -283,6 +283,7 @@ def main(argv: list[str]) -> None:
     if len(argv) > 1:
         raise app.UsageError(f"unexpected arguments {argv[1:]}")
     logging.basicConfig(level=logging.INFO)
+    logging.getLogger("absl").setLevel(logging.WARNING)
     if not _DATA_DIR.value:
         raise app.UsageError("--data_dir is needed (or the variable SOFTEQ_DATA_DIR)")
     config, data_dir = _CONFIG.value, Path(_DATA_DIR.value)

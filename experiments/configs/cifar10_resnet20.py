@@ -55,6 +55,11 @@ def get_config() -> ConfigDict:
         row("C4 strict in stage 3", "c4", (STAGE_3, {"cutoff": 0.0})),
         row("D4 heat .9", "d4", (ALL, {"cutoff": 0.9, "mask": "heat"})),
         row("D4 heat .6 in stage 3", "d4", (STAGE_3, {"cutoff": 0.6, "mask": "heat"})),
-        row("D4 resolvent .6", "d4", (ALL, {"cutoff": 0.6, "mask": "resolvent"})),
+        row(
+            "D4 .9 in stage 3, resolvent 2 elsewhere",
+            "d4",
+            (STAGE_3, QUARTER_ODD),
+            (ALL, {"cutoff": 2.0, "mask": "resolvent"}),
+        ),
     ]
     return config
