@@ -1,7 +1,7 @@
 r"""Time of ``import softeq_jax`` beside ``import jax``, in fresh processes, interleaved.
 
-    python -m build --wheel && python3 -m venv /tmp/bare && /tmp/bare/bin/pip install dist/*.whl
-    python -m experiments.benchmarks.import_time --python /tmp/bare/bin/python
+    python -m build --wheel && python3 -m venv build/bare && build/bare/bin/pip install dist/*.whl
+    python -m experiments.benchmarks.import_time --python build/bare/bin/python
 
 Run it on a quiet machine. Writes experiments/benchmarks/results/import_time.json.
 """
@@ -27,7 +27,7 @@ print(stop - start, jax.__version__)
 def once(python: str, module: str) -> tuple[float, str]:
     """Seconds of one import in a fresh process, and the version of jax there."""
     done = subprocess.run(
-        [python, "-c", PROBE.format(module=module)],
+        [os.path.abspath(python), "-c", PROBE.format(module=module)],
         cwd="/",
         env=os.environ | {"JAX_PLATFORMS": "cpu"},
         check=True,
