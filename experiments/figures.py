@@ -44,8 +44,8 @@ def trade_off(rows: Sequence[Row], reference: Row, path: Path, title: str) -> No
         left.annotate(str(number), (x, y), ha="center", va="center", color="white", fontsize=8)
     x = [100 * row["kl_30_change"] for row in filtered]
     y = [100 * row["accuracy_change"] for row in filtered]
-    left.set_xlim(min(-36, *x) - 3, max(2, *x) + 2)
-    left.set_ylim(min(-1, *y) - 1, max(1, *y) + 0.5)
+    left.set_xlim(min([-36, *x]) - 3, max([2, *x]) + 2)
+    left.set_ylim(min([-1, *y]) - 1, max([1, *y]) + 0.5)
     left.set_xlabel("change of KL at 30 degrees (%)")
     left.set_ylabel("change of top-1 upright (points)")
     left.set_title("against the unfiltered row; dotted: the target", fontsize=9)
