@@ -37,7 +37,6 @@ _DATA_DIR = flags.DEFINE_string(
 )
 _DRY_RUN = flags.DEFINE_bool("dry_run", False, "Print the plans only.")
 
-ROTATED = math.radians(30)
 _log = logging.getLogger(__name__)
 
 
@@ -59,16 +58,16 @@ class Study:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def build_plan(params: Any, row: ConfigDict) -> sq.Plan:
-    """The plan of one row.
+def build_plan(params: Any, row: ConfigDict, group: str | None = None) -> sq.Plan:
+    """The plan of one row, or the same rules under another group.
 
     Raises:
       ValueError: as ``softeq_jax.plan``; the message names the row.
     """
     try:
-        group = sq.groups.from_name(row.group)
+        acting = sq.groups.from_name(group or row.group)
         rules = {
-            match: None if dials is None else sq.convolution_rule(group, **dials)
+            match: None if dials is None else sq.convolution_rule(acting, **dials)
             for match, dials in row.rules
         }
         return sq.plan(params, rules)
@@ -76,19 +75,10 @@ def build_plan(params: Any, row: ConfigDict) -> sq.Plan:
         raise ValueError(f"row {row.name!r}: {error}") from error
 
 
-def rotation_plan(params: Any, row: ConfigDict) -> sq.Plan:
-    """SO(2) on the kernels that a row filters, to certify every row at the same angles."""
-    so2 = sq.groups.so(2)
-    rules = {
-        match: None if dials is None else sq.convolution_rule(so2) for match, dials in row.rules
-    }
-    return sq.plan(params, rules)
-
-
 def describe(row: ConfigDict, plan: sq.Plan, network: softening.Network) -> str:
     """The dry run of one row: what is filtered, and what can be said before any training."""
     params = plan.project(network.variables["params"])
-    moved = softening.movement(plan, rotation_plan(params, row), params)
+    moved = softening.movement(plan, build_plan(params, row, "so2"), params)
     layers = softening.layer_certificates(plan, params, network.geometry)
     lines = [
         f"== {row.name} ({row.group})",
@@ -132,15 +122,16 @@ def run_row(study: Study, row: ConfigDict) -> dict[str, Any]:
     angles = tuple(math.radians(a) for a in config.angles)
     images, labels = (part[: data.subset] for part in data.test)
     outcome = softening.evaluate(network, study.tools, variables, images, labels, angles)
-    held = softening.evaluate(network, study.tools, variables, *data.holdout, (-ROTATED, ROTATED))
-    rotations = rotation_plan(network.variables["params"], row)
+    tilts = (-softening.TILT, softening.TILT)
+    held = softening.evaluate(network, study.tools, variables, *data.holdout, tilts)
+    rotations = build_plan(network.variables["params"], row, "so2")
     moved = softening.movement(plan, rotations, variables["params"])
     result = (
         softening.summary(outcome)
         | dataclasses.asdict(moved)
         | {
             "holdout_accuracy": held.accuracy()[0],
-            "holdout_kl_30": held.kl_at(ROTATED)[0],
+            "holdout_kl_30": held.kl_at(softening.TILT)[0],
             "name": row.name,
             "group": row.group,
             "kept": softening.kept_share(plan),

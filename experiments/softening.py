@@ -17,7 +17,8 @@ import softeq_jax as sq
 from softeq_jax import training
 from softeq_jax.models import ConvGeometry
 
-CERTIFIED_ANGLE = math.radians(30)
+TILT = math.radians(30)
+"""The angle that invariance errors and bounds are compared at."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -162,10 +163,9 @@ def evaluate(
 
 def summary(outcome: sq.measures.RotationReport) -> dict[str, Any]:
     """The numbers of a row."""
-    limit = math.radians(30)
     values: dict[str, Any] = {"images": len(outcome.correct)}
     values["accuracy"], values["accuracy_se"] = outcome.accuracy()
-    rotated = outcome.accuracy_rotated(limit)
+    rotated = outcome.accuracy_rotated(TILT)
     values["accuracy_rotated"], values["accuracy_rotated_se"] = rotated
     for angle in sorted({round(abs(math.degrees(a))) for a in outcome.angles}):
         kl, floor = outcome.kl_at(math.radians(angle)), outcome.kl_floor_at(math.radians(angle))
@@ -206,9 +206,9 @@ def movement(plan: sq.Plan, rotations: sq.Plan, params: Any) -> Movement:
     if not plan.projectors:
         raise ValueError("the plan filters nothing")
     group, so2 = plan.projectors[0].rep.group, rotations.projectors[0].rep.group
-    within = rotations.certificate(params, within=CERTIFIED_ANGLE)
+    within = rotations.certificate(params, within=TILT)
     whole = plan.certificate(params)
-    turns = [so2.element(t) for t in np.linspace(0, CERTIFIED_ANGLE, 13)]
+    turns = [so2.element(t) for t in np.linspace(0, TILT, 13)]
     if group.is_finite:
         elements = list(group.elements())
     else:

@@ -116,13 +116,12 @@ def _defect(kernel: jax.Array, h: jax.Array, layer: ConvGeometry, angle: float) 
 
 def _inner(layer: ConvGeometry, shape: tuple[int, int]) -> np.ndarray:
     """Outputs whose window, turned by any angle, stays a pixel inside the inscribed disc."""
-    offsets, reach = [], 1.0
-    for axis, size in enumerate(shape):
-        centered = np.arange(size) - 0.5 * (size - 1)
-        offsets.append(layer.strides[axis] * centered)
+    offsets = [
+        stride * (np.arange(size) - 0.5 * (size - 1))
+        for stride, size in zip(layer.strides, shape, strict=True)
+    ]
     half = [
         0.5 * d * (k - 1) for d, k in zip(layer.kernel_dilation, layer.kernel_size, strict=True)
     ]
-    reach += math.hypot(*half)
-    radius = 0.5 * (min(layer.input_shape) - 1) - reach
+    radius = 0.5 * (min(layer.input_shape) - 1) - (math.hypot(*half) + 1.0)
     return np.hypot(offsets[0][:, None], offsets[1][None]) <= radius

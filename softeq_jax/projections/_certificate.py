@@ -86,7 +86,7 @@ class _Energies:
 
     @property
     def frequency(self) -> np.ndarray:
-        return np.where(self.frequencies.unmatched, 0, self.frequencies.frequency)
+        return _turning(self.frequencies)
 
     def rotation(self, t: np.ndarray) -> np.ndarray:
         """Squared movement under rotations, any shape of angles."""
@@ -96,8 +96,7 @@ class _Energies:
     def reflection(self, t: np.ndarray) -> np.ndarray:
         """Squared movement under R(t) F, any shape of angles."""
         angle = np.multiply.outer(t, self.frequency)
-        odd = self.frequencies.odd | self.frequencies.unmatched
-        share = np.where(odd, np.cos(0.5 * angle) ** 2, np.sin(0.5 * angle) ** 2)
+        share = np.where(self.frequencies.odd, np.cos(0.5 * angle) ** 2, np.sin(0.5 * angle) ** 2)
         squared = 4.0 * share @ self.squares - 4.0 * np.sin(angle) @ self.products
         return np.maximum(squared, 0.0)
 
@@ -110,7 +109,7 @@ class _Energies:
         """``||N w||``: the norm of what the group does not fix."""
         moving = self.frequency > 0
         if has_flip:
-            moving = moving | self.frequencies.odd | self.frequencies.unmatched
+            moving = moving | self.frequencies.odd
         return math.sqrt(float(self.squares[moving].sum()))
 
     @property
@@ -190,13 +189,11 @@ def a_priori_certificate(
     The operator ``(g - 1) P`` is block diagonal. On a pair of frequency m with mask values f and h
     its norm is at most ``2 max(f, h) |sin(m t / 2)|`` under a rotation (equal where f = h, as
     always where the rotation moves the pair) and ``2 |(f sin(m t / 2), h cos(m t / 2))|`` under the
-    reflection R(t) F. The arguments
-    and errors are those of ``weight_certificate``, with mask float64 [dim] in place of the
-    weight; ``||w||`` is that of the *unfiltered* weight.
+    reflection R(t) F. The arguments and errors are those of ``weight_certificate``, with mask
+    float64 [dim] in place of the weight; ``||w||`` is that of the *unfiltered* weight.
     """
     frequencies = rep.frequencies()
-    frequency = np.where(frequencies.unmatched, 0, frequencies.frequency)
-    odd = frequencies.odd | frequencies.unmatched
+    frequency, odd = _turning(frequencies), frequencies.odd
 
     def rotation(t: float) -> float:
         return float(np.max(2.0 * mask * np.abs(np.sin(0.5 * frequency * t)), initial=0.0))
@@ -271,6 +268,11 @@ def combine(parts: Mapping[str, Certificate]) -> Certificate:
         reason="; ".join(missing) or "root of the sum of squares over the parameters",
         parts=dict(parts),
     )
+
+
+def _turning(frequencies: Frequencies) -> np.ndarray:
+    """How often each column turns per turn of the plane; unmatched columns do not."""
+    return np.where(frequencies.unmatched, 0, frequencies.frequency)
 
 
 def _scope(

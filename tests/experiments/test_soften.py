@@ -168,7 +168,7 @@ def test_the_measured_movement_is_the_certified_one(study):
     params = network.variables["params"]
     for row in config.rows:
         plan = soften.build_plan(params, row)
-        rotations = soften.rotation_plan(params, row)
+        rotations = soften.build_plan(params, row, "so2")
         moved = softening.movement(plan, rotations, plan.project(params))
         assert moved.measured <= moved.certified <= moved.measured + 1e-2
         assert moved.measured_group <= moved.certified_group <= 2
