@@ -1,12 +1,12 @@
 """Soft equivariance in JAX: measure it, project weights onto it, certify it.
 
 ``groups`` and ``reps`` say what acts on the axes of a weight, ``projector`` and ``plan`` filter
-weights and whole models, ``certificates`` prove how far a group can still move them, ``measures``
-say how far it does. Models, training and data are sub-packages with their own extras and are not
-imported here.
+weights and whole models, ``orbits`` average functions, ``certificates`` prove how far a group can
+still move weights and layers, ``measures`` say how far it does. Models, training and data are
+sub-packages with their own extras and are not imported here.
 """
 
-from softeq_jax import certificates, groups, measures, reps
+from softeq_jax import certificates, groups, measures, orbits, reps
 from softeq_jax.projections import (
     Certificate,
     Plan,
@@ -25,6 +25,7 @@ __all__ = [
     "convolution_rule",
     "groups",
     "measures",
+    "orbits",
     "plan",
     "projector",
     "reps",

@@ -46,7 +46,7 @@ def test_the_wheel_holds_the_library_and_nothing_else(wheel):
     assert "Apache-2.0" in (fields["License-Expression"], fields["License"])
     assert set(fields.get_all("Provides-Extra")) == {"models", "train", "experiments", "dev"}
     bare = [need for need in fields.get_all("Requires-Dist") if "extra" not in need]
-    assert {need.split(">")[0] for need in bare} == {"jax", "numpy"}
+    assert {need.split(">")[0] for need in bare} == {"jax", "numpy", "scipy"}
 
 
 def test_importing_the_installed_wheel_needs_jax_and_numpy_only(wheel, tmp_path):

@@ -4,19 +4,31 @@ import pathlib
 import re
 
 import numpy as np
+import pytest
 
 ROOT = pathlib.Path(__file__).parents[1]
 TEXT = (ROOT / "README.md").read_text()
 
 
-def test_the_ten_lines_run_as_pasted(capsys):
-    (code,) = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+def test_the_examples_run_as_pasted(capsys):
+    softening, algebra = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
     names: dict = {}
-    exec(compile(code, "README.md", "exec"), names)
+    exec(compile(softening, "README.md", "exec"), names)
     np.testing.assert_array_equal(names["same"]["stem"]["kernel"], names["w"])
     expected = names["P"](names["w"])
     np.testing.assert_allclose(names["soft"]["stem"]["kernel"], expected, atol=1e-6)
     assert "1 filtered, 1 untouched" in capsys.readouterr().out
+
+    names = {}
+    with pytest.warns(UserWarning, match="no levels above 0"):
+        exec(compile(algebra, "README.md", "exec"), names)
+    assert names["cube"].order == 43252003274489856000
+    assert names["H"].order == 24
+    # V -> V once per pair of copies, and V (x) V holds V once: 16 * (4 + 8) maps
+    assert names["P"].rank() == 16 * 12
+    g = names["H"].elements()[7]
+    x = np.array([1.0, 2.0, 3.0])
+    np.testing.assert_allclose(names["f"](g @ x), g @ names["f"](x), atol=1e-5)
 
 
 def test_the_commands_exist():

@@ -2,16 +2,22 @@
 
 import abc
 import dataclasses
+import functools
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
+
+from softeq_jax.groups._checks import LISTABLE, concrete, whole
+from softeq_jax.groups._levels import Factorization, Stage, Words
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
 class Group(abc.ABC):
     """A matrix group, immutable, and equal to every other group of the same name and content.
 
-    A group is described by its defining representation on R^d: one skew matrix per direction of
+    A group is described by its defining representation on R^d or C^d: one matrix per direction of
     its Lie algebra and one matrix per discrete generator. Together they generate a dense
     subgroup, so a vector that all of them fix is fixed by the group.
 
@@ -32,12 +38,17 @@ class Group(abc.ABC):
     @property
     @abc.abstractmethod
     def lie_generators(self) -> np.ndarray:
-        """Basis of the Lie algebra, float64 ``[k, d, d]``; ``k = 0`` for a finite group."""
+        """Basis of the Lie algebra, ``[k, d, d]``; ``k = 0`` for a finite group.
+
+        It is orthonormal for ``<A, B> = tr(A^T B) / 2`` where the matrices are real, for
+        ``2 Re tr(A^H B)`` where they are complex, and for ``2 tr(A^T B)`` for Sp(2n, R), the
+        value on its compact dual. Of non-compact groups the basis is closed under transposition.
+        """
 
     @property
     @abc.abstractmethod
     def discrete_generators(self) -> np.ndarray:
-        """Elements that complete the connected part, float64 ``[m, d, d]``."""
+        """Elements that complete the connected part, ``[m, d, d]``."""
 
     @property
     @abc.abstractmethod
@@ -46,7 +57,7 @@ class Group(abc.ABC):
 
     @property
     def is_finite(self) -> bool:
-        """Whether the elements can be listed."""
+        """Whether the group has finitely many elements."""
         return self.order is not None
 
     @property
@@ -54,17 +65,197 @@ class Group(abc.ABC):
     def is_connected(self) -> bool:
         """Whether every element lies on a path from the identity."""
 
-    @abc.abstractmethod
+    @property
+    def is_compact(self) -> bool:
+        """Whether the matrices are bounded, so that there is a uniform (Haar) distribution."""
+        return True
+
+    @property
+    def is_orthogonal(self) -> bool:
+        """Whether every defining matrix is orthogonal, or unitary where they are complex."""
+        return True
+
+    @property
+    def is_complex(self) -> bool:
+        """Whether the defining matrices are complex128 instead of float64."""
+        return False
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Of the defining matrices on the host: float64 or complex128."""
+        return np.dtype(np.complex128 if self.is_complex else np.float64)
+
     def elements(self) -> np.ndarray:
-        """All elements, float64 ``[order, d, d]``; ValueError for an infinite group."""
+        """All elements, ``[order, d, d]``.
 
-    @abc.abstractmethod
-    def sample(self, key: Any, n: int) -> Any:
-        """``n`` independent elements from the invariant (Haar) distribution, ``[n, d, d]``."""
+        Raises:
+          ValueError: the group is infinite, or has more than 50 000 elements.
+        """
+        self._require_listable()
+        return self._elements()
 
-    @abc.abstractmethod
+    def _elements(self) -> np.ndarray:
+        raise NotImplementedError
+
+    def _require_listable(self) -> None:
+        if self.order is None:
+            hint = "draw some with sample(key, n), or use" if self.is_compact else "use"
+            raise ValueError(
+                f"{self} has infinitely many elements, which cannot be listed; "
+                f"{hint} a finite subgroup such as C8 or D8"
+            )
+        if self.order > LISTABLE:
+            raise ValueError(
+                f"{self} has {self.order} elements, more than the {LISTABLE} that can be listed; "
+                "draw some with sample(key, n)"
+            )
+
+    def sample(self, key: Any, n: int) -> jax.Array:
+        """``n`` independent elements from the invariant (Haar) distribution.
+
+        Args:
+          key: a JAX PRNG key.
+          n: how many.
+
+        Returns:
+          ``[n, d, d]`` in the default JAX float (or complex) dtype. Works under ``jit`` (with
+          ``n`` static).
+
+        Raises:
+          ValueError: the group is not compact, or no uniform sampler is known for it.
+        """
+        return self._sample(key, whole(n, "the number of samples"))
+
+    def _sample(self, key: Any, n: int) -> jax.Array:
+        return jax.random.choice(key, jnp.asarray(self.elements()), (n,))
+
+    def check(self, g: Any) -> np.ndarray:
+        """The matrix ``g`` in double precision, once it is known to be an element.
+
+        Args:
+          g: an array ``[d, d]`` of concrete numbers; single precision is enough.
+
+        Returns:
+          The same numbers, float64 or complex128.
+
+        Raises:
+          ValueError: ``g`` is no element; the message says by how much.
+          TypeError: ``g`` is a JAX tracer; representations are built outside ``jit``.
+        """
+        g = concrete(g, self)
+        self._verify(g)
+        return g
+
+    def _verify(self, g: np.ndarray) -> None:
+        """Raises ValueError unless the finite matrix ``g`` of the right shape is an element."""
+        raise NotImplementedError
+
     def contains(self, g: Any) -> bool:
         """Whether the matrix ``g`` is an element, up to single-precision rounding."""
+        try:
+            self.check(g)
+        except ValueError:
+            return False
+        return True
+
+    def indices(self, gs: Any) -> np.ndarray:
+        """Positions in ``elements()``.
+
+        Args:
+          gs: ``[n, d, d]``, elements within 1e-5 per entry.
+
+        Returns:
+          int ``[n]``.
+
+        Raises:
+          ValueError: one of them is no element, or the elements cannot be listed.
+        """
+        self._require_listable()
+        gs = concrete(gs, self, batched=True)
+        found = self._indices(gs)
+        if np.any(found < 0):
+            i = int(np.argmax(found < 0))
+            away = np.abs(self._elements() - gs[i]).max(axis=(1, 2)).min()
+            raise ValueError(
+                f"matrix {i} is no element of {self}: the nearest one differs by {away:.3g}"
+            )
+        return found
+
+    def _indices(self, gs: np.ndarray) -> np.ndarray:
+        """As ``indices``, with -1 for matrices that are no elements."""
+        raise NotImplementedError
+
+    def index(self, g: Any) -> int:
+        """Position of one element in ``elements()``; as ``indices``."""
+        return int(self.indices(np.asarray(g)[None])[0])
+
+    def words(self) -> Words:
+        """The tree of shortest words in the discrete generators; ValueError as ``elements``."""
+        self._require_listable()
+        return self._words
+
+    @functools.cached_property
+    def _words(self) -> Words:
+        raise NotImplementedError
+
+    def factor(self, g: Any) -> Factorization:
+        """``g`` as a product of exponentials and of discrete generators.
+
+        A finite group needs a word alone. A connected compact group needs one exponential, and a
+        non-compact one two: the polar decomposition, first the orthogonal factor and then the
+        positive one.
+
+        Args:
+          g: an element, ``[d, d]``; single precision is enough.
+
+        Returns:
+          A factorization with ``compose(factor(g)) = g``.
+
+        Raises:
+          ValueError: ``g`` is no element, or has too long a word.
+          TypeError: ``g`` is a JAX tracer.
+        """
+        return self._factor(self.check(g))
+
+    def _factor(self, g: np.ndarray) -> Factorization:
+        return Factorization((), self.words().spell(self.index(g)))
+
+    def exp(self, t: Any) -> np.ndarray:
+        """``exp(sum_k t_k A_k)`` for coordinates ``[k]``, an element ``[d, d]``."""
+        import scipy.linalg
+
+        t = np.asarray(t, np.float64)
+        k = len(self.lie_generators)
+        if t.shape != (k,):
+            raise ValueError(f"{self} has {k} Lie generators, got coordinates of shape {t.shape}")
+        return scipy.linalg.expm(np.tensordot(t, self.lie_generators, 1))
+
+    def coordinates(self, x: Any) -> np.ndarray:
+        """Coordinates of a matrix in the basis ``lie_generators``: the inverse of
+        ``sum_k t_k A_k`` on the Lie algebra, and orthogonal projection onto it elsewhere."""
+        basis = self.lie_generators.reshape(len(self.lie_generators), self.d**2)
+        inner = np.real(basis.conj() @ np.asarray(x).reshape(-1))
+        return inner / np.sum(np.abs(basis) ** 2, axis=1)
+
+    def compose(self, factorization: Factorization) -> np.ndarray:
+        """The element with that factorization, ``[d, d]``."""
+        g = np.eye(self.d, dtype=self.dtype)
+        for t in factorization.tangents:
+            g = g @ self.exp(t)
+        for i in factorization.word:
+            g = g @ self.discrete_generators[i]
+        return g
+
+    @abc.abstractmethod
+    def level_factors(self) -> tuple[tuple[Stage, ...], ...] | None:
+        """How levels are defined: one sequence of stages for each factor of the group.
+
+        The squared level of an isotypic component is the sum over the factors of the value of the
+        first stage that acts non-trivially on it.
+
+        Returns:
+          The stages, or None when the classes that they need cannot be listed.
+        """
 
 
 def frozen(array: np.ndarray) -> np.ndarray:

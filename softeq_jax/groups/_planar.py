@@ -3,20 +3,18 @@
 import dataclasses
 import functools
 import math
-import numbers
-import re
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from softeq_jax.groups._checks import INDEX_TOLERANCE, TOLERANCE, concrete, whole
 from softeq_jax.groups._group import Group, frozen
+from softeq_jax.groups._levels import ConjugacyClass, Factorization, Stage, Words, weight
 
 _TURN = 2.0 * math.pi
 _ANGLE_TOLERANCE = 1e-6  # for angles, which may have been rounded to float32
-_MATRIX_TOLERANCE = 1e-6  # for matrices, which may have been rounded to float32
-_NAMES = "'trivial', 'c<n>' (c4), 'd<n>' (d4), 'so2' or 'SO(2)', 'o2' or 'O(2)'"
 
 
 def _rotation(angle: float) -> np.ndarray:
@@ -80,28 +78,16 @@ class PlanarGroup(Group):
         ``j = 0 .. n-1``, followed, where there are flips, by the same rotations times F.
 
         Raises:
-          ValueError: the group is infinite.
+          ValueError: the group is infinite, or has more than 50 000 elements.
         """
-        if not self.is_finite:
-            raise ValueError(
-                f"{self} has infinitely many elements, which cannot be listed; "
-                "draw some with sample(key, n), or use a finite subgroup such as C8 or D8"
-            )
+        return super().elements()
+
+    def _elements(self) -> np.ndarray:
         return _elements(self)
 
-    def sample(self, key: Any, n: int) -> jax.Array:
-        """``n`` independent uniform elements.
-
-        Args:
-          key: a JAX PRNG key.
-          n: how many.
-
-        Returns:
-          ``[n, 2, 2]`` in the default JAX float dtype. Works under ``jit`` (with ``n`` static).
-        """
-        n = _whole(n, "the number of samples")
+    def _sample(self, key: Any, n: int) -> jax.Array:
         if self.is_finite:
-            return jax.random.choice(key, jnp.asarray(self.elements()), (n,))
+            return super()._sample(key, n)
         angle_key, flip_key = jax.random.split(key)
         angle = jax.random.uniform(angle_key, (n,), maxval=_TURN)
         c, s = jnp.cos(angle), jnp.sin(angle)
@@ -156,18 +142,10 @@ class PlanarGroup(Group):
           ValueError: ``g`` is no element of the group (tolerance 1e-6 per entry).
           TypeError: ``g`` is a JAX tracer; representations are built outside ``jit``.
         """
-        if isinstance(g, jax.core.Tracer):
-            raise TypeError(
-                "a group element must be a concrete matrix, but it is being traced; "
-                "compute it outside jit, vmap and grad (the array it acts on may be traced)"
-            )
-        g = np.asarray(g)
-        if g.shape != (2, 2) or g.dtype.kind not in "fiuV":
-            raise ValueError(
-                f"an element of {self} is a real [2, 2] matrix, got shape {g.shape}, {g.dtype}"
-            )
-        g = g.astype(np.float64)
-        if not np.all(np.abs(g @ g.T - np.eye(2)) <= 3 * _MATRIX_TOLERANCE):
+        return self._parameters(concrete(g, self))
+
+    def _parameters(self, g: np.ndarray) -> tuple[float, bool]:
+        if not np.all(np.abs(g @ g.T - np.eye(2)) <= 3 * TOLERANCE):
             raise ValueError(f"{g.tolist()} is not orthogonal, so it is not in {self}")
         flip = bool(g[0, 0] * g[1, 1] - g[0, 1] * g[1, 0] < 0)
         if flip and not self.has_flip:
@@ -177,20 +155,57 @@ class PlanarGroup(Group):
         if self.rotations is not None:
             angle = _multiple(round(angle * self.rotations / _TURN), self.rotations)
         angle = angle if angle < _TURN else 0.0  # a tiny negative angle rounds up to 2 pi
-        if np.max(np.abs(r - _rotation(angle))) > _MATRIX_TOLERANCE:
+        if np.max(np.abs(r - _rotation(angle))) > TOLERANCE:
             raise ValueError(
                 f"{g.tolist()} turns by an angle that is not in {self}: its angles are the "
                 f"multiples of {360 / (self.rotations or 1):.6g} degrees"
             )
         return angle, flip
 
-    def contains(self, g: Any) -> bool:
-        """Whether ``g`` is an element, within 1e-6 per entry."""
-        try:
-            self.parameters(g)
-        except ValueError:
-            return False
-        return True
+    def _verify(self, g: np.ndarray) -> None:
+        self._parameters(g)
+
+    def _indices(self, gs: np.ndarray) -> np.ndarray:
+        flip = np.linalg.det(gs) < 0
+        r = np.where(flip[:, None, None], gs @ _flip(), gs)
+        angle = np.arctan2(r[:, 1, 0] - r[:, 0, 1], r[:, 0, 0] + r[:, 1, 1])
+        index = np.rint(angle * self.rotations / _TURN).astype(int) % self.rotations
+        index += np.where(flip & self.has_flip, self.rotations, 0)
+        found = np.abs(_elements(self)[index] - gs).max(axis=(1, 2)) <= INDEX_TOLERANCE
+        return np.where(found, index, -1)
+
+    @functools.cached_property
+    def _words(self) -> Words:
+        n = self.rotations
+        parent, generator = np.arange(-1, n - 1), np.zeros(n, int)
+        generator[0] = -1
+        if self.has_flip:
+            parent = np.concatenate([parent, np.arange(n)])
+            generator = np.concatenate([generator, np.full(n, len(self.discrete_generators) - 1)])
+        return Words(frozen(parent), frozen(generator))
+
+    def _factor(self, g: np.ndarray) -> Factorization:
+        angle, flip = self._parameters(g)
+        if self.rotations is not None:
+            j = round(angle * self.rotations / _TURN)
+            return Factorization((), self.words().spell(j + (self.rotations if flip else 0)))
+        angle = angle - _TURN if angle > math.pi else angle
+        return Factorization((np.array([angle]),), (0,) if flip else ())
+
+    def level_factors(self) -> tuple[tuple[Stage, ...], ...]:
+        """SO(2) by its Lie generator, C_n by its rotation; the flips of O(2) and D_n come after
+        them, on what the rotations fix."""
+        stages = []
+        if self.rotations is None:
+            stages.append(Stage((0,), ()))
+        elif self.rotations > 1:
+            r = self.discrete_generators[0]
+            turns = [r, r.T] if self.has_flip and self.rotations > 2 else [r]
+            turning = ConjugacyClass(weight(self.rotations), frozen(np.stack(turns)))
+            stages.append(Stage((), (turning,)))
+        if self.has_flip:
+            stages.append(Stage((), (ConjugacyClass(weight(2), frozen(_flip()[None])),)))
+        return (tuple(stages),) if stages else ()
 
 
 def _multiple(j: int, n: int) -> float:
@@ -221,12 +236,6 @@ def _elements(group: PlanarGroup) -> np.ndarray:
     return frozen(np.concatenate([turns, turns @ _flip() + 0.0]) if group.has_flip else turns)
 
 
-def _whole(n: Any, what: str) -> int:
-    if isinstance(n, bool | np.bool_) or not isinstance(n, numbers.Integral) or n < 1:
-        raise ValueError(f"{what} must be a positive integer, got {n!r}")
-    return int(n)
-
-
 def trivial() -> PlanarGroup:
     """The group of the identity alone, acting on the plane; prints as ``1``."""
     return PlanarGroup("1", rotations=1)
@@ -234,44 +243,11 @@ def trivial() -> PlanarGroup:
 
 def cyclic(n: int) -> PlanarGroup:
     """C_n: the rotations by multiples of ``2 pi / n``; ValueError unless n is an int >= 1."""
-    n = _whole(n, "n in cyclic(n)")
+    n = whole(n, "n in cyclic(n)")
     return PlanarGroup(f"C{n}", rotations=n)
 
 
 def dihedral(n: int) -> PlanarGroup:
     """D_n: C_n and the flip, 2n elements; D_1 is the flip alone. ValueError as in ``cyclic``."""
-    n = _whole(n, "n in dihedral(n)")
+    n = whole(n, "n in dihedral(n)")
     return PlanarGroup(f"D{n}", rotations=n, has_flip=True)
-
-
-def so(n: int) -> PlanarGroup:
-    """SO(n), all rotations of R^n; ValueError unless n is 2, the only case so far."""
-    if _whole(n, "n in so(n)") != 2:
-        raise ValueError(f"so(n) is available for n = 2 only, got {n}")
-    return PlanarGroup("SO(2)")
-
-
-def o(n: int) -> PlanarGroup:
-    """O(n), rotations and reflections; ValueError unless n is 2, the only case so far."""
-    if _whole(n, "n in o(n)") != 2:
-        raise ValueError(f"o(n) is available for n = 2 only, got {n}")
-    return PlanarGroup("O(2)", has_flip=True)
-
-
-def from_name(name: str) -> PlanarGroup:
-    """The group with a written name, as in configs; upper and lower case are the same.
-
-    Args:
-      name: ``trivial`` (or ``1``), ``c4``, ``d4``, ``so2`` or ``SO(2)``, ``o2`` or ``O(2)``.
-
-    Raises:
-      ValueError: there is no such name, or no such group.
-    """
-    text = name.strip().lower() if isinstance(name, str) else ""
-    if text in ("trivial", "1"):
-        return trivial()
-    match = re.fullmatch(r"(c|d|so|o)(\d+|\(\d+\))", text, flags=re.ASCII)
-    if match is None:
-        raise ValueError(f"unknown group {name!r}; accepted names are {_NAMES}")
-    build = {"c": cyclic, "d": dihedral, "so": so, "o": o}[match[1]]
-    return build(int(match[2].strip("()")))

@@ -76,6 +76,7 @@ class Plan:
         self,
         params: Params,
         *,
+        element: Array | None = None,
         angle: float | None = None,
         flip: bool = False,
         within: float | None = None,
@@ -93,7 +94,9 @@ class Plan:
         parts = {}
         for path, projector, w in self.planned(params):
             with _naming(path):
-                parts[path] = projector.certificate(w, angle=angle, flip=flip, within=within)
+                parts[path] = projector.certificate(
+                    w, element=element, angle=angle, flip=flip, within=within
+                )
         return _certificate.combine(parts)
 
     def planned(self, params: Params) -> list[tuple[str, Projector, Array]]:
@@ -113,9 +116,9 @@ class Plan:
                 continue
             p = self.projectors[index]
             size = "x".join(map(str, shape))
-            rank = f"{p.rank():.4g} of {p.rep.dim}"
+            rank = f"{p.rank():.4g} of {p.dim}"
             dials = (f"{p.cutoff:.4g}", f"{p.softness:.4g}")
-            rows.append((path, size, repr(p.rep), p.kind, *dials, rank))
+            rows.append((path, size, p.space.describe(), p.kind, *dials, rank))
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
         untouched = self.chosen.count(-1)
@@ -176,20 +179,15 @@ def plan(params: Params, rules: Mapping[str, Rule]) -> Plan:
         with _naming(path):
             projector = None if pattern is None else _resolve(rules[pattern], path, leaf)
             if projector is not None:
-                projector.axes.check(tuple(leaf.shape), projector.rep)
+                projector.space.check(tuple(leaf.shape))
                 _check_finite(leaf)
         if projector is not None or (pattern is not None and rules[pattern] is None):
             used.add(pattern)
         if projector is None:
             chosen.append(-1)
             continue
-        key = (
-            pattern,
-            projector.axes,
-            projector.rep,
-            projector.kind,
-            projector.host_mask().tobytes(),
-        )
+        dropped = projector.host_dropped().tobytes()
+        key = (pattern, projector.space, projector.kind, projector.known, dropped)
         if key not in index_of:
             index_of[key] = len(projectors)
             projectors.append(projector)

@@ -2,24 +2,27 @@ r"""The projector of a weight array onto its (softly) invariant part.
 
 A weight is a vector in a tensor product of representations, one per axis; the layer is
 equivariant iff the weight is invariant (for convolutions: under the symmetries of the pixel
-lattice). In an orthonormal basis U of joint eigenvectors, with a mask m over its columns,
+lattice). With the orthogonal projectors :math:`\Pi_\sigma` on its levels and a mask m,
 
-.. math:: P w = w - U ((1 - m) \odot (U^T w)),
+.. math:: P w = w - \sum_\sigma (1 - m_\sigma) \, \Pi_\sigma w,
 
-which is w to the bit where m = 1 everywhere. With the hard mask of level 0 this is the Reynolds
-operator, the orthogonal projector on the invariant vectors.
+which is w to the bit where m = 1 everywhere. With the hard mask of level 0 this is, for compact
+groups, the Reynolds operator; for all groups the orthogonal projector on the invariant vectors.
 """
 
 import dataclasses
-import functools
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from softeq_jax.projections import _axes, _certificate, _levels
+from softeq_jax.projections import _certificate, _levels
+from softeq_jax.projections._apply import removed_part
+from softeq_jax.projections._build import BACKENDS, Built, build_cached, warn_if_strict_only
+from softeq_jax.projections._space import Space, parse
 from softeq_jax.reps import Rep
 
 Array = jax.Array | np.ndarray
@@ -33,31 +36,48 @@ class Projector:
     Calling it, ``residual`` and ``split`` are array operations that work under any
     transformation, with the projector as an argument or a constant. ``at``, ``rank``, ``levels``,
     ``softness``, ``cutoff`` and ``certificate`` are host-side, in float64, and refuse tracers.
-    The level is a data leaf: changing it recompiles nothing.
+    The level is a data leaf: changing it recompiles nothing, once all levels were built (for large
+    spaces the strict projector is built without them, and ``at`` adds them when it is first asked
+    for a level above 0).
+
+    Attributes:
+      filters: what filters each block of the weight.
+      dropped: float64 ``[levels + 1]``, one minus the mask on each level; the last entry is for
+        what has no finite level.
+      width: the highest level that is kept, or the width of a smooth mask.
+      space: the axes and representations.
+      known: the levels.
+      kind: ``"hard"``, ``"heat"`` or ``"resolvent"``.
+      backend: the back end that was asked for, None if it was chosen.
+      convention: ``"central"`` or ``"stacked"``.
     """
 
-    basis: Array
-    mask: Array
+    filters: tuple
+    dropped: Array
     width: Array
-    axes: _axes.Axes = dataclasses.field(metadata={"static": True})
-    rep: Rep = dataclasses.field(metadata={"static": True})
+    space: Space = dataclasses.field(metadata={"static": True})
+    known: _levels.Levels = dataclasses.field(metadata={"static": True})
     kind: str = dataclasses.field(metadata={"static": True})
+    backend: str | None = dataclasses.field(metadata={"static": True})
+    convention: str = dataclasses.field(metadata={"static": True})
 
     def __call__(self, w: Array) -> jax.Array:
         """``P w``, in the dtype of w (half precision is computed in float32).
 
         Args:
-          w: array with the axes of the specification. A NumPy float64 array is computed by NumPy,
-            and comes back as one, where JAX has no float64 (``jax_enable_x64`` is off).
+          w: array with the axes of the specification. A NumPy float64 (complex128) array is
+            computed by NumPy, and comes back as one, where JAX has none (``jax_enable_x64`` is
+            off).
 
         Raises:
           ValueError: the shape does not fit the axes.
-          TypeError: w is not a real floating-point array.
+          TypeError: w is not a floating-point array, real for real representations and complex
+            for complex ones.
         """
         return self._parts(w)[0]
 
     def residual(self, w: Array) -> jax.Array:
-        """``w - P w``, computed without cancellation as ``U ((1 - m) * (U^T w))``."""
+        """``w - P w``, computed first, so that it is small without cancellation."""
         return self._parts(w)[1]
 
     def split(self, w: Array) -> tuple[jax.Array, jax.Array]:
@@ -93,31 +113,42 @@ class Projector:
             (``1 / (1 + (sigma / b)^2)``); the present one if left out.
 
         Raises:
-          ValueError: not exactly one dial, or a dial out of range.
+          ValueError: not exactly one dial, a dial out of range, or a level above 0 of a group or
+            representation that has none.
         """
         kind = self.kind if mask is None else mask
-        levels = _levels.levels_of(self.rep)
-        values, width = _levels.mask_at(levels, kind, cutoff=cutoff, softness=softness)
-        return dataclasses.replace(self, mask=values, width=np.float64(width), kind=kind)
+        _levels.check_dials(kind, cutoff, softness)
+        wanted = _levels.needs_all_levels(cutoff, softness)
+        source = self._complete() if wanted else self
+        dropped, width = _levels.dropped_at(source.known, kind, cutoff=cutoff, softness=softness)
+        return dataclasses.replace(source, dropped=dropped, width=np.float64(width), kind=kind)
 
     def levels(self) -> np.ndarray:
         """The distinct finite levels of the action, ascending, in 1 / radian. float64 [l]."""
-        return _levels.levels_of(self.rep).values.copy()
+        values, dimensions = self._spectrum()
+        return values[dimensions > 0]
 
     def dimensions(self) -> np.ndarray:
-        """The dimension of each level of ``levels()``, per index of the other axes. int [l]."""
-        return _levels.levels_of(self.rep).dimensions.copy()
+        """The dimension of each level of ``levels()``, per index of the unnamed axes. int [l]."""
+        dimensions = self._spectrum()[1]
+        return dimensions[dimensions > 0]
 
     def factors(self) -> np.ndarray:
         """What the mask multiplies each level of ``levels()`` by, in [0, 1]. float64 [l]."""
-        levels = _levels.levels_of(self.rep)
-        first = [int(np.argmax(levels.of_column == value)) for value in levels.values]
-        return self.host_mask()[first]
+        source = self._complete()
+        dropped, dimensions = source.host_dropped(), np.array(source.known.dimensions)
+        return 1.0 - dropped[:-1][dimensions > 0]
 
     def rank(self) -> float:
-        """Trace of P on the acting axes: the rank of a hard cut (an int), else a float."""
-        trace = float(self.host_mask().sum())
+        """Trace of P on the named axes: the rank of a hard cut (an int), else a float."""
+        sizes = np.array([*self.known.dimensions, self.known.infinite])
+        trace = float(sizes @ (1.0 - self.host_dropped()))
         return round(trace) if self.kind == "hard" else trace
+
+    @property
+    def dim(self) -> int:
+        """Dimension of the named axes, the rank of the identity."""
+        return self.space.dim
 
     @property
     def cutoff(self) -> float:
@@ -127,25 +158,28 @@ class Projector:
     @property
     def softness(self) -> float:
         """Realized softness ``(rank - n0) / (n - n0)``; 1 for the identity and nothing else."""
-        return _levels.realized_softness(_levels.levels_of(self.rep), self.host_mask())
+        return _levels.realized_softness(self.known, self.host_dropped())
 
     def act(self, g: Array, w: Array) -> Array:
         """``g w``, the weight moved by a group element. Certificates bound ``act(g, w) - w``.
 
         Args:
-          g: element of the group, [2, 2].
+          g: element of the group, ``[d, d]``.
           w: as for calling the projector. A NumPy array is moved by NumPy, in its own precision.
 
         Raises:
           ValueError: the element is not in the group, or the shape does not fit.
         """
-        self.axes.check(w.shape, self.rep)
-        return self.rep.apply(g, w, axes=self.axes.acting)
+        self.space.check(w.shape)
+        for entry in self.space.entries:
+            w = entry.rep.apply(g, w, axes=entry.positions)
+        return w
 
     def certificate(
         self,
         w: Array | None = None,
         *,
+        element: Array | None = None,
         angle: float | None = None,
         flip: bool = False,
         within: float | None = None,
@@ -155,54 +189,79 @@ class Projector:
         Args:
           w: concrete array. None asks what this projector guarantees a priori, for ``P w`` of
             every w with ``||w|| = 1``.
-          angle: rotation angle in radians of one group element; with ``flip`` the element
-            R(angle) F. None asks for the supremum over the group.
+          element: a group element ``[d, d]``.
+          angle: for groups of the plane, the rotation angle in radians of one element, with
+            ``flip`` the element R(angle) F; for other Lie groups like ``within``.
           flip: whether the element includes the left-right flip.
-          within: instead of one element, the supremum over rotations by at most this angle.
+          within: instead of one element, the supremum over all ``exp(sum t_k A_k)`` with
+            ``|t| <= within``: rotations by at most this angle.
 
         Returns:
-          A ``Certificate`` of ``||g w - w||`` in the Frobenius norm. For a weight it is the exact
-          movement ``sum_m 4 sin^2(m t / 2) ||w_m||^2`` (and its analogue for reflections).
+          A ``Certificate`` of ``||g w - w||`` in the Frobenius norm. Without element, angle or
+          within it is about the whole group. For groups of the plane it is the exact movement
+          ``sum_m 4 sin^2(m t / 2) ||w_m||^2`` (and its analogue for reflections); for others see
+          ``softeq_jax.certificates``.
 
         Raises:
           ValueError: NaN or infinite weights, a shape that does not fit, an element that is not
             in the group.
         """
-        chosen = {"angle": angle, "flip": flip, "within": within}
-        if w is None:
-            return _certificate.a_priori_certificate(self.rep, self.host_mask(), **chosen)
-        host = np.asarray(_host(w, "certificate"), dtype=np.float64)
-        self.axes.check(host.shape, self.rep)
-        moved = np.moveaxis(host, self.axes.acting, range(len(self.axes.acting)))
-        flat = moved.reshape(self.rep.dim, -1)
-        return _certificate.weight_certificate(self.rep, flat, **chosen)
+        asked = {"element": element, "angle": angle, "flip": flip, "within": within}
+        if w is not None:
+            kind = np.complex128 if self.space.is_complex else np.float64
+            w = np.asarray(_host(w, "certificate"), dtype=kind)
+            self.space.check(w.shape)
+        return _certificate.certificate(self, w, **asked)
 
     def __repr__(self) -> str:
-        spec = " ".join(self.axes.names)
-        acting = " ".join(self.axes.names[i] for i in self.axes.acting)
-        head = f"Projector({spec!r}, {acting}: {self.rep!r}, mask={self.kind}"
+        spec = " ".join(self.space.names)
+        head = f"Projector({spec!r}, {self.space.describe()}, mask={self.kind}"
         if isinstance(self.width, jax.core.Tracer) or np.ndim(self.width):
             return head + ")"
         return f"{head}, cutoff={self.cutoff:.4g}, softness={self.softness:.4g})"
+
+    def host_dropped(self) -> np.ndarray:
+        """One minus the mask on each level, float64 ``[levels + 1]``.
+
+        Raises:
+          TypeError: it is traced.
+          ValueError: it is a stack of masks (a projector under ``vmap``).
+        """
+        dropped = np.asarray(_host(self.dropped, "rank, softness and the like"), dtype=np.float64)
+        if dropped.ndim != 1:
+            raise ValueError(f"a stack of masks {dropped.shape} has no single rank or softness")
+        return dropped
+
+    def _spectrum(self) -> tuple[np.ndarray, np.ndarray]:
+        known = self._complete().known
+        return np.array(known.values), np.array(known.dimensions)
+
+    def _complete(self) -> "Projector":
+        """The same projector with all levels known.
+
+        Raises:
+          ValueError: the group or the representation has no levels above 0.
+        """
+        if self.known.complete:
+            return self
+        built = build_cached(self.space, True, None, self.convention)
+        dropped = np.zeros(len(built.levels.values) + 1)
+        if np.any(self.host_dropped()):
+            dropped[1:] = 1.0
+        return dataclasses.replace(self, filters=built.filters, known=built.levels, dropped=dropped)
 
     def _parts(self, w: Array) -> tuple[Array, Array]:
         """``(P w, w - P w)`` in the dtype of w."""
         xp = np if self._needs_numpy(w) else jnp
         w = xp.asarray(w)
-        self.axes.check(w.shape, self.rep)
-        if not jnp.issubdtype(w.dtype, jnp.floating):
-            raise TypeError(f"a weight must be a real floating-point array, got {w.dtype}")
+        self.space.check(w.shape)
+        expected = jnp.complexfloating if self.space.is_complex else jnp.floating
+        if not jnp.issubdtype(w.dtype, expected):
+            kind = "complex" if self.space.is_complex else "real floating-point"
+            raise TypeError(f"a weight of {self.space.describe()} is {kind}, got {w.dtype}")
         work = w.astype(jnp.promote_types(w.dtype, jnp.float32))
-        basis = xp.asarray(self.basis, work.dtype)
-        dropped = _complement(self.mask)
-        front = range(len(self.axes.acting))
-        moved = xp.moveaxis(work, self.axes.acting, front)
-        flat = moved.reshape(self.rep.dim, -1)
-        matmul = np.matmul if xp is np else _matmul
-        coefficients = matmul(basis.T, flat)
-        removed = matmul(basis, xp.asarray(dropped, work.dtype)[:, None] * coefficients)
-        removed = xp.moveaxis(removed.reshape(moved.shape), front, self.axes.acting)
-        full = xp.all(xp.asarray(dropped) == 0)
+        removed = removed_part(self.space, self.filters, work, self.dropped)
+        full = xp.all(xp.asarray(self.dropped) == 0)
         removed = xp.where(full, xp.zeros_like(removed), removed)
         kept = xp.where(full, work, work - removed)
         return kept.astype(w.dtype), removed.astype(w.dtype)
@@ -211,23 +270,11 @@ class Projector:
         """Whether w is a NumPy float64 that JAX would round: then NumPy computes, in float64."""
         return (
             isinstance(w, np.ndarray)
-            and w.dtype == np.float64
+            and w.dtype in (np.float64, np.complex128)
             and not jax.config.jax_enable_x64
-            and isinstance(self.basis, np.ndarray)
-            and isinstance(self.mask, np.ndarray)
+            and all(isinstance(leaf, np.ndarray) for leaf in jax.tree.leaves(self.filters))
+            and isinstance(self.dropped, np.ndarray)
         )
-
-    def host_mask(self) -> np.ndarray:
-        """The mask over the columns of ``rep.frequencies().basis``, float64 [dim].
-
-        Raises:
-          TypeError: it is traced.
-          ValueError: it is a stack of masks (a projector under ``vmap``).
-        """
-        mask = np.asarray(_host(self.mask, "rank, softness and the like"), dtype=np.float64)
-        if mask.ndim != 1:
-            raise ValueError(f"a stack of masks {mask.shape} has no single rank or softness")
-        return mask
 
 
 def projector(
@@ -237,50 +284,58 @@ def projector(
     cutoff: float | None = None,
     softness: float | None = None,
     mask: str = "hard",
+    backend: str | None = None,
+    convention: str = "central",
 ) -> Projector:
     """The projector of weights with these axes onto their (softly) invariant part.
 
     Args:
-      spec: names of the axes, for instance ``"h w i o"`` for a convolution kernel or ``"1 n c"``
-        for a position table.
-      reps: the representation on each acting axis or group of axes, ``{"h w": image}``. Axes not
-        named here are acted on trivially.
+      spec: names of the axes, for instance ``"h w i o"`` for a convolution kernel, ``"i o"`` for
+        a dense one, ``"1 n c"`` for a position table.
+      reps: the representation on each acting axis or group of axes, ``{"h w": image}`` or
+        ``{"i": V.dual, "o": V}``. Axes not named here are acted on trivially.
       cutoff: see ``Projector.at``; 0 (strict) if neither dial is given.
       softness: see ``Projector.at``.
       mask: ``"hard"``, ``"heat"`` or ``"resolvent"``.
+      backend: to force one of ``"spectral"`` (groups of the plane), ``"orbits"`` (signed
+        permutations), ``"isotypic"`` (Schur's lemma), ``"gram"`` (dense eigenvectors),
+        ``"krylov"`` (Chebyshev filter) or ``"mean"`` (plain orbit mean); by default it is chosen.
+        They agree where they apply; orbits, krylov and mean are strict only.
+      convention: ``"central"``, or ``"stacked"`` for the levels of the published code (singular
+        values of the stacked generators), for comparison with its numbers only.
 
     Returns:
       The projector, built in float64 on the host.
 
     Raises:
-      ValueError: see ``Projector.at``; unknown axes, mismatched groups, more than one acting
-        group of axes.
+      ValueError: see ``Projector.at``; unknown axes, mismatched groups, a back end that cannot
+        treat these representations.
     """
-    axes, rep = _axes.parse(spec, reps)
-    strict = Projector(
-        basis=rep.frequencies().basis,
-        mask=np.ones(rep.dim),
-        width=np.float64(math.inf),
-        axes=axes,
-        rep=rep,
-        kind="hard",
-    )
+    if backend is not None and backend not in BACKENDS:
+        raise ValueError(f"unknown back end {backend!r}: expected one of {', '.join(BACKENDS)}")
+    if convention not in ("central", "stacked"):
+        raise ValueError(f"unknown convention {convention!r}: expected 'central' or 'stacked'")
+    space = parse(spec, reps)
     if cutoff is None and softness is None:
         cutoff = 0.0
-    return strict.at(cutoff=cutoff, softness=softness, mask=mask)
+    _levels.check_dials(mask, cutoff, softness)
+    warn_if_strict_only(space)
+    complete = _levels.needs_all_levels(cutoff, softness)
+    built: Built = build_cached(space, complete, backend, convention)
+    identity = Projector(
+        filters=built.filters,
+        dropped=np.zeros(len(built.levels.values) + 1),
+        width=np.float64(math.inf),
+        space=space,
+        known=built.levels,
+        kind="hard",
+        backend=backend,
+        convention=convention,
+    )
+    return identity.at(cutoff=cutoff, softness=softness, mask=mask)
 
 
-_matmul = functools.partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
-
-
-def _complement(mask: Array) -> Array:
-    """``1 - m``, in float64 where m is concrete: a mask close to 1 must not cancel."""
-    if isinstance(mask, np.ndarray):
-        return 1.0 - mask
-    return 1.0 - jnp.asarray(mask)
-
-
-def _host(value: Array, what: str) -> Array:
+def _host(value: Any, what: str) -> Any:
     if isinstance(value, jax.core.Tracer):
         raise TypeError(
             f"{what} of a projector is computed on the host in float64 and cannot be traced: "

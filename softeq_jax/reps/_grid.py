@@ -9,11 +9,13 @@ import numpy as np
 
 from softeq_jax.groups import PlanarGroup
 from softeq_jax.reps import _grid_basis
-from softeq_jax.reps._rep import Frequencies, Rep, check_group, check_size, read_only
+from softeq_jax.reps._frequencies import Frequencies, read_only
+from softeq_jax.reps._planar import PlanarRep, check_planar
+from softeq_jax.reps._rep import Term, check_size
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
-class Grid(Rep):
+class Grid(PlanarRep):
     """The action on the pixels of a k x k grid, after ``prefix`` entries that nothing moves.
 
     The base of ``Image`` and ``Tokens``, which differ in how the entries lie in an array.
@@ -29,6 +31,13 @@ class Grid(Rep):
     @property
     def is_permutation(self) -> bool:
         return self.group.rotations in (1, 2, 4) or self.side == 1
+
+    def terms(self) -> list[tuple[Term, np.ndarray]]:
+        if not self.prefix or self.is_trivial:
+            return super().terms()
+        fixed, moved = np.arange(self.prefix)[:, None], np.arange(self.prefix, self.dim)[None]
+        grid = dataclasses.replace(self, prefix=0)
+        return [(Term(self.prefix, ()), fixed), (Term(1, (grid,)), moved)]
 
     def frequencies(self) -> Frequencies:
         return _grid_frequencies(self.side, self.is_permutation, self.prefix)
@@ -46,8 +55,9 @@ class Grid(Rep):
 class Image(Grid):
     """Pixels as two array axes, ``(k, k)``. Made by ``image``."""
 
-    def __repr__(self) -> str:
-        return f"Image[{self.side}x{self.side}]({self.group})"
+    @property
+    def formula(self) -> str:
+        return f"Image[{self.side}x{self.side}]"
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -58,9 +68,10 @@ class Image(Grid):
 class Tokens(Grid):
     """Pixels as one array axis, ``(prefix + k * k,)``. Made by ``tokens``."""
 
-    def __repr__(self) -> str:
+    @property
+    def formula(self) -> str:
         prefix = f"{self.prefix}+" if self.prefix else ""
-        return f"Tokens[{prefix}{self.side}x{self.side}]({self.group})"
+        return f"Tokens[{prefix}{self.side}x{self.side}]"
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -107,7 +118,7 @@ def image(group: PlanarGroup, shape: tuple[int, int]) -> Image:
       ValueError: the shape is not that of a square grid.
       TypeError: ``group`` is no group.
     """
-    return Image(check_group(group, "image"), _side(shape, "image"))
+    return Image(check_planar(group, "image"), _side(shape, "image"))
 
 
 def tokens(group: PlanarGroup, shape: tuple[int, int], prefix: int = 0) -> Tokens:
@@ -126,4 +137,4 @@ def tokens(group: PlanarGroup, shape: tuple[int, int], prefix: int = 0) -> Token
       TypeError: ``group`` is no group.
     """
     side = _side(shape, "tokens")
-    return Tokens(check_group(group, "tokens"), side, check_size(prefix, "prefix", least=0))
+    return Tokens(check_planar(group, "tokens"), side, check_size(prefix, "prefix", least=0))

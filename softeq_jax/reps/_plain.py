@@ -1,13 +1,15 @@
-"""The trivial representation and the defining one."""
+"""The trivial representation, the defining one, and tensors."""
 
 import dataclasses
 import functools
-from typing import Any
 
 import numpy as np
 
-from softeq_jax.groups import PlanarGroup
-from softeq_jax.reps._rep import Frequencies, Rep, check_group, check_size, read_only
+from softeq_jax.groups import Group, PlanarGroup
+from softeq_jax.reps._algebra import Product
+from softeq_jax.reps._frequencies import Frequencies, read_only
+from softeq_jax.reps._planar import PlanarMatrices
+from softeq_jax.reps._rep import Rep, Term, check_group, check_size
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -16,54 +18,92 @@ class Trivial(Rep):
 
     size: int = 1
 
-    def __repr__(self) -> str:
-        return f"1({self.group})" if self.size == 1 else f"{self.size}·1({self.group})"
+    @property
+    def formula(self) -> str:
+        return "1" if self.size == 1 else f"{self.size}·1"
 
     @property
     def shape(self) -> tuple[int, ...]:
         return (self.size,)
 
     @property
+    def is_orthogonal(self) -> bool:
+        return True
+
+    @property
     def is_permutation(self) -> bool:
         return True
 
-    def frequencies(self) -> Frequencies:
-        return _trivial_frequencies(self.size)
+    @property
+    def is_trivial(self) -> bool:
+        return True
 
-    def _permutation(self, angle: float, flip: bool) -> np.ndarray | None:
-        return np.arange(self.size, dtype=np.int32)
+    def _matrix(self, g: np.ndarray) -> np.ndarray:
+        return np.eye(self.size)
+
+    def lie_matrices(self) -> np.ndarray:
+        return np.zeros((len(self.group.lie_generators), self.size, self.size))
+
+    def signed_permutation(self, g: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+        return np.arange(self.size), np.ones(self.size)
+
+    def frequencies(self) -> Frequencies | None:
+        return _fixed(self.size) if isinstance(self.group, PlanarGroup) else None
+
+    def terms(self) -> list[tuple[Term, np.ndarray]]:
+        return [(Term(self.size, ()), np.arange(self.size)[:, None])]
+
+
+@functools.lru_cache(maxsize=64)
+def _fixed(n: int) -> Frequencies:
+    zeros, no = np.zeros(n, dtype=np.int64), np.zeros(n, dtype=bool)
+    return read_only(np.eye(n), zeros, no, zeros - 1, no.copy())
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
 class Vector(Rep):
-    """The defining representation on R^2. Made by ``vector``."""
+    """The defining representation on R^d or C^d. Made by ``vector``."""
 
-    def __repr__(self) -> str:
-        return f"V({self.group})"
+    @property
+    def formula(self) -> str:
+        return "V"
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (self.group.d,)
+
+    @property
+    def is_complex(self) -> bool:
+        return self.group.is_complex
+
+    @property
+    def is_orthogonal(self) -> bool:
+        return self.group.is_orthogonal
+
+    def _matrix(self, g: np.ndarray) -> np.ndarray:
+        return np.array(g)
+
+    def lie_matrices(self) -> np.ndarray:
+        return np.array(self.group.lie_generators)
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class PlaneVector(PlanarMatrices):
+    """The defining representation of a planar group on R^2 = (x, y). Made by ``vector``."""
+
+    @property
+    def formula(self) -> str:
+        return "V"
 
     @property
     def shape(self) -> tuple[int, ...]:
         return (2,)
 
-    @property
-    def is_permutation(self) -> bool:
-        return self.group.order == 1
-
     def frequencies(self) -> Frequencies:
         return _vector_frequencies()
 
-    def matrix(self, g: Any) -> np.ndarray:
+    def _matrix(self, g: np.ndarray) -> np.ndarray:
         return self.group.element(*self.group.parameters(g))
-
-    def _permutation(self, angle: float, flip: bool) -> np.ndarray | None:
-        return None if angle or flip else np.arange(2, dtype=np.int32)
-
-
-@functools.lru_cache(maxsize=32)
-def _trivial_frequencies(n: int) -> Frequencies:
-    no = np.zeros(n, dtype=bool)
-    zero = np.zeros(n, dtype=np.int64)
-    return read_only(np.eye(n), zero, no, zero - 1, no.copy())
 
 
 @functools.lru_cache(maxsize=1)
@@ -74,11 +114,29 @@ def _vector_frequencies() -> Frequencies:
     return read_only(basis, np.array([1, 1]), odd, np.array([1, 0]), np.zeros(2, dtype=bool))
 
 
-def trivial(group: PlanarGroup, dim: int = 1) -> Trivial:
+def trivial(group: Group, dim: int = 1) -> Trivial:
     """``dim`` copies of the trivial representation, prints as ``3·1(C4)``; shape ``(dim,)``."""
     return Trivial(check_group(group, "trivial"), check_size(dim, "the dimension"))
 
 
-def vector(group: PlanarGroup) -> Vector:
-    """The group acting on R^2 = (x, y) by its own matrices, prints as ``V(SO(2))``."""
-    return Vector(check_group(group, "vector"))
+def vector(group: Group) -> Rep:
+    """The group acting by its own matrices on R^d (C^d for SU(n) and USp(2n)), prints as
+    ``V(SO(3))``; for planar groups on R^2 = (x, y)."""
+    group = check_group(group, "vector")
+    return PlaneVector(group) if isinstance(group, PlanarGroup) else Vector(group)
+
+
+def tensor(group: Group, p: int, q: int = 0) -> Rep:
+    """Tensors with p upper and q lower indices, ``V⊗...⊗V⊗V*⊗...⊗V*``, on d^(p+q) numbers.
+
+    The first index is the slowest (row-major). ``tensor(G, 0, 0)`` are the scalars.
+
+    Raises:
+      ValueError: p or q is negative or no integer.
+    """
+    p, q = check_size(p, "p", least=0), check_size(q, "q", least=0)
+    v = vector(group)
+    parts = (v,) * p + (v.dual,) * q
+    if len(parts) < 2:
+        return parts[0] if parts else trivial(group)
+    return Product(group, parts)

@@ -10,26 +10,22 @@ the sampled positions are a symmetric set. Then
 with a bound B of the operator norm of a convolution that is safe for every map size. For other
 rotations the action on the feature map is an interpolation, the identity fails, and only the
 movement of the kernel itself is known: ``kernel only``.
+
+The channel axes may carry representations too; g then acts on all axes of K. If the group moves no
+pixels, K -> g K is an intertwiner for every geometry.
 """
 
 import dataclasses
 import math
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
-from softeq_jax.projections import Certificate, Projector, combine
-from softeq_jax.reps import Rep
-
-__all__ = [
-    "Certificate",
-    "ConvolutionGeometry",
-    "combine",
-    "convolution",
-    "convolution_norm_bound",
-    "lattice_obstacle",
-]
+from softeq_jax.groups import PlanarGroup
+from softeq_jax.projections import Certificate, Projector
+from softeq_jax.projections._movement import ELEMENTS
+from softeq_jax.projections._space import Space
 
 _QUARTER = 0.5 * math.pi
 
@@ -68,7 +64,8 @@ def convolution_norm_bound(
     Raises:
       ValueError: the groups do not divide the outputs.
     """
-    kernel = np.asarray(kernel, dtype=np.float64)
+    kernel = np.asarray(kernel)
+    kernel = kernel.astype(np.complex128 if np.iscomplexobj(kernel) else np.float64)
     kh, kw, inputs, outputs = kernel.shape
     if outputs % feature_group_count:
         raise ValueError(f"{outputs} outputs cannot be divided into {feature_group_count} groups")
@@ -118,6 +115,7 @@ def convolution(
     kernel: np.ndarray,
     geometry: ConvolutionGeometry,
     *,
+    element: Any = None,
     angle: float | None = None,
     flip: bool = False,
     within: float | None = None,
@@ -125,27 +123,32 @@ def convolution(
     r"""Certificate of the operator defect ``||rho(g) conv(K) - conv(K) rho(g)||`` of a layer.
 
     Args:
-      projector: of the kernel, for its representation (its level plays no part).
+      projector: of the kernel ``[h, w, in, out]``, for its representations (its level plays no
+        part): an image on the first two axes, or nothing; anything orthogonal on the channels.
       kernel: HWIO kernel, as given.
       geometry: of the layer, such as ``softeq_jax.models.conv_geometry`` records.
-      angle: angle of one element in radians; None for the whole group.
+      element: a group element ``[d, d]``; see ``Projector.certificate``.
+      angle: angle of one element of a group of the plane in radians; without any of these the
+        whole group.
       flip: whether that element contains the flip.
       within: instead, all rotations by at most this angle.
 
     Returns:
       A certificate in the operator norm (its ``weight_norm`` bounds the layer's norm), where every
       element asked for is a symmetry of the pixel lattice (C1, C2, C4, D1, D2, D4, or such an
-      element of a larger group) and the layer respects it. Otherwise ``certified`` is False,
-      bound and supremum are NaN, and the reason begins with ``"kernel only"`` (other rotations:
-      ``projector.certificate`` still holds for the kernel) or ``"not certified"`` (the layer
-      breaks the lattice symmetry).
+      element of a larger group; any element of a group that moves no pixels) and the layer
+      respects it. Otherwise ``certified`` is False, bound and supremum are NaN, and the reason
+      begins with ``"kernel only"`` (other rotations: ``projector.certificate`` still holds for the
+      kernel) or ``"not certified"`` (the layer breaks the lattice symmetry).
 
     Raises:
       ValueError: as ``Projector.certificate``; a kernel of another size than the layer's.
     """
-    of_kernel = projector.certificate(kernel, angle=angle, flip=flip, within=within)
-    kernel = np.asarray(kernel, dtype=np.float64)
-    if kernel.shape[:2] != tuple(geometry.kernel_size):
+    space = projector.space
+    question = {"element": element, "angle": angle, "flip": flip, "within": within}
+    of_kernel = projector.certificate(kernel, **question)
+    kernel = np.asarray(kernel, dtype=np.complex128 if space.is_complex else np.float64)
+    if kernel.ndim != 4 or kernel.shape[:2] != tuple(geometry.kernel_size):
         raise ValueError(
             f"a kernel of shape {kernel.shape} does not belong to a layer with windows of "
             f"{tuple(geometry.kernel_size)}"
@@ -169,27 +172,28 @@ def convolution(
             reason=reason,
         )
 
-    group, rep = projector.rep.group, projector.rep
-    obstacle = lattice_obstacle(geometry)
+    obstacle = _channel_obstacle(space, geometry)
+    if obstacle is None and _moves_pixels(space):
+        obstacle = lattice_obstacle(geometry)
     if obstacle is not None:
         return refused(f"not certified: {obstacle}")
-    everywhere = group.rotations in (1, 2, 4)
-    elements = _elements(rep, of_kernel)
+    elements = _elements(space, of_kernel)
     if elements is None:
         return refused(
-            f"kernel only: {group!r} rotates the feature map by interpolation, which the layer "
-            "does not commute with"
+            f"kernel only: {space.group!r} rotates the feature map by interpolation, which the "
+            "layer does not commute with"
+            if _moves_pixels(space)
+            else f"not certified: the safe norm of conv(g K - K) is taken for one element of "
+            f"{space.group!r} at a time, or over the elements of a finite group"
         )
 
-    def defect(turns: int, mirrored: bool) -> float:
-        moved = kernel[:, ::-1] if mirrored else kernel
-        return norm_bound(np.rot90(moved, turns) - kernel)
+    def defect(g: np.ndarray) -> float:
+        return norm_bound(_moved(space, g, kernel) - kernel)
 
     margin = 1e-12 * norm
-    bound = max((defect(*element) for element in elements), default=0.0) + margin
-    supremum = math.nan
-    if everywhere:
-        supremum = max(defect(*element) for element in _lattice_elements(rep)) + margin
+    bound = max((defect(g) for g in elements), default=0.0) + margin
+    everything = _all_elements(space)
+    supremum = math.nan if everything is None else max(map(defect, everything)) + margin
     return dataclasses.replace(
         of_kernel,
         bound=bound,
@@ -200,25 +204,64 @@ def convolution(
     )
 
 
-def _elements(rep: Rep, asked: Certificate) -> list[tuple[int, bool]] | None:
-    """The quarter turns and flips that a certificate is about; None if there are others."""
+def _moves_pixels(space: Space) -> bool:
+    return any(0 in e.positions or 1 in e.positions for e in space.entries)
+
+
+def _channel_obstacle(space: Space, geometry: ConvolutionGeometry) -> str | None:
+    """What keeps the actions on the axes of a kernel from being those of a layer."""
+    for entry in space.entries:
+        if entry.positions in ((2,), (3,)):
+            if not entry.rep.is_orthogonal:
+                return f"the channels of {entry.rep!r} are not acted on by orthogonal matrices"
+            if geometry.feature_group_count != 1 and not entry.rep.is_trivial:
+                return f"{geometry.feature_group_count} feature groups cut through {entry.rep!r}"
+        elif entry.positions != (0, 1) or not isinstance(space.group, PlanarGroup):
+            names = " ".join(space.names[p] for p in entry.positions)
+            return f"{entry.rep!r} on the axes {names!r} is no action on images that is known here"
+    return None
+
+
+def _moved(space: Space, g: np.ndarray, kernel: np.ndarray) -> np.ndarray:
+    """``g K``, by exact moves of the pixels."""
+    for entry in space.entries:
+        if entry.positions == (0, 1):
+            angle, mirrored = space.group.parameters(g)
+            moved = kernel[:, ::-1] if mirrored else kernel
+            kernel = np.rot90(moved, round(angle / _QUARTER))
+        else:
+            kernel = entry.rep.apply(g, kernel, axes=entry.positions)
+    return kernel
+
+
+def _elements(space: Space, asked: Certificate) -> list[np.ndarray] | None:
+    """The elements that a certificate is about; None if they are not all lattice symmetries."""
+    group = space.group
     if asked.scope == "element":
+        if asked.element is not None:
+            g = np.array(asked.element)
+            return [g if group.is_complex else g.real]
+        g = group.element(asked.angle, asked.flip)
         turns = asked.angle / _QUARTER
-        if abs(turns - round(turns)) > 1e-9:
+        if _moves_pixels(space) and abs(turns - round(turns)) > 1e-9:
             return None
-        return [(round(turns) % 4, asked.flip)]
-    if rep.group.rotations not in (1, 2, 4):
+        return [g]
+    every = _all_elements(space)
+    if every is None or asked.scope == "global":
+        return every
+    return [g for g in every if _is_within(group, g, asked.angle)]
+
+
+def _is_within(group: PlanarGroup, g: np.ndarray, limit: float) -> bool:
+    angle, mirrored = group.parameters(g)
+    return not mirrored and min(angle, 2.0 * math.pi - angle) <= limit + 1e-12
+
+
+def _all_elements(space: Space) -> list[np.ndarray] | None:
+    """All elements, if they are few and symmetries of the lattice where they move pixels."""
+    group = space.group
+    if not group.is_finite or group.order > ELEMENTS:
         return None
-    if asked.scope == "global":
-        return _lattice_elements(rep)
-    return [
-        (turns, mirrored)
-        for turns, mirrored in _lattice_elements(rep)
-        if not mirrored and min(turns, 4 - turns) * _QUARTER <= asked.angle + 1e-12
-    ]
-
-
-def _lattice_elements(rep: Rep) -> list[tuple[int, bool]]:
-    step = 4 // rep.group.rotations
-    flips = (False, True) if rep.group.has_flip else (False,)
-    return [(turns, mirrored) for turns in range(0, 4, step) for mirrored in flips]
+    if _moves_pixels(space) and group.rotations not in (1, 2, 4):
+        return None
+    return list(group.elements())

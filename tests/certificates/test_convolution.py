@@ -203,3 +203,57 @@ def test_obstacles_are_named(change, message):
     regular = ConvGeometry((8, 8), (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), 1)
     assert lattice_obstacle(regular) is None
     assert message in lattice_obstacle(dataclasses.replace(regular, **change))
+
+
+def test_channels_may_carry_representations_too():
+    """C4 on pixels and regular channels: the operator defect of the whole layer."""
+    group = sq.groups.cyclic(4)
+    regular = sq.reps.regular(group)
+    image = sq.reps.image(group, (3, 3))
+    strict = sq.projector("h w i o", {"h w": image, "i": regular.dual, "o": regular})
+    rng = np.random.default_rng(0)
+    kernel = rng.standard_normal((3, 3, 4, 4))
+    kernel = strict(kernel) + 0.1 * strict.residual(kernel)
+    layer = Layer(5, 3, 1, 1)
+    operator = layer.matrix(kernel)
+    for quarters in range(4):
+        rho = regular.matrix(group.element(quarters * np.pi / 2))
+        pixels = turn(5, 1, quarters, False)
+        whole = np.kron(pixels, rho)
+        measured = np.linalg.norm(whole @ operator - operator @ whole, 2)
+        found = convolution(strict, kernel, layer, angle=quarters * np.pi / 2)
+        assert found.certified
+        assert measured <= found.bound <= convolution(strict, kernel, layer).bound
+        if quarters:
+            assert found.bound <= 4 * measured
+    equivariant = convolution(strict, strict(kernel), layer)
+    assert equivariant.bound <= 1e-10
+    linear = sq.certificates.linear(strict, kernel, np.ones(4), geometry=layer)
+    assert linear.certified
+    np.testing.assert_allclose(linear.bias_norm, 2 * 5, rtol=1e-9)
+    refused = sq.certificates.linear(strict, kernel, geometry=Layer(8, 3, 2, 1))
+    assert not refused.certified
+    assert "stride 2" in refused.reason
+    assert "stride 2" in sq.certificates.compose([refused]).reasons[0]
+
+
+def test_actions_on_channels_alone_do_not_mind_the_lattice():
+    so3 = sq.groups.so(3)
+    v = sq.reps.vector(so3)
+    strict = sq.projector("h w i o", {"i": v, "o": v})
+    kernel = np.random.default_rng(0).standard_normal((3, 3, 3, 3))
+    layer = Layer(8, 3, 2, 1)
+    g = so3.exp(np.array([0.4, 0.1, -0.2]))
+    found = convolution(strict, kernel, layer, element=g)
+    assert found.certified
+    operator = layer.matrix(kernel)
+    after, before = np.kron(np.eye(layer.out**2), g), np.kron(np.eye(64), g)
+    measured = np.linalg.norm(after @ operator - operator @ before, 2)
+    assert measured <= found.bound <= 4 * measured
+    assert not convolution(strict, kernel, layer).certified
+    grouped = dataclasses.replace(Layer(8, 3, 1, 1), groups=3)
+    assert "feature groups" in convolution(strict, kernel, grouped, element=g).reason
+    lorentz = sq.reps.vector(sq.groups.lorentz())
+    bad = sq.projector("h w i o", {"i": lorentz.dual, "o": lorentz})
+    found = convolution(bad, np.zeros((3, 3, 4, 4)), layer, element=np.eye(4))
+    assert "orthogonal" in found.reason

@@ -1,0 +1,73 @@
+"""What certificates need to know of a group as a metric space."""
+
+import math
+
+import numpy as np
+
+from softeq_jax.groups import (
+    LISTABLE,
+    Group,
+    OrthogonalGroup,
+    PlanarGroup,
+    ProductGroup,
+    SpecialUnitaryGroup,
+    SymplecticUnitaryGroup,
+)
+from softeq_jax.projections._speed import word_lengths
+
+
+def diameter(group: Group) -> float:
+    r"""The largest distance of an element from the identity.
+
+    * Connected compact groups: the largest, over elements g, of the least ``|t|_2`` with
+      ``g = exp(sum t_k A_k)``, A_k orthonormal. SO(2), SO(3): pi. SO(n): ``pi sqrt(floor(n/2))``.
+      SU(n): ``pi sqrt(2 n)`` for even n, ``pi sqrt(2 (n - 1/n))`` for odd n. USp(n):
+      ``2 pi sqrt(n)`` (eigenvalues ``e^{+-i theta}``, ``|theta| <= pi``, and
+      ``|t|^2 = 4 sum theta^2``). Products: the root of the sum of squares.
+    * Finite groups that can be listed: the diameter of the Cayley graph of the discrete generators
+      and their inverses, by breadth-first search (above 5000 elements without inverses, which is
+      never less). Products: the sum.
+
+    Raises:
+      ValueError: the group is neither (not compact, of several components with a Lie algebra, too
+        large to list), or no formula is known.
+    """
+    if isinstance(group, ProductGroup):
+        if group.is_finite:
+            return math.fsum(diameter(factor) for factor in group.factors)
+        if group.is_connected:
+            return math.hypot(*(diameter(factor) for factor in group.factors))
+    elif group.is_finite:
+        if group.order > LISTABLE:
+            raise ValueError(
+                f"{group} has {group.order} elements, more than the {LISTABLE} that can be listed: "
+                "its Cayley diameter is not known"
+            )
+        return float(word_lengths(group).max())
+    elif group.is_connected:
+        if isinstance(group, PlanarGroup):
+            return math.pi
+        if isinstance(group, OrthogonalGroup):
+            return math.pi * math.sqrt(group.n // 2)
+        if isinstance(group, SpecialUnitaryGroup):
+            n = group.n
+            return math.pi * math.sqrt(2.0 * n if n % 2 == 0 else 2.0 * (n - 1.0 / n))
+        if isinstance(group, SymplecticUnitaryGroup):
+            return 2.0 * math.pi * math.sqrt(group.n)
+    why = (
+        "it is not compact"
+        if not group.is_compact
+        else "it has several components and a Lie algebra"
+        if not group.is_connected
+        else "no formula is known for it"
+    )
+    raise ValueError(f"{group} has no diameter here: {why}")
+
+
+def is_abelian(group: Group) -> bool:
+    """Whether all generators commute with each other (in the defining, faithful matrices)."""
+    matrices = np.concatenate([group.lie_generators, group.discrete_generators])
+    products = matrices[:, None] @ matrices[None]
+    scale = max(1.0, float(np.max(np.abs(products), initial=0.0)))
+    commutators = products - np.swapaxes(products, 0, 1)
+    return bool(np.max(np.abs(commutators), initial=0.0) <= 1e-9 * scale)

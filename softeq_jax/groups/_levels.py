@@ -1,0 +1,114 @@
+"""How the levels of a representation are defined, and how an element is written in generators."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+
+class ConjugacyClass(NamedTuple):
+    """Elements that are conjugate to each other, with the weight of their part of a level.
+
+    Attributes:
+      weight: ``(order(h) / 2 pi)^2``, the same for every ``h`` of the class.
+      elements: ``[s, d, d]``, in the defining representation.
+    """
+
+    weight: float
+    elements: np.ndarray
+
+
+class Stage(NamedTuple):
+    """One positive operator that is central in every orthogonal representation.
+
+    In a representation rho its value is
+
+        sum over k in lie of rho(A_k)^T rho(A_k)
+          + sum over classes of weight (2 - T - T^T),    T = mean of rho over the elements.
+
+    Attributes:
+      lie: indices of Lie generators.
+      classes: classes of discrete elements.
+    """
+
+    lie: tuple[int, ...]
+    classes: tuple[ConjugacyClass, ...]
+
+
+class Factorization(NamedTuple):
+    """An element as ``exp(sum_k t1_k A_k) exp(sum_k t2_k A_k) ... h_w1 h_w2 ...``.
+
+    Attributes:
+      tangents: coordinates in the basis ``lie_generators``, each float64 ``[k]``.
+      word: indices of discrete generators, from left to right.
+    """
+
+    tangents: tuple[np.ndarray, ...]
+    word: tuple[int, ...]
+
+
+class Words(NamedTuple):
+    """The tree of shortest words of a finite group.
+
+    Element ``i`` is ``elements[parent[i]] @ discrete_generators[generator[i]]``; both entries are
+    -1 for the identity.
+
+    Attributes:
+      parent: int ``[order]``.
+      generator: int ``[order]``.
+    """
+
+    parent: np.ndarray
+    generator: np.ndarray
+
+    def spell(self, i: int) -> tuple[int, ...]:
+        """The generators whose product, from left to right, is element ``i``."""
+        letters = []
+        while self.parent[i] >= 0:
+            letters.append(int(self.generator[i]))
+            i = self.parent[i]
+        return tuple(reversed(letters))
+
+
+def weight(order: int) -> float:
+    """``(order / 2 pi)^2``."""
+    return (order / (2.0 * math.pi)) ** 2
+
+
+def generator_classes(
+    generators: Sequence[Any],
+    inverse: Callable[[Any], Any],
+    conjugate: Callable[[Any, Any], Any],
+    key: Callable[[Any], Any],
+    limit: int,
+) -> list[list[Any]] | None:
+    """The distinct conjugacy classes of generators; a class and its inverse are one.
+
+    Args:
+      generators: elements, none of them the identity.
+      inverse: of an element.
+      conjugate: ``(h, x) -> h x h^-1``.
+      key: a hashable that is the same for the same element and for no other.
+      limit: largest class to be listed.
+
+    Returns:
+      The elements of each class, starting with the generator; None when one is over the limit.
+    """
+    classes: list[list[Any]] = []
+    seen: set[Any] = set()
+    for h in generators:
+        if key(h) in seen or key(inverse(h)) in seen:
+            continue
+        members, keys = [h], {key(h)}
+        for x in members:  # grows while it is walked through
+            for g in generators:
+                y = conjugate(g, x)
+                if (k := key(y)) not in keys:
+                    keys.add(k)
+                    members.append(y)
+                    if len(members) > limit:
+                        return None
+        seen |= keys
+        classes.append(members)
+    return classes

@@ -1,0 +1,253 @@
+"""Groups of permutations: the symmetric groups, and any that a user generates."""
+
+import dataclasses
+import functools
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from softeq_jax.groups._checks import INDEX_TOLERANCE, LISTABLE, require, whole
+from softeq_jax.groups._finite import Matrices
+from softeq_jax.groups._group import Group, frozen
+from softeq_jax.groups._levels import (
+    ConjugacyClass,
+    Factorization,
+    Stage,
+    Words,
+    weight,
+)
+from softeq_jax.groups._schreier_sims import StabilizerChain, stabilizer_chain
+
+_LONGEST_CLASS = 6000  # elements of a class of generators whose mean is ever taken
+_LARGEST_CLASS = 2**25  # entries of the matrices of a class
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class PermutationGroup(Group):
+    """Permutations of the coordinates of R^n, from generators.
+
+    Entry ``j`` of a vector goes to position ``p[j]``: the matrix has a one at ``[p[j], j]``. Order,
+    membership and exactly uniform samples come from a stabilizer chain, for any order; elements
+    and words need a group of at most 50 000 elements.
+
+    Attributes:
+      name: how the group prints.
+      generators: permutations, int ``[m, n]``.
+    """
+
+    generators: Matrices
+
+    @property
+    def d(self) -> int:
+        return self.generators.array.shape[1]
+
+    @property
+    def lie_generators(self) -> np.ndarray:
+        return frozen(np.zeros((0, self.d, self.d)))
+
+    @functools.cached_property
+    def _discrete(self) -> np.ndarray:
+        return frozen(matrices(self.generators.array))
+
+    @property
+    def discrete_generators(self) -> np.ndarray:
+        return self._discrete
+
+    @functools.cached_property
+    def _chain(self) -> StabilizerChain:
+        return stabilizer_chain(self.generators.array)
+
+    @property
+    def order(self) -> int:
+        return self._chain.order
+
+    @property
+    def is_connected(self) -> bool:
+        return self.order == 1
+
+    def permutation(self, g: Any) -> np.ndarray:
+        """The permutation ``p`` of an element, int ``[n]``; ValueError if it is none."""
+        return np.argmax(self.check(g), axis=0)
+
+    def _verify(self, g: np.ndarray) -> None:
+        p = np.argmax(g, axis=0)
+        require(self, np.abs(g - matrices(p)).max(), "it is no permutation matrix")
+        if len(set(p.tolist())) < len(p):
+            raise ValueError(f"the matrix is not in {self}: it is no permutation matrix")
+        if not self._generates(p):
+            raise ValueError(
+                f"the matrix is not in {self}: no product of its generators is this permutation"
+            )
+
+    def _generates(self, p: np.ndarray) -> bool:
+        return self._chain.contains(p)
+
+    @functools.cached_property
+    def _listed(self) -> tuple[np.ndarray, dict[bytes, int], Words]:
+        """The elements as permutations, their positions, and their words."""
+        generators = self.generators.array
+        found = [np.arange(self.d)]
+        position = {found[0].tobytes(): 0}
+        parent, letter = [-1], [-1]
+        for i, p in enumerate(found):  # grows while it is walked through
+            for k, q in enumerate(p[generators]):
+                if position.setdefault(q.tobytes(), len(found)) == len(found):
+                    found.append(q)
+                    parent.append(i)
+                    letter.append(k)
+        words = Words(frozen(np.array(parent)), frozen(np.array(letter)))
+        return np.stack(found), position, words
+
+    @functools.cached_property
+    def _matrices(self) -> np.ndarray:
+        return frozen(matrices(self._listed[0]))
+
+    def _elements(self) -> np.ndarray:
+        return self._matrices
+
+    @functools.cached_property
+    def _words(self) -> Words:
+        return self._listed[2]
+
+    def _indices(self, gs: np.ndarray) -> np.ndarray:
+        ps = np.argmax(gs, axis=1)
+        near = np.abs(gs - matrices(ps)).max(axis=(1, 2)) <= INDEX_TOLERANCE
+        position = self._listed[1]
+        return np.where(near, [position.get(p.tobytes(), -1) for p in ps], -1)
+
+    def _sample(self, key: Any, n: int) -> jax.Array:
+        found = jnp.broadcast_to(jnp.arange(self.d), (n, self.d))
+        chain = self._chain.transversals
+        for level_key, transversal in zip(
+            jax.random.split(key, len(chain) + 1), chain, strict=False
+        ):
+            row = jax.random.randint(level_key, (n,), 0, len(transversal))
+            chosen = jnp.asarray(transversal)[row]
+            found = jnp.take_along_axis(found, chosen, axis=1)
+        return _jax_matrices(found)
+
+    @functools.cached_property
+    def _levels(self) -> tuple[tuple[Stage, ...], ...] | None:
+        generators = [p for p in self.generators.array if np.any(p != np.arange(self.d))]
+        if not generators:
+            return ()
+        classes, limit = [], min(_LONGEST_CLASS, _LARGEST_CLASS // self.d**2)
+        for h in generators:
+            if any(_contains_either(members, h) for members in classes):
+                continue
+            members = _conjugates(h, generators, limit)
+            if members is None:
+                return None
+            classes.append(members)
+        found = tuple(
+            ConjugacyClass(weight(_order_of(members[0])), frozen(matrices(members)))
+            for members in classes
+        )
+        return ((Stage((), found),),)
+
+    def level_factors(self) -> tuple[tuple[Stage, ...], ...] | None:
+        return self._levels
+
+
+def _conjugates(h: np.ndarray, generators: list[np.ndarray], limit: int) -> np.ndarray | None:
+    """The conjugacy class ``[s, d]`` of h, itself first; None if it exceeds the limit."""
+    found = new = h[None]
+    seen = {h.tobytes()}
+    while len(new):
+        moved = np.concatenate([g[new[:, np.argsort(g)]] for g in generators])
+        keys = [row.tobytes() for row in moved]
+        fresh = []
+        for i, key in enumerate(keys):
+            if key not in seen:
+                seen.add(key)
+                fresh.append(i)
+        new = moved[fresh]
+        found = np.concatenate([found, new])
+        if len(found) > limit:
+            return None
+    return found
+
+
+def _contains_either(members: np.ndarray, h: np.ndarray) -> bool:
+    """Whether a class contains a permutation or its inverse."""
+    both = np.stack([h, np.argsort(h)])
+    return bool(np.any(np.all(members[:, None] == both[None], axis=2)))
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class SymmetricGroup(PermutationGroup):
+    """S_n, all permutations of n coordinates.
+
+    The generators are the transposition of coordinates 0 and 1 and the cycle ``j -> j + 1``.
+    """
+
+    @property
+    def order(self) -> int:
+        return math.factorial(self.d)
+
+    def _generates(self, p: np.ndarray) -> bool:
+        return True
+
+    def _sample(self, key: Any, n: int) -> jax.Array:
+        identity = jnp.broadcast_to(jnp.arange(self.d), (n, self.d))
+        return _jax_matrices(jax.random.permutation(key, identity, axis=1, independent=True))
+
+    def _factor(self, g: np.ndarray) -> Factorization:
+        if self.order <= LISTABLE:
+            return super()._factor(g)
+        # bubble sort: p = s_i1 s_i2 ... of neighbours s_i = c^i t c^-i
+        p, swaps = np.argmax(g, axis=0), []
+        for _ in range(self.d):
+            for i in reversed(range(self.d - 1)):
+                if p[i] > p[i + 1]:
+                    p[[i, i + 1]] = p[[i + 1, i]]
+                    swaps.append(i)
+        word, at = [], 0
+        for i in reversed(swaps):
+            word += [1] * ((i - at) % self.d) + [0]
+            at = i
+        return Factorization((), tuple(word + [1] * (-at % self.d)))
+
+    @functools.cached_property
+    def _levels(self) -> tuple[tuple[Stage, ...], ...] | None:
+        n = self.d
+        if n == 1:
+            return ()
+        i, j = np.triu_indices(n, 1)
+        if len(i) * n**2 > _LARGEST_CLASS:
+            return None
+        swaps = np.tile(np.arange(n), (len(i), 1))
+        swaps[np.arange(len(i)), i], swaps[np.arange(len(i)), j] = j, i
+        return ((Stage((), (ConjugacyClass(weight(2), frozen(matrices(swaps))),)),),)
+
+
+def matrices(permutations: np.ndarray) -> np.ndarray:
+    """Matrices ``[..., n, n]`` of permutations ``[..., n]``, with a one at ``[p[j], j]``."""
+    return (permutations[..., None, :] == np.arange(permutations.shape[-1])[:, None]).astype(
+        np.float64
+    )
+
+
+def _jax_matrices(permutations: jax.Array) -> jax.Array:
+    return jnp.swapaxes(jax.nn.one_hot(permutations, permutations.shape[-1]), -1, -2)
+
+
+def _order_of(p: np.ndarray) -> int:
+    power, order = p, 1
+    while np.any(power != np.arange(len(p))):
+        power, order = power[p], order + 1
+    return order
+
+
+def symmetric(n: int) -> SymmetricGroup:
+    """S_n, all permutations of the coordinates of R^n; ValueError unless n is an int >= 1."""
+    n = whole(n, "n in symmetric(n)")
+    swap = np.arange(n)
+    swap[:2] = swap[:2][::-1]
+    cycle = (np.arange(n) + 1) % n
+    generators = {1: [], 2: [swap]}.get(n, [swap, cycle])
+    array = np.array(generators, int).reshape(-1, n)
+    return SymmetricGroup(f"S{n}", Matrices(frozen(array)))

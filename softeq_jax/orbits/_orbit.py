@@ -1,0 +1,176 @@
+"""Orbits of arrays and of pytrees of arrays."""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from softeq_jax.groups import Group
+from softeq_jax.orbits._tables import Elements, Table, checked, entry, table
+from softeq_jax.reps import Rep
+from softeq_jax.reps._place import resolve_axes
+
+
+def orbit(
+    rep: Rep, x: Any, axes: Sequence[int] | None = None, elements: Any = None
+) -> jax.Array | np.ndarray:
+    """All ``g x``, stacked: ``orbit(rep, x)[i] = rep.apply(elements[i], x)``.
+
+    The tables of the action are built once on the host and cached; then a permutation is one
+    gather (also of integers), and everything else products with small matrices, of the parts of
+    sums and tensor products where there are parts. Works under ``jit``, ``vmap`` and ``grad``.
+
+    Args:
+      rep: a representation of a finite group, or of any group if ``elements`` are given.
+      x: an array with the axes of ``rep`` and any batch axes; may be traced. A NumPy array is
+        handled by NumPy in its own precision, everything else by JAX; 16-bit floats are computed
+        in float32.
+      axes: the axes of x to act on, as in ``rep.apply``.
+      elements: ``[n, d, d]``, elements of the group; by default all of them, in the order of
+        ``rep.group.elements()``. Concrete, not traced.
+
+    Returns:
+      ``[n, *x.shape]`` in the dtype of x.
+
+    Raises:
+      ValueError: the group is infinite (or cannot be listed) and there are no ``elements``; one
+        of them is not in the group; the axes of x cannot be told or do not fit.
+      TypeError: ``rep`` is no representation, ``elements`` are traced, x is made of integers that
+        would be mixed, or x is real and the representation complex.
+    """
+    if not isinstance(rep, Rep):
+        raise TypeError(f"orbit needs a representation, got {rep!r}; for pytrees see orbit_tree")
+    return orbit_tree(rep, x, elements, axes)
+
+
+def orbit_tree(reps: Any, tree: Any, elements: Any = None, axes: Any = None) -> Any:
+    """The orbit of every array of a pytree under one group.
+
+    Args:
+      reps: a representation, or a pytree prefix of ``tree`` made of representations of one group;
+        None for what is left alone.
+      tree: a pytree of arrays as in ``orbit``.
+      elements: as in ``orbit``.
+      axes: None, or the same structure as ``reps`` with tuples of axes, or None.
+
+    Returns:
+      The same pytree with arrays ``[n, ...]``; those under None come back as they are, without
+      the new axis. (Use ``reps.trivial`` to have them repeated.)
+
+    Raises:
+      ValueError, TypeError: as ``orbit``; ValueError for representations of different groups.
+    """
+    return action_of(reps, axes, checked(common_group(reps), elements)).orbit(tree)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Action:
+    """How n elements act on pytrees of one structure.
+
+    Attributes:
+      reps: the representations, None for what is left alone.
+      axes: for each the axes, None where they follow from the shape.
+      tables: for each its table.
+      structure: the pytree prefix that has them as leaves.
+    """
+
+    reps: tuple[Rep | None, ...]
+    axes: tuple[Sequence[int] | None, ...]
+    tables: tuple[Table | None, ...]
+    structure: Any
+
+    @property
+    def arrays(self) -> tuple:
+        """What differs between elements: NumPy arrays ``[n, ...]``."""
+        return tuple(None if t is None else t.arrays for t in self.tables)
+
+    def move(self, one: tuple, tree: Any) -> Any:
+        """``g tree`` for the element with the entries ``one`` of ``arrays``."""
+        return self._each(_moved, tree, one)
+
+    def orbit(self, tree: Any) -> Any:
+        """All of them, stacked on a new first axis (not where nothing acts)."""
+        return self._each(_stacked, tree, self.arrays)
+
+    def moving(self, tree: Any) -> list:
+        """The arrays that something acts on."""
+        parts = zip(self.reps, self._split(tree), strict=True)
+        return [x for rep, part in parts if rep is not None for x in jax.tree.leaves(part)]
+
+    def _split(self, tree: Any) -> list:
+        try:
+            return self.structure.flatten_up_to(tree)
+        except ValueError as error:
+            raise ValueError(f"the representations are no prefix of the pytree: {error}") from None
+
+    def _each(self, change: Callable[..., Any], tree: Any, entries: tuple) -> Any:
+        """``change(rep, axes, table, entries, x)`` in place of each such array x."""
+        rows = zip(self.reps, self.axes, self.tables, entries, self._split(tree), strict=True)
+        parts = [
+            part if row[0] is None else jax.tree.map(functools.partial(change, *row), part)
+            for *row, part in rows
+        ]
+        return self.structure.unflatten(parts)
+
+
+def _moved(rep: Rep, axes: Sequence[int] | None, t: Table, one: Any, x: Any) -> Any:
+    if not isinstance(x, np.ndarray):
+        x = jnp.asarray(x)
+    axes = resolve_axes(rep, x.shape, axes)
+    last = tuple(range(x.ndim - len(axes), x.ndim))
+    xp = np if isinstance(x, np.ndarray) else jnp
+    moved = xp.moveaxis(x, axes, last)
+    flat = moved.reshape(*moved.shape[: x.ndim - len(axes)], rep.dim)
+    return xp.moveaxis(t.act(one, flat).reshape(moved.shape), last, axes)
+
+
+def _stacked(rep: Rep, axes: Sequence[int] | None, t: Table, arrays: Any, x: Any) -> Any:
+    if isinstance(x, np.ndarray):
+        n = len(jax.tree.leaves(arrays)[0])
+        return np.stack([_moved(rep, axes, t, entry(arrays, i), x) for i in range(n)])
+    return jax.vmap(lambda one: _moved(rep, axes, t, one, x))(arrays)
+
+
+def _is_rep_leaf(node: Any) -> bool:
+    return node is None or isinstance(node, Rep)
+
+
+def common_group(*reps: Any) -> Group:
+    """The group of all representations in some pytrees.
+
+    Raises:
+      ValueError: there are several groups, or no representation at all.
+      TypeError: a leaf is neither a representation nor None.
+    """
+    found: list[Rep] = []
+    for leaf in jax.tree.leaves(reps, is_leaf=_is_rep_leaf):
+        if not _is_rep_leaf(leaf):
+            raise TypeError(f"expected a representation or None, got {leaf!r}")
+        if leaf is not None:
+            found.append(leaf)
+    if not found:
+        raise ValueError("at least one representation is needed to know the group, got None only")
+    for rep in found:
+        if rep.group != found[0].group:
+            raise ValueError(
+                f"one group must act on everything, but {found[0]} represents {found[0].group} "
+                f"and {rep} represents {rep.group}"
+            )
+    return found[0].group
+
+
+def action_of(reps: Any, axes: Any, elements: Elements | None, inverse: bool = False) -> Action:
+    """How checked elements, or their inverses, act on pytrees like ``reps``."""
+    leaves, structure = jax.tree.flatten(reps, is_leaf=_is_rep_leaf)
+    if axes is None:
+        chosen = [None] * len(leaves)
+    elif structure == jax.tree.structure(0):
+        chosen = [axes]
+    else:
+        chosen = structure.flatten_up_to(axes)
+    tables = [None if rep is None else table(rep, elements, inverse) for rep in leaves]
+    return Action(tuple(leaves), tuple(chosen), tuple(tables), structure)

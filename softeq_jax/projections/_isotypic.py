@@ -1,0 +1,194 @@
+r"""Isotypic decomposition of a representation that is given by the matrices of its generators.
+
+For a set of matrices that is closed under (conjugate) transposition the commutant is a
+*-algebra. A random Hermitian element of it has, with probability one, irreducible eigenspaces; a
+second element intertwines the equivalent ones, up to a scalar, isometrically. Elements of the
+commutant, and invariants of a tensor product, are random matrices projected on the kernel of the
+constraint operator L by conjugate gradients, ``X - L^+ L X``, which ends after as many steps as
+``L^* L`` has distinct eigenvalues.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+_RESIDUAL = 1e-15
+_MAX_STEPS = 5000
+_CHECK = 1e-7
+
+
+class Generators(NamedTuple):
+    """A representation by generators.
+
+    Attributes:
+      lie: ``[k, n, n]``.
+      discrete: ``[m, n, n]``.
+    """
+
+    lie: np.ndarray
+    discrete: np.ndarray
+
+    @property
+    def dim(self) -> int:
+        return self.lie.shape[-1]
+
+    def inside(self, columns: np.ndarray) -> "Generators":
+        """The sub-representation on an invariant space with these orthonormal columns."""
+        left = columns.conj().T
+        return Generators(left @ self.lie @ columns, left @ self.discrete @ columns)
+
+    @property
+    def dual(self) -> "Generators":
+        """``-A^T`` and ``h^-T``."""
+        discrete = (
+            np.swapaxes(np.linalg.inv(self.discrete), 1, 2) if len(self.discrete) else self.discrete
+        )
+        return Generators(-np.swapaxes(self.lie, 1, 2), discrete)
+
+
+class Isotype(NamedTuple):
+    """All copies of one irreducible type.
+
+    Attributes:
+      columns: ``[n, p, d]``, orthonormal; the generators have the same matrices in each copy.
+      generators: those matrices, ``[., d, d]``.
+    """
+
+    columns: np.ndarray
+    generators: Generators
+
+
+def kronecker(parts: list[Generators]) -> Generators:
+    """The tensor product of representations, row-major."""
+    total = parts[0]
+    for part in parts[1:]:
+        one, other = np.eye(total.dim), np.eye(part.dim)
+        lie = np.einsum("kab,cd->kacbd", total.lie, other) + np.einsum(
+            "ab,kcd->kacbd", one, part.lie
+        )
+        discrete = np.einsum("mab,mcd->macbd", total.discrete, part.discrete)
+        n = total.dim * part.dim
+        total = Generators(lie.reshape(-1, n, n), discrete.reshape(-1, n, n))
+    return total
+
+
+def invariant_part(left: Generators, right: Generators, x: np.ndarray) -> np.ndarray:
+    """The orthogonal projections of ``[b, n1, n2]`` tensors on the invariants of left (x) right.
+
+    Invariant are the X with ``A X + X B^T = 0`` and ``h X k^T = X`` for all generators.
+    """
+    # the normal equations L* L y = L* L x have the solution y = x - P x in the range of L*
+    target = _normal(left, right, x)
+    y, residual = np.zeros_like(x), target.copy()
+    direction = residual.copy()
+    square = _dots(residual, residual)
+    stop = _RESIDUAL**2 * np.maximum(square, _dots(x, x) * 1e-4) + 1e-300
+    for _ in range(_MAX_STEPS):
+        active = square > stop
+        if not active.any():
+            break
+        moved = _normal(left, right, direction)
+        slope = _dots(direction, moved)
+        alpha = np.where(active, square / np.where(slope > 0, slope, 1.0), 0.0)
+        y += alpha[:, None, None] * direction
+        residual -= alpha[:, None, None] * moved
+        new = _dots(residual, residual)
+        beta = np.where(active, new / np.where(square > 0, square, 1.0), 0.0)
+        direction = residual + beta[:, None, None] * direction
+        square = new
+    return x - y
+
+
+def _normal(left: Generators, right: Generators, x: np.ndarray) -> np.ndarray:
+    """``L* L X``: squares of the derivatives and of the differences ``h X k^T - X``."""
+    total = np.zeros_like(x)
+    for a, b in zip(left.lie, right.lie, strict=True):
+        moved = a @ x + x @ b.T
+        total += a.conj().T @ moved + moved @ b.conj()
+    for h, k in zip(left.discrete, right.discrete, strict=True):
+        moved = h @ x @ k.T - x
+        total += h.conj().T @ moved @ k.conj() - moved
+    return total
+
+
+def _dots(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return np.einsum("bij,bij->b", a.conj(), b).real
+
+
+def decompose(generators: Generators, seed: int = 0) -> list[Isotype]:
+    """The isotypic decomposition of a representation whose generators are closed under adjoints.
+
+    Returns:
+      The types; the columns of all of them are a unitary matrix.
+
+    Raises:
+      ValueError: the representation has no orthogonal decomposition (it is not closed under
+        transposition).
+    """
+    if generators.dim == 1:
+        return [Isotype(np.ones((1, 1, 1), generators.lie.dtype), generators)]
+    for attempt in range(3):
+        found = _attempt(generators, np.random.default_rng(seed + attempt))
+        if found is not None:
+            return found
+    raise ValueError(
+        f"no orthogonal decomposition into irreducible parts was found in dimension "
+        f"{generators.dim}: the generators are not closed under transposition"
+    )
+
+
+def _attempt(generators: Generators, rng: np.random.Generator) -> list[Isotype] | None:
+    n = generators.dim
+    x = _random(rng, (2, n, n), generators.lie.dtype)
+    # a commuting matrix is an invariant of V (x) dual(V)
+    symmetric, mixing = invariant_part(generators, generators.dual, x)
+    values, vectors = np.linalg.eigh(symmetric + symmetric.conj().T)
+    cuts = np.flatnonzero(np.diff(values) > 1e-7 * max(1.0, np.ptp(values))) + 1
+    spaces = np.split(vectors, cuts, axis=1)
+    types: list[list[np.ndarray]] = []
+    scale = np.linalg.norm(mixing) / n
+    for space in spaces:
+        for copies in types:
+            first = copies[0]
+            if first.shape != space.shape:
+                continue
+            block = space.conj().T @ mixing @ first
+            size = np.linalg.norm(block)
+            if size > 1e-6 * scale:
+                copies.append(space @ block * (np.sqrt(block.shape[0]) / size))
+                break
+        else:
+            types.append([space])
+    found = []
+    for copies in types:
+        columns = np.stack(copies, axis=1)
+        inner = generators.inside(columns[:, 0])
+        for copy in copies:
+            for all_of, own in zip(generators, inner, strict=True):
+                if np.max(np.abs(all_of @ copy - copy @ own), initial=0.0) > _CHECK * max(
+                    1.0, np.max(np.abs(own), initial=0.0)
+                ):
+                    return None
+        found.append(Isotype(columns, inner))
+    return found
+
+
+def invariants(left: Generators, right: Generators, seed: int = 0) -> np.ndarray:
+    """An orthonormal basis ``[c, d1, d2]`` of the invariants of two irreducible representations.
+
+    By Schur's lemma c is the dimension of the commutant (1, 2 or 4: real, complex or quaternionic
+    type) if the second is the dual of the first, and 0 otherwise.
+    """
+    if left.dim != right.dim:
+        return np.zeros((0, left.dim, right.dim), left.lie.dtype)
+    rng = np.random.default_rng(seed)
+    found = _random(rng, (5, left.dim, right.dim), np.result_type(left.lie, right.lie))
+    projected = invariant_part(left, right, found).reshape(5, -1)
+    _, sizes, basis = np.linalg.svd(projected, full_matrices=False)
+    rank = int(np.sum(sizes > 1e-6 * np.linalg.norm(found)))
+    return basis[:rank].reshape(rank, left.dim, right.dim)
+
+
+def _random(rng: np.random.Generator, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    x = rng.standard_normal(shape)
+    return x + 1j * rng.standard_normal(shape) if np.issubdtype(dtype, np.complexfloating) else x

@@ -1,0 +1,179 @@
+"""The space a weight lives in: which representation acts on which of its axes."""
+
+import dataclasses
+import functools
+import math
+from collections.abc import Mapping
+
+import numpy as np
+
+from softeq_jax.groups import Group
+from softeq_jax.reps import Rep, Term
+
+_INPUT, _OUTPUT = ("i", "in"), ("o", "out")
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """A representation and the array axes it acts on, in the order of its shape."""
+
+    positions: tuple[int, ...]
+    rep: Rep
+
+
+@dataclasses.dataclass(frozen=True)
+class Space:
+    """The tensor product of the representations on the axes of a weight array.
+
+    Attributes:
+      names: the names of all axes, in order.
+      entries: the representations, in the order of their first axis.
+    """
+
+    names: tuple[str, ...]
+    entries: tuple[Entry, ...]
+
+    @property
+    def group(self) -> Group:
+        """The one group that acts."""
+        return self.entries[0].rep.group
+
+    @property
+    def dim(self) -> int:
+        """Dimension of the tensor product of the named representations."""
+        return math.prod(entry.rep.dim for entry in self.entries)
+
+    @property
+    def is_complex(self) -> bool:
+        """Whether weights must be complex."""
+        return any(entry.rep.is_complex for entry in self.entries)
+
+    @property
+    def positions(self) -> tuple[int, ...]:
+        """All acting positions, entry by entry."""
+        return tuple(p for entry in self.entries for p in entry.positions)
+
+    def describe(self) -> str:
+        """Axes and representations, as in ``h w: Image[7x7](C4)``."""
+        parts = [
+            " ".join(self.names[p] for p in entry.positions) + f": {entry.rep!r}"
+            for entry in self.entries
+        ]
+        return ", ".join(parts)
+
+    def check(self, shape: tuple[int, ...]) -> None:
+        """Raises ValueError unless an array of this shape has these axes and actions."""
+        expected: dict[int, int] = {}
+        for entry in self.entries:
+            expected.update(zip(entry.positions, entry.rep.shape, strict=True))
+        wanted = [
+            f"{name}={expected[i]}" if i in expected else name for i, name in enumerate(self.names)
+        ]
+        fits = len(shape) == len(self.names) and all(
+            size == expected.get(i, size) and (name != "1" or size == 1)
+            for i, (name, size) in enumerate(zip(self.names, shape, strict=True))
+        )
+        if not fits:
+            raise ValueError(
+                f"a weight of shape {tuple(shape)} does not fit the axes ({', '.join(wanted)}) "
+                f"of {self.describe()}"
+            )
+
+
+def parse(spec: str, reps: Mapping[str, Rep]) -> Space:
+    """The space that a specification describes.
+
+    Args:
+      spec: axis names separated by spaces; ``1`` is an axis of size one.
+      reps: representation of each named axis, or group of axes (``"h w"``) for one that acts on
+        several at once. Axes that are not named here are acted on trivially.
+
+    Raises:
+      ValueError: a name that occurs twice or is unknown, a representation with another number of
+        axes, representations of different groups, no representation at all, or a dual forgotten:
+        axes called ``i`` (``in``) and ``o`` (``out``) are taken for a linear map, which lives in
+        ``V_in.dual`` and ``V_out``.
+    """
+    names = tuple(spec.split())
+    plain = [name for name in names if name != "1"]
+    if not names or len(set(plain)) != len(plain):
+        raise ValueError(f"axis names must be present and distinct, got {spec!r}")
+    entries = [Entry(_positions(key, names, spec), _checked(rep, key)) for key, rep in reps.items()]
+    used = [position for entry in entries for position in entry.positions]
+    if len(set(used)) != len(used):
+        raise ValueError(f"an axis of {spec!r} is named in two entries of {list(reps)}")
+    if not entries:
+        raise ValueError(f"no axis of {spec!r} is acted on: give at least one representation")
+    if len({rep.group for rep in reps.values()}) > 1:
+        found = ", ".join(f"{key!r}: {rep.group!r}" for key, rep in reps.items())
+        raise ValueError(f"all axes of a weight need one group, got {found}")
+    _refuse_forgotten_dual(reps)
+    return Space(names, tuple(sorted(entries, key=lambda entry: entry.positions)))
+
+
+def _positions(key: str, names: tuple[str, ...], spec: str) -> tuple[int, ...]:
+    parts = key.split()
+    unknown = [part for part in parts if part not in names or part == "1"]
+    if unknown or not parts:
+        raise ValueError(f"axes {key!r} are not among the named axes of {spec!r}")
+    return tuple(names.index(part) for part in parts)
+
+
+def _checked(rep: Rep, key: str) -> Rep:
+    if not isinstance(rep, Rep):
+        raise ValueError(f"axes {key!r} need a representation, got {type(rep).__name__}")
+    if len(rep.shape) != len(key.split()):
+        raise ValueError(
+            f"{rep!r} acts on {len(rep.shape)} axes, but {key!r} names {len(key.split())}"
+        )
+    return rep
+
+
+def _refuse_forgotten_dual(reps: Mapping[str, Rep]) -> None:
+    given = {
+        key: rep for key, rep in reps.items() if not (rep.is_orthogonal and not rep.is_complex)
+    }
+    source = next((key for key in given if key in _INPUT), None)
+    target = next((key for key in given if key in _OUTPUT), None)
+    if source is None or target is None:
+        return
+    if not _mentions_dual(given[source]) and not _mentions_dual(given[target]):
+        kind = "unitary, not real orthogonal" if given[source].is_orthogonal else "not orthogonal"
+        raise ValueError(
+            f"{given[source]!r} on the input axis {source!r} is {kind}: a linear map lives in "
+            f"V_in.dual, so pass its .dual there; for a bilinear form call the axes by other names "
+            f"than {source!r} and {target!r}"
+        )
+
+
+def _mentions_dual(rep: Rep) -> bool:
+    return "*" in rep.formula
+
+
+class Segments:
+    """How the flattened entries of one representation divide into its terms.
+
+    Attributes:
+      terms: ``multiplicity`` and atoms of each consecutive segment.
+      order: int ``[dim]``, the entries in the order of the segments, None for the given order.
+      back: the inverse of ``order``.
+    """
+
+    def __init__(self, rep: Rep) -> None:
+        found = rep.terms()
+        self.terms: tuple[Term, ...] = tuple(term for term, _ in found)
+        order = np.concatenate([index.reshape(-1) for _, index in found])
+        natural = bool(np.all(order == np.arange(rep.dim)))
+        self.order = None if natural else order
+        self.back = None if natural else np.argsort(order)
+
+    @staticmethod
+    def size(term: Term) -> int:
+        """Length of the segment of a term."""
+        return term.multiplicity * math.prod(atom.dim for atom in term.atoms)
+
+
+@functools.lru_cache(maxsize=1024)
+def segments(rep: Rep) -> Segments:
+    """The segments of a representation."""
+    return Segments(rep)

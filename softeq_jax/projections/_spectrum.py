@@ -1,0 +1,206 @@
+r"""Levels of a representation of any group, by the definition.
+
+A level belongs to an isotypic component. ``sigma^2`` is the sum over the factors of the group of
+the value of the first *stage* that acts non-trivially; the operator of a stage is
+
+.. math:: \sum_k A_k^* A_k + \sum_h c_h^2 \, (2 - T_h - T_h^*), \qquad c_h = ord(h) / 2 \pi,
+
+with A_k an orthonormal basis of the Lie algebra (the first term is the Casimir) and T_h the mean
+over the conjugacy class of h. Both are central, so levels depend on no basis and no choice of
+generators within their classes.
+"""
+
+import functools
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from softeq_jax.groups import Group, Stage
+from softeq_jax.projections._isotypic import Generators
+
+_RELATIVE_CLUSTER = 1e-6
+Operators = Callable[[Stage], np.ndarray]
+
+
+def level_operator(
+    stage: Stage, lie: list[np.ndarray], element: Callable[[np.ndarray], list[np.ndarray]]
+) -> np.ndarray:
+    """The operator of a stage on a tensor product, ``[n, n]``, without products of its size.
+
+    ``sum_k (A (x) 1 + 1 (x) B)^* (A (x) 1 + 1 (x) B)`` is the sum of the squares of the parts and
+    of ``A^* (x) B + A (x) B^*``.
+
+    Args:
+      stage: Lie generators and classes of the group.
+      lie: for each part the matrices ``[k, d, d]`` of all Lie generators.
+      element: the matrices ``[d, d]`` of a group element, one for each part.
+    """
+    n = math.prod(part.shape[-1] for part in lie)
+    total = np.zeros((n, n), np.result_type(*lie))
+    if stage.lie:
+        total += _sum_of_squares([part[list(stage.lie)] for part in lie])
+    for one in stage.classes:
+        each = zip(*(element(g) for g in one.elements), strict=True)
+        mean = functools.reduce(_kronecker, [np.stack(part) for part in each]).mean(axis=0)
+        total += one.weight * (2.0 * np.eye(n) - mean - mean.conj().T)
+    return total
+
+
+def _sum_of_squares(parts: list[np.ndarray]) -> np.ndarray:
+    whole, square = parts[0], _square(parts[0])
+    for i, part in enumerate(parts[1:], start=2):
+        n, d, k = whole.shape[1], part.shape[1], len(part)
+        cross = np.swapaxes(whole.conj(), 1, 2).reshape(k, -1).T @ part.reshape(k, -1)
+        cross = cross + whole.reshape(k, -1).T @ np.swapaxes(part.conj(), 1, 2).reshape(k, -1)
+        cross = cross.reshape(n, n, d, d).transpose(0, 2, 1, 3).reshape(n * d, n * d)
+        square = np.kron(square, np.eye(d)) + np.kron(np.eye(n), _square(part)) + cross
+        if i < len(parts):
+            one, other = np.eye(n)[None], np.eye(d)[None]
+            whole = _kronecker(whole, other) + _kronecker(one, part)
+    return square
+
+
+def _square(lie: np.ndarray) -> np.ndarray:
+    flat = lie.reshape(-1, lie.shape[-1])
+    return flat.conj().T @ flat
+
+
+def _kronecker(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Kronecker products of two stacks of matrices; a stack of one is repeated."""
+    out = a[:, :, None, :, None] * b[:, None, :, None, :]
+    return out.reshape(len(out), a.shape[1] * b.shape[1], -1)
+
+
+def eigenbasis(group: Group, n: int, operator: Operators) -> tuple[np.ndarray, np.ndarray]:
+    """An orthonormal basis of joint eigenvectors of the level operators.
+
+    Args:
+      group: the group; its ``level_factors`` must be known.
+      n: the dimension.
+      operator: the operator ``[n, n]`` of a stage.
+
+    Returns:
+      (columns ``[n, n]``, sigma ``[n]``).
+    """
+    spaces: list[tuple[np.ndarray | None, float]] = [(None, 0.0)]
+    for stages in group.level_factors():
+        split: list[tuple[np.ndarray | None, float]] = []
+        for space, squared in spaces:
+            split += _split_by_stages(space, squared, group, stages, operator)
+        spaces = split
+    parts = [np.eye(n) if space is None else space for space, _ in spaces]
+    sigma = [np.full(p.shape[1], math.sqrt(s)) for p, (_, s) in zip(parts, spaces, strict=True)]
+    return np.concatenate(parts, axis=1), np.concatenate(sigma)
+
+
+def _split_by_stages(
+    space: np.ndarray | None,
+    squared: float,
+    group: Group,
+    stages: tuple[Stage, ...],
+    operator: Operators,
+) -> list[tuple[np.ndarray | None, float]]:
+    done: list[tuple[np.ndarray | None, float]] = []
+    for stage in stages:
+        whole = operator(stage)
+        inside = whole if space is None else space.conj().T @ whole @ space
+        scale = max(1.0, float(np.trace(whole).real) / len(whole))
+        kernel, found = None, False
+        for part, value in _eigenspaces(inside, scale, group.d, bool(stage.lie)):
+            columns = part if space is None else space if part is None else space @ part
+            if value == 0.0:
+                kernel, found = columns, True
+            else:
+                done.append((columns, squared + value))
+        if not found:
+            return done
+        space = kernel
+    return [*done, (space, squared)]
+
+
+def _eigenspaces(
+    operator: np.ndarray, scale: float, d: int, is_casimir: bool
+) -> list[tuple[np.ndarray | None, float]]:
+    """Eigenspaces with exact values; None for the columns of the whole space."""
+    if len(operator) == 1:
+        return [(None, _exact(float(operator[0, 0].real), d, is_casimir))]
+    values, vectors = np.linalg.eigh((operator + operator.conj().T) / 2.0)
+    values = np.where(np.abs(values) < 1e-9 * scale, 0.0, values)
+    gaps = np.diff(values) > _RELATIVE_CLUSTER * np.maximum(values[1:], 1e-3 * scale)
+    cuts = np.flatnonzero(gaps) + 1
+    if not len(cuts):
+        return [(None, _exact(float(values.mean()), d, is_casimir))]
+    return [
+        (part, _exact(float(value.mean()), d, is_casimir))
+        for part, value in zip(np.split(vectors, cuts, axis=1), np.split(values, cuts), strict=True)
+    ]
+
+
+def _exact(value: float, d: int, is_casimir: bool) -> float:
+    """A Casimir value moved to the fraction with a denominator up to 4 d that it is within
+    rounding; other values as they are."""
+    if abs(value) < 1e-9:
+        return 0.0
+    if is_casimir:
+        for q in range(1, 4 * d + 1):
+            nearest = round(value * q) / q
+            if abs(value - nearest) <= 1e-9 * max(1.0, value):
+                return nearest
+    return value
+
+
+def is_closed_under_adjoints(group: Group, parts: list[Generators]) -> bool:
+    """Whether one anti-automorphism is the adjoint in every part.
+
+    Then ``L* L`` of any tensor product of the parts is central (for a compact group always true of
+    orthogonal representations; for a non-compact one in a transpose-closed basis).
+    """
+    basis = np.array(group.lie_generators)
+    if len(basis):
+        flat = basis.reshape(len(basis), -1)
+        adjoint = np.swapaxes(basis.conj(), 1, 2).reshape(len(basis), -1)
+        real, target = _realview(flat), _realview(adjoint)
+        coefficients = np.linalg.lstsq(real.T, target.T, rcond=None)[0].T
+        if np.max(np.abs(coefficients @ real - target)) > 1e-9:
+            return False
+        for part in parts:
+            expected = np.einsum("kj,jab->kab", coefficients, part.lie)
+            if np.max(np.abs(np.swapaxes(part.lie.conj(), 1, 2) - expected)) > 1e-9 * max(
+                1.0, float(np.max(np.abs(part.lie)))
+            ):
+                return False
+    for part in parts:
+        gram = part.discrete @ np.swapaxes(part.discrete.conj(), 1, 2) - np.eye(part.dim)
+        if np.max(np.abs(gram), initial=0.0) > 1e-9:
+            return False
+    return True
+
+
+def _realview(x: np.ndarray) -> np.ndarray:
+    return np.concatenate([x.real, x.imag], axis=1)
+
+
+def stacked_operator(group: Group, lie: np.ndarray, discrete: np.ndarray) -> np.ndarray:
+    """``L* L`` of the stack of all Lie generators and of ``(rho(h) - 1) / s_h``.
+
+    ``s_h = 2 pi / ord(h)`` for groups of the plane and 1 for all others: the convention of the
+    published code, whose subspaces are in general not stable under the group.
+    """
+    n = lie.shape[-1]
+    stack = [*lie]
+    for h, matrix in zip(group.discrete_generators, discrete, strict=True):
+        scale = order_of(h) / (2.0 * math.pi) if group.d == 2 else 1.0
+        stack.append((matrix - np.eye(n)) * scale)
+    whole = np.concatenate([np.zeros((0, n)), *stack])
+    return whole.conj().T @ whole
+
+
+def order_of(h: np.ndarray, limit: int = 10_000) -> int:
+    """The order of a matrix; ValueError if it exceeds the limit."""
+    power = np.array(h)
+    for order in range(1, limit + 1):
+        if np.max(np.abs(power - np.eye(len(h)))) < 1e-9 * order:
+            return order
+        power = power @ h
+    raise ValueError(f"a discrete generator has no order up to {limit}")

@@ -1,0 +1,212 @@
+r"""How fast and how far a group can move a weight: the ingredients of certificates.
+
+With an orthonormal basis A_k of the Lie algebra acting jointly on all axes of a weight w,
+
+.. math:: \|L w\|^2 = \sum_k \|A_k w\|^2, \qquad
+          v(w) = \max_{|t| = 1} \| \sum_k t_k A_k w \| \le \|L w\|,
+
+and v(w), the *speed*, is the root of the largest eigenvalue of the Gram matrix of the ``A_k w``.
+Everything is computed by NumPy in double precision, axis by axis.
+"""
+
+import functools
+import math
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from softeq_jax.groups import LISTABLE, Group
+from softeq_jax.projections._apply import removed_part
+from softeq_jax.projections._build import build_cached
+from softeq_jax.projections._space import Space, segments
+from softeq_jax.reps import Rep
+
+_CAYLEY = 5_000  # the largest order for which inverses of generators count as letters
+
+
+class Speed(NamedTuple):
+    """How fast the connected part moves a weight.
+
+    Attributes:
+      largest: ``v(w)``, along the fastest direction of the Lie algebra.
+      total: ``||L w||``, all directions in squares.
+    """
+
+    largest: float
+    total: float
+
+
+def is_isometric(space: Space) -> bool:
+    """Whether every group element keeps the Frobenius norm of a weight."""
+    return all(entry.rep.is_orthogonal for entry in space.entries)
+
+
+def lie_images(space: Space, w: np.ndarray) -> np.ndarray:
+    """``A_k w`` for every generator of the Lie algebra, ``[k, *w.shape]``."""
+    k = len(space.group.lie_generators)
+    total = np.zeros((k, *w.shape), np.result_type(w, np.float64))
+    for entry in space.entries:
+        if k == 0 or entry.rep.is_trivial:
+            continue
+        front = tuple(range(len(entry.positions)))
+        moved = np.moveaxis(w, entry.positions, front)
+        images = entry.rep.lie_matrices() @ moved.reshape(entry.rep.dim, -1)
+        images = images.reshape(k, *moved.shape)
+        total += np.moveaxis(images, [1 + i for i in front], [1 + p for p in entry.positions])
+    return total
+
+
+def speed(space: Space, w: np.ndarray) -> Speed:
+    """``v(w)`` and ``||L w||`` of a weight."""
+    flat = lie_images(space, w).reshape(len(space.group.lie_generators), -1)
+    gram = np.real(flat @ flat.conj().T)
+    if not len(gram):
+        return Speed(0.0, 0.0)
+    largest = max(float(np.linalg.eigvalsh(gram)[-1]), 0.0)
+    return Speed(math.sqrt(largest), math.sqrt(max(float(np.trace(gram)), 0.0)))
+
+
+def _over_terms(space: Space, of_atom: Any, combine: Any) -> list[float]:
+    """For each axis group the largest, over its terms, of the combined values of the atoms."""
+    return [
+        max(combine([of_atom(atom) for atom in term.atoms]) for term in segments(entry.rep).terms)
+        for entry in space.entries
+    ]
+
+
+def operator_norm(space: Space, g: np.ndarray) -> float:
+    """``||rho(g)||``, the spectral norm of the joint action; 1 for orthogonal ones."""
+    if is_isometric(space):
+        return 1.0
+    return math.prod(
+        _over_terms(space, lambda atom: float(np.linalg.norm(atom.matrix(g), 2)), math.prod)
+    )
+
+
+def logarithmic_norm(space: Space, t: np.ndarray) -> float:
+    """``mu(B)``, largest eigenvalue of the Hermitian part of ``B = sum_k t_k A_k`` (joint action).
+
+    ``||exp(s B)|| <= exp(s mu(B))``, and mu of a tensor product is the sum over its factors.
+    """
+
+    def of_atom(atom: Rep) -> float:
+        b = np.tensordot(t, atom.lie_matrices(), 1)
+        return float(np.linalg.eigvalsh(0.5 * (b + b.conj().T))[-1])
+
+    return 0.0 if is_isometric(space) else math.fsum(_over_terms(space, of_atom, math.fsum))
+
+
+def stretch_rate(space: Space) -> float:
+    r"""kappa, an upper bound of ``mu(B)`` over all ``|t| = 1``; 0 for orthogonal actions.
+
+    For the Hermitian parts S_k of one factor, the largest eigenvalue of ``sum t_k S_k`` is at most
+    ``sqrt(lambda_max(sum S_k^2))`` (Cauchy-Schwarz in k) and at most its Frobenius norm, which is
+    at most the root of the largest eigenvalue of the matrix ``tr(S_k S_l)``; if all traces vanish,
+    the latter times ``sqrt((n - 1) / n)``.
+    """
+    return 0.0 if is_isometric(space) else math.fsum(_over_terms(space, _atom_rate, math.fsum))
+
+
+@functools.lru_cache(maxsize=256)
+def _atom_rate(atom: Rep) -> float:
+    lie = atom.lie_matrices()
+    if not len(lie):
+        return 0.0
+    parts = 0.5 * (lie + np.swapaxes(lie.conj(), 1, 2))
+    squares = np.linalg.eigvalsh(np.einsum("kab,kbc->ac", parts, parts))[-1]
+    flat = parts.reshape(len(parts), -1)
+    frobenius = np.linalg.eigvalsh(np.real(flat @ flat.conj().T))[-1]
+    if np.max(np.abs(np.trace(parts, axis1=1, axis2=2))) < 1e-12 * max(1.0, frobenius):
+        frobenius *= (atom.dim - 1) / atom.dim
+    return math.sqrt(max(min(float(squares), float(frobenius)), 0.0))
+
+
+def growth(x: float) -> float:
+    """``(e^x - 1) / x``, 1 at 0: the mean of ``e^(s x)`` over s in [0, 1]; inf on overflow."""
+    if abs(x) < 1e-12:
+        return 1.0
+    return math.expm1(x) / x if x < 700.0 else math.inf
+
+
+def host_filters(projector: Any) -> tuple:
+    """The filters of a projector in double precision, for NumPy."""
+    leaves = jax.tree.leaves(projector.filters)
+    single = any(leaf.dtype in (np.float32, np.complex64) for leaf in leaves)
+    if single or not all(isinstance(leaf, np.ndarray) for leaf in leaves):
+        convention = projector.convention
+        return build_cached(projector.space, projector.known.complete, None, convention).filters
+    return projector.filters
+
+
+def moving_part(projector: Any, w: np.ndarray) -> np.ndarray:
+    """``N w = w - P w`` with the strict projector, the part that the group does not fix."""
+    dropped = np.ones(len(projector.known.values) + 1)
+    dropped[0] = 0.0
+    return _off_level_zero(projector, w, dropped)
+
+
+def _off_level_zero(projector: Any, w: np.ndarray, dropped: np.ndarray) -> np.ndarray:
+    return removed_part(projector.space, host_filters(projector), w, dropped)
+
+
+def are_stable(projector: Any) -> bool:
+    """Whether every level (and what has none) is a space that the group keeps, and orthogonal to
+    the others: always, but for the levels of the published code."""
+    return projector.convention == "central"
+
+
+def level_parts(projector: Any, w: np.ndarray) -> Iterator[tuple[float, np.ndarray]]:
+    """``(sigma, part of w)`` for each level that has a dimension; infinity for what has none."""
+    known = projector.known
+    sizes = [*known.dimensions, known.infinite]
+    for j, sigma in enumerate([*known.values, math.inf]):
+        if sizes[j]:
+            dropped = np.zeros(len(sizes))
+            dropped[j] = 1.0
+            yield sigma, _off_level_zero(projector, w, dropped)
+
+
+@functools.lru_cache(maxsize=32)
+def word_lengths(group: Group) -> np.ndarray:
+    """The least number of generators and inverses of generators for each element, int ``[order]``.
+
+    Groups of more than 5000 elements: without inverses, so never too small.
+
+    Raises:
+      ValueError: the elements cannot be listed.
+    """
+    words = group.words()
+    if group.order > _CAYLEY:
+        length, at = np.zeros(group.order, int), words.parent.copy()
+        while np.any(at >= 0):
+            length += at >= 0
+            at = np.where(at >= 0, words.parent[at], -1)
+        return length
+    elements = group.elements()
+    steps = [group.indices(elements @ h) for h in group.discrete_generators]
+    steps += [np.argsort(step) for step in steps]
+    start = group.index(np.eye(group.d, dtype=group.dtype))
+    length = np.full(group.order, -1)
+    length[start], frontier, radius = 0, np.array([start]), 0
+    while len(frontier):
+        radius += 1
+        reached = np.unique(np.concatenate([np.zeros(0, int), *(step[frontier] for step in steps)]))
+        frontier = reached[length[reached] < 0]
+        length[frontier] = radius
+    return length
+
+
+def largest_word(group: Group) -> int | None:
+    """The diameter of the Cayley graph, None where the group cannot be listed."""
+    if not group.is_finite or group.order > LISTABLE:
+        return None
+    return int(word_lengths(group).max())
+
+
+def generator_defects(projector: Any, w: np.ndarray) -> np.ndarray:
+    """``||h w - w||`` for each discrete generator h, float64 ``[m]``."""
+    group = projector.space.group
+    found = [np.linalg.norm(projector.act(h, w) - w) for h in group.discrete_generators]
+    return np.array(found, dtype=np.float64)

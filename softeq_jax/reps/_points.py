@@ -1,0 +1,144 @@
+"""Clouds of points, and functions on a set of points that a group maps to itself."""
+
+import dataclasses
+import functools
+from typing import Any
+
+import numpy as np
+
+from softeq_jax.groups import Group
+from softeq_jax.reps._algebra import Multiple
+from softeq_jax.reps._plain import vector
+from softeq_jax.reps._rep import Rep, check_group, check_size
+
+_TOLERANCE = 1e-6  # of positions, relative to the largest coordinate
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class Points(Multiple):
+    """A cloud of points, of shape ``(n, d)``. Made by ``points``."""
+
+    @property
+    def formula(self) -> str:
+        return f"Points[{super().formula}]"
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (self.multiplicity, self.parts[0].dim)
+
+
+def points(group: Group, n: int) -> Points:
+    """Clouds of n points, each of which is moved by the group's own matrices.
+
+    Args:
+      group: any group, of d x d matrices.
+      n: number of points.
+
+    Returns:
+      A representation of shape ``(n, d)`` that prints as ``Points[5·V](SO(3))``.
+
+    Raises:
+      ValueError: n is no positive integer.
+      TypeError: ``group`` is no group.
+    """
+    v = vector(group)
+    return Points(group, (v,), check_size(n, "the number of points"))
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class PointSet(Rep):
+    """Functions on a finite set of points. Made by ``permutation``.
+
+    Attributes:
+      points: the points.
+    """
+
+    points: tuple[tuple[complex, ...], ...] = ()
+
+    @property
+    def formula(self) -> str:
+        return f"Functions[{len(self.points)} points]"
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (len(self.points),)
+
+    @property
+    def is_orthogonal(self) -> bool:
+        return True
+
+    @property
+    def is_permutation(self) -> bool:
+        return True
+
+    @functools.cached_property
+    def _array(self) -> np.ndarray:
+        return np.array(self.points)
+
+    def signed_permutation(self, g: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return np.argsort(_images(self._array, g)[0]), np.ones(self.dim)
+
+    def _matrix(self, g: np.ndarray) -> np.ndarray:
+        return np.eye(self.dim)[self.signed_permutation(g)[0]]
+
+    def lie_matrices(self) -> np.ndarray:
+        return np.zeros((len(self.group.lie_generators), self.dim, self.dim))
+
+
+def permutation(group: Group, points: Any) -> PointSet:
+    """Functions on a set of points that the group maps to itself: ``(g f)(p) = f(g^-1 p)``.
+
+    Such as the vertices of a polyhedron under its rotations, or the ring of neighbors of a grid
+    point. (For a permutation group, ``vector`` is the action on the permuted things.)
+
+    Args:
+      group: a group of d x d matrices; a Lie group may only fix all points.
+      points: ``[n, d]``, all different.
+
+    Returns:
+      A representation by permutations, of shape ``(n,)``.
+
+    Raises:
+      ValueError: wrong shape or numbers, two equal points, or a generator of the group that moves
+        a point to where no point is.
+      TypeError: ``group`` is no group.
+    """
+    check_group(group, "permutation")
+    array = np.asarray(points)
+    kinds, field = ("fiuc", "numbers") if group.is_complex else ("fiu", "real numbers")
+    if array.ndim != 2 or array.shape[1:] != (group.d,) or not len(array):
+        raise ValueError(f"points of {group} are an array [n, {group.d}], got shape {array.shape}")
+    if array.dtype.kind not in kinds or not np.all(np.isfinite(array)):
+        raise ValueError(f"points of {group} need finite {field}, got {array.dtype}")
+    array = array.astype(group.dtype)
+    scale = max(float(np.abs(array).max()), 1e-300)
+    apart = np.array([np.linalg.norm(array - p, axis=1) for p in array])
+    np.fill_diagonal(apart, np.inf)
+    if len(array) > 1 and apart.min() <= 4 * _TOLERANCE * scale:
+        i, j = np.unravel_index(np.argmin(apart), apart.shape)
+        raise ValueError(f"points must differ, but points {i} and {j} are {apart.min():.2g} apart")
+    drift = np.linalg.norm(array @ np.swapaxes(group.lie_generators, 1, 2), axis=2)
+    if drift.size and drift.max() > _TOLERANCE * scale:
+        i = np.unravel_index(np.argmax(drift), drift.shape)[1]
+        raise ValueError(
+            f"{group} moves point {i} continuously (with velocity {drift.max():.3g}), so no finite "
+            "set with it is mapped to itself"
+        )
+    for k, h in enumerate(group.discrete_generators):
+        _, missed = _images(array, h)
+        if missed.max() > _TOLERANCE * scale:
+            i = int(np.argmax(missed))
+            raise ValueError(
+                f"{group} does not map the points to themselves: generator {k} moves point {i}, "
+                f"{array[i].tolist()}, to {(h @ array[i]).tolist()}, which is {missed[i]:.3g} from "
+                "the nearest point"
+            )
+    return PointSet(group, tuple(tuple(p) for p in array.tolist()))
+
+
+def _images(points: np.ndarray, g: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Which point is nearest to each moved point, and how far away it is."""
+    moved = points @ g.T
+    apart = np.array([np.linalg.norm(points - p, axis=1) for p in moved])
+    nearest = np.argmin(apart, axis=1)
+    return nearest, apart[np.arange(len(points)), nearest]
