@@ -129,7 +129,7 @@ def rows_of(job: Job, data: tuple[np.ndarray, ...]) -> list[dict[str, Any]]:
         plan = sq.plan(variables["params"], job.rules(sq.groups.from_name(name)))
         finest = max((p.levels() for p in plan.projectors), key=len)
         settings += [
-            (f"{plan.projectors[0].rep.group!r} level {b:.3g}", name, b) for b in finest[:count]
+            (f"{plan.projectors[0].space.group!r} level {b:.3g}", name, b) for b in finest[:count]
         ]
     rows = []
     for label, group, cutoff in tqdm(settings, desc=f"softening the {job.name}", unit="row"):

@@ -205,7 +205,7 @@ def movement(plan: sq.Plan, rotations: sq.Plan, params: Any) -> Movement:
     """
     if not plan.projectors:
         raise ValueError("the plan filters nothing")
-    group, so2 = plan.projectors[0].rep.group, rotations.projectors[0].rep.group
+    group, so2 = plan.projectors[0].space.group, rotations.projectors[0].space.group
     within = rotations.certificate(params, within=TILT)
     whole = plan.certificate(params)
     turns = [so2.element(t) for t in np.linspace(0, TILT, 13)]
@@ -250,7 +250,7 @@ def kept_share(plan: sq.Plan) -> float:
     for shape, index in zip(plan.shapes, plan.chosen, strict=True):
         if index >= 0:
             projector = plan.projectors[index]
-            copies = math.prod(shape) / projector.rep.dim
+            copies = math.prod(shape) / projector.dim
             rank += copies * projector.rank()
-            dim += copies * projector.rep.dim
+            dim += copies * projector.dim
     return rank / dim

@@ -15,8 +15,16 @@ import numpy as np
 from softeq_jax.groups import Group
 from softeq_jax.groups._checks import whole
 from softeq_jax.orbits._orbit import action_of, common_group
-from softeq_jax.orbits._quadrature import Quadrature, quadrature, require_mean
+from softeq_jax.orbits._quadrature import (
+    Quadrature,
+    polynomial_degree,
+    quadrature,
+    require_mean,
+)
 from softeq_jax.orbits._tables import Elements
+
+POLYNOMIAL = 4
+"""The degree in x of the functions whose mean is exact by default, for infinite groups."""
 
 
 def average(
@@ -40,6 +48,8 @@ def average(
     * a polynomial of degree p: ``p m_in + m_out``;
     * ReLU, softmax and the like: no degree is enough, but the error falls as it grows.
 
+    By default the degree is that of a polynomial of degree ``POLYNOMIAL = 4``.
+
     With M equispaced angles of SO(2) the result is exactly C_M-equivariant for every f.
 
     Args:
@@ -48,7 +58,8 @@ def average(
       rep_in: what acts on x: a representation, or a pytree prefix of representations of one
         group; None for what is left alone. All axes of x that are not acted on are batch axes.
       rep_out: likewise for ``f(x)``; None (or a trivial one) averages to an invariant.
-      degree: for infinite groups, of the integrand; as in ``quadrature``.
+      degree: for infinite groups, of the integrand, as in ``quadrature``; by default
+        ``polynomial_degree(rep_in, rep_out, 4)``.
       samples: draw this many elements from the Haar distribution instead: an unbiased estimate
         for any compact group that can be sampled, equivariant in the limit only.
       key: a JAX PRNG key, for ``samples``. The elements are drawn now, once.
@@ -63,14 +74,16 @@ def average(
 
     Raises:
       ValueError: the representations are of different groups; the group is not compact (there is
-        no Haar mean), or infinite and ``degree`` and ``samples`` are both missing, or both are
-        given; no quadrature is known; ``batch_size`` or ``samples`` is no positive integer.
+        no Haar mean); ``degree`` and ``samples`` are both given; no quadrature is known;
+        ``batch_size`` or ``samples`` is no positive integer.
       TypeError: no representations or no function; the key is traced; and, when the result is
         called, f returns integers.
     """
     if not callable(f):
         raise TypeError(f"average needs a function, got {f!r}")
     group = common_group(rep_in, rep_out)
+    if degree is None and samples is None and group.is_compact and not group.is_finite:
+        degree = polynomial_degree(rep_in, rep_out, POLYNOMIAL)
     rule = _rule(group, degree, samples, key)
     every = group.is_finite and samples is None
     elements = None if every else Elements(np.asarray(rule.elements, group.dtype))
@@ -150,11 +163,6 @@ def _rule(group: Group, degree: Any, samples: Any, key: Any) -> Quadrature:
     if samples is None:
         if key is not None:
             raise ValueError("key= is for samples=, which is missing; quadrature draws nothing")
-        if degree is None and not group.is_finite:
-            raise ValueError(
-                f"{group} is infinite: choose degree=, that of the integrand (of a linear function "
-                "polynomial_degree(rep_in, rep_out)), or samples= and key= for an unbiased estimate"
-            )
         return quadrature(group, 0 if degree is None else degree)
     if degree is not None:
         raise ValueError(f"choose degree= or samples=, got {degree} and {samples}")
