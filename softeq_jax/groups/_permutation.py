@@ -181,7 +181,7 @@ def _contains_either(members: np.ndarray, h: np.ndarray) -> bool:
 class SymmetricGroup(PermutationGroup):
     """S_n, all permutations of n coordinates.
 
-    The generators are the transposition of coordinates 0 and 1 and the cycle ``j -> j + 1``.
+    The generators are the transpositions of neighbours, ``n - 1`` of them in one conjugacy class.
     """
 
     @property
@@ -198,18 +198,14 @@ class SymmetricGroup(PermutationGroup):
     def _factor(self, g: np.ndarray) -> Factorization:
         if self.order <= LISTABLE:
             return super()._factor(g)
-        # bubble sort: p = s_i1 s_i2 ... of neighbours s_i = c^i t c^-i
+        # bubble sort: p s_i1 s_i2 ... = 1 with transpositions of neighbours
         p, swaps = np.argmax(g, axis=0), []
         for _ in range(self.d):
             for i in reversed(range(self.d - 1)):
                 if p[i] > p[i + 1]:
                     p[[i, i + 1]] = p[[i + 1, i]]
                     swaps.append(i)
-        word, at = [], 0
-        for i in reversed(swaps):
-            word += [1] * ((i - at) % self.d) + [0]
-            at = i
-        return Factorization((), tuple(word + [1] * (-at % self.d)))
+        return Factorization((), tuple(reversed(swaps)))
 
     @functools.cached_property
     def _levels(self) -> tuple[tuple[Stage, ...], ...] | None:
@@ -245,9 +241,7 @@ def _order_of(p: np.ndarray) -> int:
 def symmetric(n: int) -> SymmetricGroup:
     """S_n, all permutations of the coordinates of R^n; ValueError unless n is an int >= 1."""
     n = whole(n, "n in symmetric(n)")
-    swap = np.arange(n)
-    swap[:2] = swap[:2][::-1]
-    cycle = (np.arange(n) + 1) % n
-    generators = {1: [], 2: [swap]}.get(n, [swap, cycle])
-    array = np.array(generators, int).reshape(-1, n)
-    return SymmetricGroup(f"S{n}", Matrices(frozen(array)))
+    swaps = np.tile(np.arange(n), (n - 1, 1))
+    i = np.arange(n - 1)
+    swaps[i, i], swaps[i, i + 1] = i + 1, i
+    return SymmetricGroup(f"S{n}", Matrices(frozen(swaps)))

@@ -91,6 +91,10 @@ def krylov_block(atoms: tuple[Rep, ...], complete: bool) -> Block:
 def mean_block(atoms: tuple[Rep, ...], complete: bool) -> Block:
     if complete:
         raise ValueError("the orbit mean gives level 0 only; leave the back end to be chosen")
+    if not all(atom.is_orthogonal for atom in atoms):
+        raise ValueError(
+            f"the orbit mean of {named(atoms)} is an oblique projector, as it is not orthogonal"
+        )
     elements = atoms[0].group.elements()
     matrices = tuple(np.stack([atom.matrix(g) for g in elements]) for atom in atoms)
     dims = tuple(atom.dim for atom in atoms)

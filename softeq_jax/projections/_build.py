@@ -18,6 +18,7 @@ from softeq_jax.projections._facts import (
     named,
     no_levels,
     orbit_moves,
+    refuse_unmatched,
 )
 from softeq_jax.projections._filter import IdentityFilter
 from softeq_jax.projections._space import Space, segments
@@ -118,13 +119,14 @@ def _block(atoms: tuple[Rep, ...], complete: bool, backend: str | None, conventi
         return IdentityFilter(np.array([0])), np.zeros(1), np.ones(1, int)
     if any(isinstance(atom, Gains) for atom in atoms):
         return _backends.gains_block(atoms, complete)
+    if backend == "spectral" or (backend is None and convention == "central" and is_planar(atoms)):
+        return _backends.spectral_block(atoms, complete)
+    refuse_unmatched(atoms)
     if convention == "stacked":
         return _backends.stacked_block(atoms)
     if backend is not None:
         return BACKENDS[backend](atoms, complete)
     group = atoms[0].group
-    if is_planar(atoms):
-        return _backends.spectral_block(atoms, complete)
     n = math.prod(atom.dim for atom in atoms)
     if not complete and n > _DENSE and orbit_moves(atoms) is not None:
         return _backends.orbits_block(atoms, False)
@@ -150,4 +152,4 @@ def _block(atoms: tuple[Rep, ...], complete: bool, backend: str | None, conventi
 def warn_if_strict_only(space: Space) -> None:
     """Warns that a group admits strict projection only."""
     if space.group.level_factors() is None:
-        warnings.warn(no_levels(space.group, ()), stacklevel=4)
+        warnings.warn(no_levels(space.group, ()), stacklevel=3)

@@ -34,6 +34,17 @@ def is_planar(atoms: tuple[Rep, ...]) -> bool:
     return all(atom.frequencies() is not None for atom in atoms)
 
 
+def refuse_unmatched(atoms: tuple[Rep, ...]) -> None:
+    """Raises ValueError for patterns of level infinity, which only frequencies can express."""
+    for atom in atoms:
+        if atom.unmatched.shape[1]:
+            raise ValueError(
+                f"{atom!r} has {atom.unmatched.shape[1]} unmatched patterns, which only the "
+                "spectral back end of groups of the plane can tell from invariants; use an odd "
+                "number of pixels, or a group that permutes them"
+            )
+
+
 def orbit_moves(atoms: tuple[Rep, ...]) -> list | None:
     """``(index, sign)`` of each generator where all act as signed permutations, else None."""
     if any(np.max(np.abs(atom.lie_matrices()), initial=0.0) > 0 for atom in atoms):

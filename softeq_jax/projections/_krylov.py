@@ -25,6 +25,7 @@ from softeq_jax.projections._isotypic import Generators
 
 _TARGET = 1e-14
 _STEPS = 400
+_LARGEST_RANK = 512
 
 
 @filter_class
@@ -102,7 +103,8 @@ def chebyshev(parts: list[Generators], index: np.ndarray) -> tuple[ChebyshevFilt
     """The filter of a tensor product, and its rank.
 
     Raises:
-      ValueError: the spectrum of ``L* L`` could not be resolved in 400 Lanczos steps.
+      ValueError: the spectrum of ``L* L`` could not be resolved in 400 Lanczos steps, or there
+        are more than 512 invariants.
     """
     dims = tuple(part.dim for part in parts)
     low, high = spectrum_ends(parts)
@@ -113,7 +115,7 @@ def chebyshev(parts: list[Generators], index: np.ndarray) -> tuple[ChebyshevFilt
     # a spectrum that is a single point needs a radius
     interval = np.array([low * (1 - 1e-6), high * (1 + 1e-6)])
     filter_ = ChebyshevFilter(lie, discrete, interval, index, degree, dims)
-    return filter_, _rank(filter_, math.prod(dims), lie[0].dtype)
+    return filter_, _rank(filter_, math.prod(dims), np.result_type(*lie, *discrete))
 
 
 def _rank(filter_: ChebyshevFilter, n: int, dtype: np.dtype) -> int:
@@ -128,6 +130,11 @@ def _rank(filter_: ChebyshevFilter, n: int, dtype: np.dtype) -> int:
         rank = int(np.sum(np.linalg.svd(image, compute_uv=False) > 1e-6 * math.sqrt(n)))
         if rank < count or count >= n:
             return rank
+        if count >= _LARGEST_RANK:
+            raise ValueError(
+                f"more than {_LARGEST_RANK} invariants in dimension {n}: too many to be counted "
+                "by the matrix-free filter"
+            )
         count *= 4
 
 

@@ -214,8 +214,9 @@ def _nearest_level(levels: Levels, softness: float) -> float:
     n0, n = levels.null_dimension, levels.matched_dimension
     kept = np.cumsum(levels.dimensions)
     proper = kept < levels.total
-    distance = np.abs((kept[proper] - n0) / (n - n0) - softness)
-    return float(np.array(levels.values)[proper][np.argmin(distance)])
+    distance = np.abs(kept[proper] - n0 - softness * (n - n0))
+    nearest = np.flatnonzero(distance <= distance.min() + 1e-9 * (n - n0))[0]  # ties: stricter
+    return float(np.array(levels.values)[proper][nearest])
 
 
 def _width_of_share(levels: Levels, kind: str, share: float) -> float:

@@ -259,12 +259,8 @@ class Projector:
         if not jnp.issubdtype(w.dtype, expected):
             kind = "complex" if self.space.is_complex else "real floating-point"
             raise TypeError(f"a weight of {self.space.describe()} is {kind}, got {w.dtype}")
-        work = w.astype(jnp.promote_types(w.dtype, jnp.float32))
-        removed = removed_part(self.space, self.filters, work, self.dropped)
-        full = xp.all(xp.asarray(self.dropped) == 0)
-        removed = xp.where(full, xp.zeros_like(removed), removed)
-        kept = xp.where(full, work, work - removed)
-        return kept.astype(w.dtype), removed.astype(w.dtype)
+        parts = _split if xp is np else _jitted_split
+        return parts(self.filters, self.dropped, w, space=self.space)
 
     def _needs_numpy(self, w: Array) -> bool:
         """Whether w is a NumPy float64 that JAX would round: then NumPy computes, in float64."""
@@ -275,6 +271,20 @@ class Projector:
             and all(isinstance(leaf, np.ndarray) for leaf in jax.tree.leaves(self.filters))
             and isinstance(self.dropped, np.ndarray)
         )
+
+
+def _split(filters: tuple, dropped: Array, w: Array, *, space: Space) -> tuple[Array, Array]:
+    """``(P w, w - P w)`` in the dtype of w; w to the bit where nothing is dropped."""
+    xp = np if isinstance(w, np.ndarray) else jnp
+    work = w.astype(jnp.promote_types(w.dtype, jnp.float32))
+    removed = removed_part(space, filters, work, dropped)
+    full = xp.all(xp.asarray(dropped) == 0)
+    removed = xp.where(full, xp.zeros_like(removed), removed)
+    kept = xp.where(full, work, work - removed)
+    return kept.astype(w.dtype), removed.astype(w.dtype)
+
+
+_jitted_split = jax.jit(_split, static_argnames="space")
 
 
 def projector(

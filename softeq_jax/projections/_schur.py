@@ -40,7 +40,7 @@ def isotypic_block(atoms: tuple[Rep, ...], complete: bool) -> Block:
             columns, sigma = _pair_spectrum(group, sides, s, t)
         else:
             invariant = _isotypic.invariants(s.generators, t.generators)
-            columns = invariant.reshape(len(invariant), -1).T
+            columns = invariant.reshape(len(invariant), s.generators.dim * t.generators.dim).T
             sigma = np.zeros(len(invariant))
         if columns.shape[1]:
             kept.append(np.ascontiguousarray(columns))

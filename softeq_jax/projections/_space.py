@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from softeq_jax.groups import Group
-from softeq_jax.reps import Rep, Term
+from softeq_jax.reps import Dual, Rep, Term
 
 _INPUT, _OUTPUT = ("i", "in"), ("o", "out")
 
@@ -130,14 +130,15 @@ def _checked(rep: Rep, key: str) -> Rep:
 
 
 def _refuse_forgotten_dual(reps: Mapping[str, Rep]) -> None:
-    given = {
-        key: rep for key, rep in reps.items() if not (rep.is_orthogonal and not rep.is_complex)
-    }
+    """Raises ValueError where a map has one non-orthogonal atom, undualized, at both ends."""
+    given = {key: rep for key, rep in reps.items() if rep.is_complex or not rep.is_orthogonal}
     source = next((key for key in given if key in _INPUT), None)
     target = next((key for key in given if key in _OUTPUT), None)
     if source is None or target is None:
         return
-    if not _mentions_dual(given[source]) and not _mentions_dual(given[target]):
+    ends = [_moved_atoms(given[key]) for key in (source, target)]
+    plain = not any(isinstance(atom, Dual) for atom in ends[0])
+    if given[source] == given[target] or (plain and ends[0] & ends[1]):
         kind = "unitary, not real orthogonal" if given[source].is_orthogonal else "not orthogonal"
         raise ValueError(
             f"{given[source]!r} on the input axis {source!r} is {kind}: a linear map lives in "
@@ -146,8 +147,9 @@ def _refuse_forgotten_dual(reps: Mapping[str, Rep]) -> None:
         )
 
 
-def _mentions_dual(rep: Rep) -> bool:
-    return "*" in rep.formula
+def _moved_atoms(rep: Rep) -> set[Rep]:
+    atoms = {atom for term, _ in rep.terms() for atom in term.atoms}
+    return {atom for atom in atoms if atom.is_complex or not atom.is_orthogonal}
 
 
 class Segments:

@@ -109,6 +109,10 @@ class OnFactor(PulledBack):
     def formula(self) -> str:
         return f"{self.part!r}@{self.position}"
 
+    @property
+    def unmatched(self) -> np.ndarray:
+        return self.part.unmatched
+
     def _image(self, g: np.ndarray) -> np.ndarray:
         return self.group.component(self.position, g)
 

@@ -65,16 +65,19 @@ def test_an_entry_goes_where_its_permutation_says():
     group = groups.from_generators("C3", discrete=[[1, 2, 0]])
     x = np.array([10.0, 20.0, 30.0])
     np.testing.assert_array_equal(group.discrete_generators[0] @ x, [30, 10, 20])
-    swap, cycle = groups.symmetric(4).discrete_generators
-    np.testing.assert_array_equal(swap @ [1, 2, 3, 4], [2, 1, 3, 4])
-    np.testing.assert_array_equal(cycle @ [1, 2, 3, 4], [4, 1, 2, 3])
+    swaps = groups.symmetric(4).discrete_generators
+    moved = swaps @ [1, 2, 3, 4]
+    np.testing.assert_array_equal(moved, [[2, 1, 3, 4], [1, 3, 2, 4], [1, 2, 4, 3]])
+
+
+SWAPS = [[1, 0, 2, 3, 4], [0, 2, 1, 3, 4], [0, 1, 3, 2, 4], [0, 1, 2, 4, 3]]
 
 
 def test_matrices_of_permutations_are_recognised():
     matrices = groups.symmetric(5).discrete_generators
     group = groups.from_generators("S5", discrete=matrices)
     assert isinstance(group, groups.PermutationGroup)
-    assert group == groups.from_generators("S5", discrete=[[1, 0, 2, 3, 4], [1, 2, 3, 4, 0]])
+    assert group == groups.from_generators("S5", discrete=SWAPS)
     assert not isinstance(groups.from_generators("-", discrete=-matrices), groups.PermutationGroup)
 
 
