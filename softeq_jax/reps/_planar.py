@@ -110,7 +110,10 @@ class PlanarMatrices(PlanarRep):
 
 
 def check_planar(group: Any, what: str) -> PlanarGroup:
-    """The group, if it is one of rotations and flips of the plane; TypeError otherwise."""
+    """The group, if it is one of rotations and flips of the plane; ValueError for another group,
+    TypeError for no group."""
     if not isinstance(check_group(group, what), PlanarGroup):
-        raise TypeError(f"{what} needs a group of the plane (C_n, D_n, SO(2), O(2)), got {group!r}")
+        raise ValueError(
+            f"{what} needs a group of the plane (C_n, D_n, SO(2), O(2)), got {group!r}"
+        )
     return group

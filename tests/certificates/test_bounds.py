@@ -122,7 +122,7 @@ def test_word_bounds(name):
 
 def test_words_of_non_orthogonal_actions_carry_the_norms_before_them():
     """S_3 on the plane in an oblique basis: the plain sum of defects is exceeded."""
-    s3 = sq.groups.symmetric(3)
+    s3 = sq.groups.from_generators("S3", discrete=[[1, 0, 2], [1, 2, 0]])
     oblique = np.array([[1.0, 0, 0], [5.0, 1, 0], [0, 0, 1]])
     rep = sq.reps.from_generators(
         s3,

@@ -145,7 +145,7 @@ def test_circles_that_do_not_exist():
     for n in (0, -3, 2.0, True):
         with pytest.raises(ValueError, match="number of samples must be an integer"):
             reps.circle(groups.so(2), n)
-    with pytest.raises(TypeError, match="group of the plane"):
+    with pytest.raises(ValueError, match="group of the plane"):
         reps.circle(groups.so(3), 4)
     with pytest.raises(TypeError, match="must be floating"):
         reps.circle(groups.so(2), 5).apply(groups.so(2).element(0.3), np.arange(5))

@@ -118,7 +118,7 @@ def test_spin_one_half():
         ("o2", [[[0.0]]], [[[0.0]]], "generator 0 is singular"),
         ("c3", None, [[[-1.0]]], r"rho\(g h0\) differs .* for the element g = h0 h0"),
         ("d4", None, [[[-1.0]], [[1j]]], r"rho\(g h1\) differs"),
-        ("s9", None, [[[-1.0]], [[-1.0]]], "h1 has order 9"),
+        ("s9", None, [[[1.0]], *([[[-1.0]]] * 7)], "h0 h1 has order 3"),
         ("so3", None, None, r"lie must be the matrices \[3, n, n\].*got none"),
         ("so3", np.zeros((2, 3, 3)), None, r"got shape \(2, 3, 3\)"),
         ("c4", None, np.zeros((1, 2, 3)), r"discrete must be .* got shape \(1, 2, 3\)"),
