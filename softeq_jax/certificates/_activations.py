@@ -86,6 +86,16 @@ _LOCAL = {
     "layernorm": "LayerNorm is not globally Lipschitz (its slope is one over the deviation)",
     "rmsnorm": "RMSNorm is not globally Lipschitz (its slope is one over the size)",
     "groupnorm": "GroupNorm is not globally Lipschitz (its slope is one over the deviation)",
+    "batchnorm": "BatchNorm over a batch is not globally Lipschitz (its slope is one over the "
+    "deviation; with stored statistics it is an affine layer, a Linear)",
+    "softmax": "softmax weights multiply features (as in attention), which is not globally "
+    "Lipschitz",
+}
+_ALIASES = {
+    "layer_norm": "layernorm",
+    "rms_norm": "rmsnorm",
+    "group_norm": "groupnorm",
+    "batch_norm": "batchnorm",
 }
 
 
@@ -98,8 +108,9 @@ def activation(kind: str, rep: Rep) -> Activation:
     * ``"norm_relu"`` ``x max(|x| - b, 0)/|x|`` with ``b >= 0`` (1), ``"norm_tanh"``
       ``x tanh|x|/|x|`` (1), ``"norm_gate"`` ``x sigmoid(|x|)`` (1.0998): orthogonal (unitary)
       representations; the norm may be that of each summand.
-    * ``"gate"``, ``"attention"``, ``"layernorm"``, ``"rmsnorm"``, ``"groupnorm"``: not certified,
-      as no global Lipschitz constant exists. For given inputs pass an ``Activation`` with a
+    * ``"gate"``, ``"attention"``, ``"softmax"`` (taken for that of attention), ``"layernorm"``,
+      ``"rmsnorm"``, ``"groupnorm"``, ``"batchnorm"`` (also ``"layer_norm"`` and so on): not
+      certified, as no global Lipschitz constant exists. For given inputs pass an ``Activation`` with a
       constant that holds on the features that occur (a posteriori).
     * ``"identity"``: every representation.
 
@@ -113,13 +124,13 @@ def activation(kind: str, rep: Rep) -> Activation:
     Raises:
       ValueError: an unknown name.
     """
-    known = ["identity", *POINTWISE, *_OF_NORM, *_LOCAL]
+    known = ["identity", *POINTWISE, *_OF_NORM, *_LOCAL, *_ALIASES]
     if kind not in known:
         raise ValueError(f"unknown activation {kind!r}: expected one of {', '.join(known)}")
     if kind == "identity":
         return Activation(1.0, name=kind, rep=rep)
-    if kind in _LOCAL:
-        reason = f"{_LOCAL[kind]}: a posteriori only, with a constant for the features that occur"
+    if (local := _ALIASES.get(kind, kind)) in _LOCAL:
+        reason = f"{_LOCAL[local]}: a posteriori only, with a constant for the features that occur"
         return Activation(math.nan, False, reason, kind, math.nan, rep)
     if kind in _OF_NORM:
         if rep.is_orthogonal:

@@ -21,13 +21,13 @@ from softeq_jax.projections._speed import (
     generator_defects as _generator_defects,
 )
 from softeq_jax.projections._speed import (
+    generator_norms,
     growth,
     host_filters,
     is_isometric,
     lie_images,
     logarithmic_norm,
     moving_part,
-    operator_norm,
     speed,
     stretch_rate,
     word_lengths,
@@ -122,8 +122,8 @@ def _word(group: Any, word: Sequence[int]) -> tuple[int, ...]:
 
 def _along_word(projector: Projector, w: np.ndarray, word: tuple[int, ...]) -> float:
     defects = _generator_defects(projector, w)
-    generators = projector.space.group.discrete_generators
-    sizes = [operator_norm(projector.space, generators[i]) for i in word]
+    norms = generator_norms(projector.space)
+    sizes = [norms[i] for i in word]
     before = np.cumprod([1.0, *sizes])[: len(word)]
     return math.fsum(float(b * defects[i]) for b, i in zip(before, word, strict=True))
 
@@ -264,8 +264,7 @@ def weight(projector: Projector, w: Any) -> np.ndarray:
 
 
 def _margin(projector: Projector, w: np.ndarray) -> float:
-    generators = projector.space.group.discrete_generators
-    largest = max((operator_norm(projector.space, h) for h in generators), default=1.0)
+    largest = max(generator_norms(projector.space), default=1.0)
     return ROUNDING * float(np.linalg.norm(w)) * max(1.0, largest)
 
 

@@ -46,13 +46,16 @@ def cutoff_bound(
       radius: largest ``|t|``; None: the diameter of the group.
 
     Raises:
-      ValueError: a finite group, a negative radius or norm, no diameter.
+      ValueError: a finite group, a norm or radius that is no number >= 0, no diameter.
     """
     space, group = projector.space, projector.space.group
     if not len(group.lie_generators):
         raise ValueError(
             f"levels of {group} are means over conjugacy classes: use projector.certificate()"
         )
+    norm = _number(norm, "the norm ||w|| of the unfiltered weight (pass np.linalg.norm(w), not w)")
+    if radius is not None:
+        radius = _number(radius, "a radius |t|")
     if not norm >= 0.0 or (radius is not None and not 0.0 <= radius < math.inf):
         raise ValueError(f"norm and radius must be >= 0, got norm={norm}, radius={radius}")
     reach = diameter(group) if radius is None else float(radius)
@@ -72,7 +75,7 @@ def cutoff_bound(
     return Certificate(
         bound=bound + ROUNDING * norm,
         supremum=whole + ROUNDING * norm,
-        weight_norm=float(norm),
+        weight_norm=norm,
         norm="frobenius",
         scope="global" if radius is None else "local",
         angle=None if radius is None else reach,
@@ -82,6 +85,14 @@ def cutoff_bound(
         if certified
         else "not certified: the action is not orthogonal and its levels are not known",
     )
+
+
+def _number(value: Any, what: str) -> float:
+    array = np.asarray(value)
+    if array.ndim or array.dtype.kind not in "iuf":
+        got = f"an array of shape {array.shape}" if array.ndim else repr(value)
+        raise ValueError(f"cutoff_bound expects {what}, one real number, got {got}")
+    return float(array)
 
 
 def gap(projector: Projector, w: Any = None) -> Gap:

@@ -105,6 +105,8 @@ def closure(generators: Matrices) -> tuple[np.ndarray, Words] | None:
     radius = np.abs(np.linalg.eigvals(gens)) if len(gens) else np.ones(1)
     if np.any(np.abs(radius - 1) > 1e-4):  # no power of such a generator is the identity
         return None
+    if any(_has_large_order(g) for g in gens):
+        return None
     table = MatrixTable([np.eye(gens.shape[-1], dtype=gens.dtype)], _SAME)
     parent, generator, done = [-1], [-1], 0
     while done < len(table.matrices):
@@ -123,6 +125,22 @@ def closure(generators: Matrices) -> tuple[np.ndarray, Words] | None:
             return None
     elements = np.stack(table.matrices) + 0.0
     return frozen(elements), Words(frozen(np.array(parent)), frozen(np.array(generator)))
+
+
+def _has_large_order(g: np.ndarray) -> bool:
+    """Whether no power of a unitary ``g`` up to 50 000 can be the identity; False if unsure.
+
+    The entries of ``g^n - 1`` are at least ``max_j |lambda_j^n - 1| / d`` in size, and eigenvalues
+    of unitary matrices are as accurate as the entries: n angles are off by less than 1e-10 d.
+    """
+    if not are_unitary(g):
+        return False
+    angles, step = np.angle(np.linalg.eigvals(g)), 1000
+    for start in range(1, LISTABLE + 1, step):
+        powers = np.exp(1j * np.arange(start, start + step)[:, None] * angles)
+        if np.abs(powers - 1).max(axis=1).min() <= 10 * _SAME * len(g):
+            return False
+    return True
 
 
 @dataclasses.dataclass(frozen=True, repr=False)

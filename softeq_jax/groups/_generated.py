@@ -10,7 +10,7 @@ import numpy as np
 from softeq_jax.groups import _logarithms
 from softeq_jax.groups._algebra import is_transpose_closed, symmetries
 from softeq_jax.groups._checks import LISTABLE, refuse_sampling
-from softeq_jax.groups._finite import Matrices, are_unitary
+from softeq_jax.groups._finite import Matrices, MatrixTable, are_unitary, is_identity
 from softeq_jax.groups._group import Group, frozen
 from softeq_jax.groups._levels import (
     ConjugacyClass,
@@ -21,6 +21,11 @@ from softeq_jax.groups._levels import (
 )
 
 _COMPONENTS = 64  # the largest number of components that is listed
+_LETTERS = 4  # of the words that are tried where there are more components
+_MOST_LETTERS = 12  # where that many letters make few elements
+_WORDS = 1000
+_SAME = 1e-8
+_LARGEST = 1e12  # of the entries of words
 _STARTS = 32  # random elements to start the search for a logarithm from
 _STEPS = 60
 _FOUND = 1e-5  # largest entry of what is left once an element is found; input may be float32
@@ -33,7 +38,9 @@ class GeneratedGroup(Group):
     discrete elements alone, of which too many were found to know that they are finitely many.
 
     It is taken to be compact if every matrix is orthogonal or unitary. Membership is decided by a
-    search: a matrix that needs an exponential that 32 random starts do not find is refused.
+    search: a matrix that needs an exponential that 32 random starts do not find is refused. In
+    a group of more than 64 components only short words in the generators and their inverses are
+    tried (12 letters, or 4 where those are more than 1000 elements), 64 of them with exponentials.
 
     Attributes:
       name: how the group prints.
@@ -116,14 +123,89 @@ class GeneratedGroup(Group):
                 return i
         return None
 
+    @functools.cached_property
+    def _short_words(self) -> tuple[list[tuple[int, ...]], np.ndarray, np.ndarray]:
+        """Words, shortest first, their matrices and the inverses of these; ``~i`` in a word stands
+        for the inverse of generator i.
+
+        One for each element up to 12 letters; up to 4 letters where those are more than 1000.
+        """
+        letters = [((i,), h, np.linalg.inv(h)) for i, h in enumerate(self.discrete_generators)]
+        letters += [((~i,), inverse, h) for (i,), h, inverse in letters]
+        one = np.eye(self.d, dtype=self.dtype)
+        found = [((), one, one), *letters]
+        table = MatrixTable([g for _, g, _ in found], _SAME)
+        limit = max(len(found), min(_WORDS, 2**22 // self.d**2))
+        for word, g, inverse in found:  # grows while it is walked through
+            if len(word) == _MOST_LETTERS or len(found) > limit:
+                break
+            for (i,), h, back in letters if word else ():
+                product, undone = g @ h, back @ inverse
+                if max(np.abs(product).max(), np.abs(undone).max()) > _LARGEST:
+                    continue
+                if table.find(product[None])[0] < 0:
+                    table.add(product)
+                    found.append(((*word, i), product, undone))
+        if len(found) > limit:
+            found = [entry for entry in found if len(entry[0]) <= _LETTERS][:limit]
+        words, matrices, inverses = zip(*found, strict=True)
+        return list(words), np.stack(matrices), np.stack(inverses)
+
+    def _short_factor(self, g: np.ndarray) -> tuple[list[np.ndarray], tuple[int, ...]] | None:
+        """Tangents and a word with inverses (see ``_short_words``) of an element, or None."""
+        words, matrices, inverses = self._short_words
+        rests = g @ inverses
+        off = np.abs(rests - np.eye(self.d)).max(axis=(1, 2))
+        off[np.all(matrices == g, axis=(1, 2))] = 0.0
+        if off.min() <= _FOUND:
+            return [], words[int(np.argmin(off))]
+        if len(self.lie_generators):
+            for word, rest in zip(words[:_COMPONENTS], rests, strict=False):
+                tangents = self._search(rest)
+                if tangents is not None:
+                    return tangents, word
+        return None
+
+    def _spell(self, word: tuple[int, ...]) -> tuple[int, ...] | None:
+        """The word with every inverse as a power of its generator; None if its order is large."""
+        letters: list[int] = []
+        for i in word:
+            h = self.discrete_generators[max(i, ~i)]
+            power, order = h, 1
+            while i < 0 and not is_identity(power):
+                power, order = power @ h, order + 1
+                if order > _COMPONENTS:
+                    return None
+            letters += [i] if i >= 0 else [~i] * (order - 1)
+        return tuple(letters)
+
     def _verify(self, g: np.ndarray) -> None:
-        self._factor(g)
+        if self._prefers_words and self._short_factor(g) is not None:
+            return
+        self._search_components(g)
 
     def _factor(self, g: np.ndarray) -> Factorization:
+        short = self._short_factor(g) if self._prefers_words else None
+        if short is None:
+            return self._search_components(g)
+        tangents, word = short
+        spelled = self._spell(word)
+        if spelled is None:
+            raise ValueError(
+                f"this element of {self} needs the inverse of a generator, and words are made of "
+                "generators only, whose order is not known to be finite"
+            )
+        return Factorization(tuple(tangents), spelled)
+
+    @property
+    def _prefers_words(self) -> bool:
+        return len(self.lie_generators) == 0 or self._components is None
+
+    def _search_components(self, g: np.ndarray) -> Factorization:
         if self._components is None:
             raise ValueError(
                 f"{self} has more than {_COMPONENTS} components, among which an element cannot be "
-                "searched for"
+                f"searched for: the matrix is not in those of the shortest words"
             )
         for word, h in self._components:
             tangents = self._search(g @ np.linalg.inv(h))

@@ -239,7 +239,11 @@ def _order_of(p: np.ndarray) -> int:
 
 
 def symmetric(n: int) -> SymmetricGroup:
-    """S_n, all permutations of the coordinates of R^n; ValueError unless n is an int >= 1."""
+    """S_n, all permutations of the coordinates of R^n; ValueError unless n is an int >= 1.
+
+    Levels are those of the class of transpositions, all ``n (n - 1) / 2`` of them, of which the
+    ``n - 1`` generators are the ones of neighbours.
+    """
     n = whole(n, "n in symmetric(n)")
     swaps = np.tile(np.arange(n), (n - 1, 1))
     i = np.arange(n - 1)

@@ -85,3 +85,17 @@ def _block(terms: tuple, filter_: object, x: Array, dropped: Array) -> Array:
     n = math.prod(shape[i] for i in atoms)
     out = filter_.removed(split.reshape(n, -1), dropped).reshape(split.shape)
     return out.transpose(np.argsort(order)).reshape(x.shape)
+
+
+def split_parts(filters: tuple, dropped: Array, w: Array, *, space: Space) -> tuple[Array, Array]:
+    """``(P w, w - P w)`` in the dtype of w; w to the bit where nothing is dropped."""
+    xp = np if isinstance(w, np.ndarray) else jnp
+    work = w.astype(jnp.promote_types(w.dtype, jnp.float32))
+    removed = removed_part(space, filters, work, dropped)
+    full = xp.all(xp.asarray(dropped) == 0)
+    removed = xp.where(full, xp.zeros_like(removed), removed)
+    kept = xp.where(full, work, work - removed)
+    return kept.astype(w.dtype), removed.astype(w.dtype)
+
+
+jitted_split_parts = jax.jit(split_parts, static_argnames="space")

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from softeq_jax.groups import Stage
+from softeq_jax.groups import ConjugacyClass, Stage
 from softeq_jax.projections import _isotypic, _levels, _orbit_labels, _spectrum
 from softeq_jax.projections._facts import (
     STRICT,
@@ -23,7 +23,8 @@ from softeq_jax.projections._schur import isotypic_block
 from softeq_jax.projections._spectral import SpectralFilter, joint_frequencies, spectral_parts
 from softeq_jax.reps import Rep
 
-_DENSE_LIMIT = 2500
+DENSE_LIMIT = 2500
+"""The largest dimension of which eigenvectors are computed."""
 
 
 def spectral_block(atoms: tuple[Rep, ...], complete: bool) -> Block:
@@ -56,17 +57,18 @@ def isotypic_or_gram_block(atoms: tuple[Rep, ...], complete: bool) -> Block:
 def gram_block(atoms: tuple[Rep, ...], complete: bool) -> Block:
     group = atoms[0].group
     n = math.prod(atom.dim for atom in atoms)
-    if n > _DENSE_LIMIT:
-        raise ValueError(f"{named(atoms)} has dimension {n}, beyond {_DENSE_LIMIT}: not dense")
+    if n > DENSE_LIMIT:
+        raise ValueError(f"{named(atoms)} has dimension {n}, beyond {DENSE_LIMIT}: not dense")
     parts = [generators(atom) for atom in atoms]
     if has_levels(group, atoms):
 
-        def operator(stage: Stage) -> np.ndarray:
-            return _spectrum.level_operator(
-                stage, [part.lie for part in parts], lambda g: [atom.matrix(g) for atom in atoms]
-            )
+        def stacks(one: ConjugacyClass) -> list[np.ndarray]:
+            return [np.stack([atom.matrix(g) for g in one.elements]) for atom in atoms]
 
-        columns, sigma = _spectrum.eigenbasis(group, n, operator)
+        def operator(stage: Stage) -> np.ndarray:
+            return _spectrum.level_operator(stage, [part.lie for part in parts], stacks)
+
+        columns, sigma = _spectrum.eigenbasis(group.level_factors(), group.d, n, operator)
         values, index, counts = np.unique(sigma, return_inverse=True, return_counts=True)
         return DenseFilter(columns, index.reshape(-1)), values, counts
     if complete:

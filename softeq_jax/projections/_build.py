@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from softeq_jax.projections import _backends, _levels
+from softeq_jax.projections._factored import factored_block
 from softeq_jax.projections._facts import (
     Block,
     axis_sizes,
@@ -37,7 +38,6 @@ BACKENDS = {
 """The back ends that ``projector`` can be told to use; by default it chooses."""
 
 _DENSE = 128
-_DENSE_LIMIT = 2500
 _AXIS_LIMIT = 800
 
 
@@ -121,6 +121,10 @@ def _block(atoms: tuple[Rep, ...], complete: bool, backend: str | None, conventi
         return _backends.gains_block(atoms, complete)
     if backend == "spectral" or (backend is None and convention == "central" and is_planar(atoms)):
         return _backends.spectral_block(atoms, complete)
+    if backend is None and convention == "central":
+        factored = factored_block(atoms, _transform)
+        if factored is not None:
+            return factored
     refuse_unmatched(atoms)
     if convention == "stacked":
         return _backends.stacked_block(atoms)
@@ -139,7 +143,7 @@ def _block(atoms: tuple[Rep, ...], complete: bool, backend: str | None, conventi
         return _backends.orbits_block(atoms, False)
     if central and len(atoms) > 1 and axis_sizes(atoms) <= _AXIS_LIMIT:
         return _backends.isotypic_or_gram_block(atoms, complete)
-    if n <= _DENSE_LIMIT:
+    if n <= _backends.DENSE_LIMIT:
         return _backends.gram_block(atoms, complete)
     if complete:
         raise ValueError(
@@ -147,6 +151,16 @@ def _block(atoms: tuple[Rep, ...], complete: bool, backend: str | None, conventi
             "here; the strict projector is available"
         )
     return _backends.krylov_block(atoms, False)
+
+
+def _transform(atoms: tuple[Rep, ...]) -> Block | None:
+    """A block that is one orthogonal transform and knows all levels, where there is one."""
+    if is_planar(atoms):
+        return _backends.spectral_block(atoms, True)
+    small = math.prod(atom.dim for atom in atoms) <= _DENSE
+    if small and has_levels(atoms[0].group, atoms):
+        return _backends.gram_block(atoms, True)
+    return None
 
 
 def warn_if_strict_only(space: Space) -> None:

@@ -83,7 +83,7 @@ def combine(parts: Mapping[str, Certificate]) -> Certificate:
     if len(kinds) > 1 or first.norm != "frobenius":
         raise ValueError(
             "only Frobenius certificates of one group element or range add in squares, got "
-            f"(norm, scope, angle, flip, element) = {sorted(map(str, kinds))}"
+            f"(norm, scope, angle, flip, element) = {sorted(map(str, kinds))}{_hint(parts)}"
         )
     missing = [f"{path}: {part.reason}" for path, part in parts.items() if not part.certified]
 
@@ -98,6 +98,19 @@ def combine(parts: Mapping[str, Certificate]) -> Certificate:
         certified=not missing,
         reason="; ".join(missing) or "root of the sum of squares over the parameters",
         parts=dict(parts),
+    )
+
+
+def _hint(parts: Mapping[str, Certificate]) -> str:
+    """What to ask instead, where one angle was understood in two ways."""
+    angles = {part.angle for part in parts.values()}
+    one_of = {part.scope: path for path, part in parts.items()}
+    if one_of.keys() != {"element", "local"} or len(angles) > 1:
+        return ""
+    return (
+        f": angle= asks for one element of a group of the plane ({one_of['element']!r}), but for "
+        f"all elements within that angle of another group ({one_of['local']!r}); ask with within=, "
+        "which is a neighbourhood of the identity for both"
     )
 
 

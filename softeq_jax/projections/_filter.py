@@ -81,9 +81,15 @@ class DenseFilter:
 
     def removed(self, w: Array, dropped: Array) -> Array:
         """``U (dropped * (U^H w))``."""
-        basis = as_dtype(self.basis, w)
-        inside = product(basis.conj().T, w)
-        return product(basis, chosen(dropped, self.index, w)[:, None] * inside)
+        return self.synthesis(chosen(dropped, self.index, w)[:, None] * self.analysis(w))
+
+    def analysis(self, w: Array) -> Array:
+        """``U^H w``."""
+        return product(as_dtype(self.basis, w).conj().T, w)
+
+    def synthesis(self, c: Array) -> Array:
+        """``U c``."""
+        return product(as_dtype(self.basis, c), c)
 
     def reindexed(self, to_global: np.ndarray) -> "DenseFilter":
         """The same filter with indices into the levels of the whole projector."""

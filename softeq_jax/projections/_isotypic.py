@@ -86,7 +86,7 @@ def invariant_part(left: Generators, right: Generators, x: np.ndarray) -> np.nda
     for _ in range(_MAX_STEPS):
         active = square > stop
         if not active.any():
-            break
+            return x - y
         moved = _normal(left, right, direction)
         slope = _dots(direction, moved)
         alpha = np.where(active, square / np.where(slope > 0, slope, 1.0), 0.0)
@@ -96,7 +96,10 @@ def invariant_part(left: Generators, right: Generators, x: np.ndarray) -> np.nda
         beta = np.where(active, new / np.where(square > 0, square, 1.0), 0.0)
         direction = residual + beta[:, None, None] * direction
         square = new
-    return x - y
+    raise ValueError(
+        f"the invariants of dimension {left.dim} x {right.dim} were not separated in {_MAX_STEPS} "
+        "steps of conjugate gradients: the generators are nearly degenerate"
+    )
 
 
 def _normal(left: Generators, right: Generators, x: np.ndarray) -> np.ndarray:

@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 from softeq_jax import reps
 from softeq_jax.groups import Group
-from softeq_jax.projections._projector import Array, Projector, projector
+from softeq_jax.projections._create import projector
+from softeq_jax.projections._projector import Array, Projector
 
 
 def convolution_rule(

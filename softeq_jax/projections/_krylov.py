@@ -169,5 +169,6 @@ def spectrum_ends(parts: list[Generators]) -> tuple[float, float]:
         vectors.append(w / beta)
     raise ValueError(
         f"L* L of dimension {n} has more than {_STEPS} distinct eigenvalues: no gap above its "
-        "kernel could be proven"
+        "kernel could be proven. Representations that are not orthogonal are projected up to "
+        "dimension 2500, or beyond it with few eigenvalues; write them in an orthogonal basis"
     )

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -9,21 +10,35 @@ import numpy as np
 from softeq_jax.projections._filter import Array, as_dtype, chosen, filter_class, product, static
 
 
+class Batch(NamedTuple):
+    """Pairs of types of one shape, filtered together.
+
+    Attributes:
+      left: ``(first column, number of types, multiplicity p, dimension d)``.
+      right: ``(first column, number of types, multiplicity q, dimension e)``.
+      pairs: ``(type on the left, type on the right)`` of each pair.
+    """
+
+    left: tuple[int, int, int, int]
+    right: tuple[int, int, int, int]
+    pairs: tuple[tuple[int, int], ...]
+
+
 @filter_class
 class PairFilter:
     r"""A tensor product of two representations, each written in isotypic columns.
 
     The block of the types (s, t) is ``[p, d, q, e]`` with multiplicities p and q: the filter acts
-    on ``[d, e]`` alone, by the columns of ``kept[i]`` ``[d e, c]`` and the levels ``index[i]``.
-    With all columns (``d e = c``) every level is known; with the invariants alone, level 0.
+    on ``[d, e]`` alone, by columns ``kept`` ``[d e, c]`` and their levels. With all columns
+    (``d e = c``) every level is known; with the invariants alone, level 0.
 
     Attributes:
       left: ``[n1, n1]`` columns, type by type, each ``(copy, component)``.
       right: ``[n2, n2]``.
-      kept: for each pair of types that has columns, an orthonormal basis ``[d e, c]``.
-      index: for each, int ``[c]``.
+      kept: for each batch, orthonormal bases ``[pairs, d e, c]``, padded by zeros.
+      index: for each batch, levels int ``[pairs, c]``.
       rest: int ``[1]``, the level of everything that no column spans.
-      pairs: for each, ``((start, p, d), (start, q, e))``.
+      batches: the pairs that have columns.
       axes: permutation that brings the atoms into the order (left group, right group).
       dims: dimensions of the atoms as given.
     """
@@ -33,7 +48,7 @@ class PairFilter:
     kept: tuple[Array, ...]
     index: tuple[Array, ...]
     rest: Array
-    pairs: tuple[tuple[tuple[int, int, int], tuple[int, int, int]], ...] = static()
+    batches: tuple[Batch, ...] = static()
     axes: tuple[int, ...] = static()
     dims: tuple[int, ...] = static()
 
@@ -41,10 +56,9 @@ class PairFilter:
         """``dropped_rest w`` corrected on what the columns span."""
         xp = np if isinstance(w, np.ndarray) else jnp
         m = w.shape[1]
-        tensor = w.reshape(*self.dims, m)
         order = (*self.axes, len(self.dims))
         n1, n2 = self.left.shape[0], self.right.shape[0]
-        tensor = tensor.transpose(order)
+        tensor = w.reshape(*self.dims, m).transpose(order)
         shape = tensor.shape
         left, right = as_dtype(self.left, w), as_dtype(self.right, w)
         inside = product(left.conj().T, tensor.reshape(n1, n2 * m)).reshape(n1, n2, m)
@@ -52,20 +66,24 @@ class PairFilter:
         inside = xp.moveaxis(product(right.conj().T, inside).reshape(n2, n1, m), 0, 1)
         rest = chosen(dropped, self.rest, w)
         out = inside * rest
-        for kept, index, (a, b) in zip(self.kept, self.index, self.pairs, strict=True):
-            (i, p, d), (j, q, e) = a, b
-            rows, columns = slice(i, i + p * d), slice(j, j + q * e)
-            block = inside[rows, columns].reshape(p, d, q, e, m).transpose(1, 3, 0, 2, 4)
-            flat = block.reshape(d * e, p * q * m)
+        for kept, index, batch in zip(self.kept, self.index, self.batches, strict=True):
+            (i, s, p, d), (j, t, q, e) = batch.left, batch.right
+            rows, columns = slice(i, i + s * p * d), slice(j, j + t * q * e)
+            block = inside[rows, columns].reshape(s, p, d, t, q, e, m)
+            block = block.transpose(0, 3, 2, 5, 1, 4, 6).reshape(s, t, d * e, p * q * m)
+            a, b = (np.array(each) for each in zip(*batch.pairs, strict=True))
+            everywhere = len(batch.pairs) == s * t
+            flat = block.reshape(s * t, d * e, -1) if everywhere else block[a, b]
             basis = as_dtype(kept, w)
-            share = chosen(dropped, index, w)[:, None]
-            inner = product(basis.conj().T, flat)
-            if kept.shape[0] == kept.shape[1]:
+            share = chosen(dropped, index, w)[:, :, None]
+            inner = product(xp.swapaxes(basis.conj(), 1, 2), flat)
+            if kept.shape[1] == kept.shape[2]:
                 new = product(basis, share * inner)
             else:
                 new = rest * flat + product(basis, (share - rest) * inner)
-            new = new.reshape(d, e, p, q, m).transpose(2, 0, 3, 1, 4).reshape(p * d, q * e, m)
-            out = _set(out, rows, columns, new)
+            block = new if everywhere else _set(block * rest, (a, b), new)
+            block = block.reshape(s, t, d, e, p, q, m).transpose(0, 4, 2, 1, 5, 3, 6)
+            out = _set(out, (rows, columns), block.reshape(s * p * d, t * q * e, m))
         out = xp.moveaxis(product(left, out.reshape(n1, n2 * m)).reshape(n1, n2, m), 1, 0)
         out = product(right, out.reshape(n2, n1 * m)).reshape(n2, n1, m)
         out = xp.moveaxis(out, 0, 1).reshape(shape)
@@ -77,11 +95,11 @@ class PairFilter:
         return dataclasses.replace(self, index=index, rest=to_global[self.rest])
 
 
-def _set(x: Array, rows: slice, columns: slice, value: Array) -> Array:
+def _set(x: Array, where: tuple, value: Array) -> Array:
     if isinstance(x, np.ndarray):
-        x[rows, columns] = value
+        x[where] = value
         return x
-    return x.at[rows, columns].set(value)
+    return x.at[where].set(value)
 
 
 def halves(dims: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:

@@ -89,7 +89,10 @@ class Plan:
           squares, a bound that one element need not attain for all of them.
 
         Raises:
-          ValueError: as ``project``; NaN or infinite weights (names the path).
+          ValueError: as ``project``; NaN or infinite weights (names the path); an angle where
+            some groups are planar and others not: it is one element for the former and a
+            neighbourhood for the latter, so ask with ``within``.
+          TypeError: as ``Projector.certificate`` (names the path).
         """
         parts = {}
         for path, projector, w in self.planned(params):

@@ -11,8 +11,6 @@ groups, the Reynolds operator; for all groups the orthogonal projector on the in
 """
 
 import dataclasses
-import math
-from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -20,10 +18,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from softeq_jax.projections import _certificate, _levels
-from softeq_jax.projections._apply import removed_part
-from softeq_jax.projections._build import BACKENDS, Built, build_cached, warn_if_strict_only
-from softeq_jax.projections._space import Space, parse
-from softeq_jax.reps import Rep
+from softeq_jax.projections._apply import jitted_split_parts, split_parts
+from softeq_jax.projections._build import build_cached
+from softeq_jax.projections._space import Space
 
 Array = jax.Array | np.ndarray
 
@@ -110,7 +107,8 @@ class Projector:
             of level 0 and n that of all levels; the whole space is left to s = 1. A smooth mask
             gets the width at which ``(rank - n0) / (n - n0) = s``.
           mask: ``"hard"``, ``"heat"`` (``exp(-sigma^2 / (2 b^2))``) or ``"resolvent"``
-            (``1 / (1 + (sigma / b)^2)``); the present one if left out.
+            (``1 / (1 + (sigma / b)^2)``); the present one if left out. Unlike the level it is
+            static: another kind of mask compiles again.
 
         Raises:
           ValueError: not exactly one dial, a dial out of range, or a level above 0 of a group or
@@ -205,12 +203,18 @@ class Projector:
         Raises:
           ValueError: NaN or infinite weights, a shape that does not fit, an element that is not
             in the group.
+          TypeError: a traced weight; as for calling the projector, one that is not complex for a
+            complex representation, or not real floating-point for a real one.
         """
         asked = {"element": element, "angle": angle, "flip": flip, "within": within}
         if w is not None:
-            kind = np.complex128 if self.space.is_complex else np.float64
-            w = np.asarray(_host(w, "certificate"), dtype=kind)
+            w = np.asarray(_host(w, "certificate"))
             self.space.check(w.shape)
+            expected = jnp.complexfloating if self.space.is_complex else jnp.floating
+            if not jnp.issubdtype(w.dtype, expected):
+                kind = "complex" if self.space.is_complex else "real floating-point"
+                raise TypeError(f"a weight of {self.space.describe()} is {kind}, got {w.dtype}")
+            w = w.astype(np.complex128 if self.space.is_complex else np.float64)
         return _certificate.certificate(self, w, **asked)
 
     def __repr__(self) -> str:
@@ -259,8 +263,8 @@ class Projector:
         if not jnp.issubdtype(w.dtype, expected):
             kind = "complex" if self.space.is_complex else "real floating-point"
             raise TypeError(f"a weight of {self.space.describe()} is {kind}, got {w.dtype}")
-        parts = _split if xp is np else _jitted_split
-        return parts(self.filters, self.dropped, w, space=self.space)
+        split = split_parts if xp is np else jitted_split_parts
+        return split(self.filters, self.dropped, w, space=self.space)
 
     def _needs_numpy(self, w: Array) -> bool:
         """Whether w is a NumPy float64 that JAX would round: then NumPy computes, in float64."""
@@ -271,78 +275,6 @@ class Projector:
             and all(isinstance(leaf, np.ndarray) for leaf in jax.tree.leaves(self.filters))
             and isinstance(self.dropped, np.ndarray)
         )
-
-
-def _split(filters: tuple, dropped: Array, w: Array, *, space: Space) -> tuple[Array, Array]:
-    """``(P w, w - P w)`` in the dtype of w; w to the bit where nothing is dropped."""
-    xp = np if isinstance(w, np.ndarray) else jnp
-    work = w.astype(jnp.promote_types(w.dtype, jnp.float32))
-    removed = removed_part(space, filters, work, dropped)
-    full = xp.all(xp.asarray(dropped) == 0)
-    removed = xp.where(full, xp.zeros_like(removed), removed)
-    kept = xp.where(full, work, work - removed)
-    return kept.astype(w.dtype), removed.astype(w.dtype)
-
-
-_jitted_split = jax.jit(_split, static_argnames="space")
-
-
-def projector(
-    spec: str,
-    reps: Mapping[str, Rep],
-    *,
-    cutoff: float | None = None,
-    softness: float | None = None,
-    mask: str = "hard",
-    backend: str | None = None,
-    convention: str = "central",
-) -> Projector:
-    """The projector of weights with these axes onto their (softly) invariant part.
-
-    Args:
-      spec: names of the axes, for instance ``"h w i o"`` for a convolution kernel, ``"i o"`` for
-        a dense one, ``"1 n c"`` for a position table.
-      reps: the representation on each acting axis or group of axes, ``{"h w": image}`` or
-        ``{"i": V.dual, "o": V}``. Axes not named here are acted on trivially.
-      cutoff: see ``Projector.at``; 0 (strict) if neither dial is given.
-      softness: see ``Projector.at``.
-      mask: ``"hard"``, ``"heat"`` or ``"resolvent"``.
-      backend: to force one of ``"spectral"`` (groups of the plane), ``"orbits"`` (signed
-        permutations), ``"isotypic"`` (Schur's lemma), ``"gram"`` (dense eigenvectors),
-        ``"krylov"`` (Chebyshev filter) or ``"mean"`` (plain orbit mean); by default it is chosen.
-        They agree where they apply; orbits, krylov and mean are strict only.
-      convention: ``"central"``, or ``"stacked"`` for the levels of the published code (singular
-        values of the stacked generators), for comparison with its numbers only.
-
-    Returns:
-      The projector, built in float64 on the host.
-
-    Raises:
-      ValueError: see ``Projector.at``; unknown axes, mismatched groups, a back end that cannot
-        treat these representations.
-    """
-    if backend is not None and backend not in BACKENDS:
-        raise ValueError(f"unknown back end {backend!r}: expected one of {', '.join(BACKENDS)}")
-    if convention not in ("central", "stacked"):
-        raise ValueError(f"unknown convention {convention!r}: expected 'central' or 'stacked'")
-    space = parse(spec, reps)
-    if cutoff is None and softness is None:
-        cutoff = 0.0
-    _levels.check_dials(mask, cutoff, softness)
-    warn_if_strict_only(space)
-    complete = _levels.needs_all_levels(cutoff, softness)
-    built: Built = build_cached(space, complete, backend, convention)
-    identity = Projector(
-        filters=built.filters,
-        dropped=np.zeros(len(built.levels.values) + 1),
-        width=np.float64(math.inf),
-        space=space,
-        known=built.levels,
-        kind="hard",
-        backend=backend,
-        convention=convention,
-    )
-    return identity.at(cutoff=cutoff, softness=softness, mask=mask)
 
 
 def _host(value: Any, what: str) -> Any:

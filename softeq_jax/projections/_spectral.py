@@ -91,7 +91,7 @@ class SpectralFilter:
     def removed(self, w: Array, dropped: Array) -> Array:
         """``T^T (dropped * (T w))`` with the orthogonal joint transform T."""
         inside = self.analysis(w)
-        return self._synthesis(chosen(dropped, self.index, w)[:, None] * inside)
+        return self.synthesis(chosen(dropped, self.index, w)[:, None] * inside)
 
     def analysis(self, w: Array) -> Array:
         """The joint coefficients ``T w``, ``[n, M]``."""
@@ -107,7 +107,8 @@ class SpectralFilter:
             half = joined_half(half, other)
         return tensor.reshape(-1, w.shape[1])
 
-    def _synthesis(self, c: Array) -> Array:
+    def synthesis(self, c: Array) -> Array:
+        """The inverse of ``analysis``."""
         dims = [half.singles + 2 * half.pairs for half in self.halves]
         shapes = [self.halves[0]]
         for other in self.halves[1:]:

@@ -16,16 +16,15 @@ from collections.abc import Callable
 
 import numpy as np
 
-from softeq_jax.groups import Group, Stage
+from softeq_jax.groups import ConjugacyClass, Group, Stage
 from softeq_jax.projections._isotypic import Generators
 
 _RELATIVE_CLUSTER = 1e-6
 Operators = Callable[[Stage], np.ndarray]
+Stacks = Callable[[ConjugacyClass], list[np.ndarray]]
 
 
-def level_operator(
-    stage: Stage, lie: list[np.ndarray], element: Callable[[np.ndarray], list[np.ndarray]]
-) -> np.ndarray:
+def level_operator(stage: Stage, lie: list[np.ndarray], stacks: Stacks) -> np.ndarray:
     """The operator of a stage on a tensor product, ``[n, n]``, without products of its size.
 
     ``sum_k (A (x) 1 + 1 (x) B)^* (A (x) 1 + 1 (x) B)`` is the sum of the squares of the parts and
@@ -34,15 +33,16 @@ def level_operator(
     Args:
       stage: Lie generators and classes of the group.
       lie: for each part the matrices ``[k, d, d]`` of all Lie generators.
-      element: the matrices ``[d, d]`` of a group element, one for each part.
+      stacks: the matrices ``[s, d, d]`` of the elements of a class, one stack for each part.
     """
     n = math.prod(part.shape[-1] for part in lie)
     total = np.zeros((n, n), np.result_type(*lie))
     if stage.lie:
         total += _sum_of_squares([part[list(stage.lie)] for part in lie])
     for one in stage.classes:
-        each = zip(*(element(g) for g in one.elements), strict=True)
-        mean = functools.reduce(_kronecker, [np.stack(part) for part in each]).mean(axis=0)
+        *before, last = stacks(one)
+        whole = functools.reduce(_kronecker, before, np.ones((len(last), 1, 1)))
+        mean = _sum_of_products(whole, last) / len(last)
         total += one.weight * (2.0 * np.eye(n) - mean - mean.conj().T)
     return total
 
@@ -50,15 +50,21 @@ def level_operator(
 def _sum_of_squares(parts: list[np.ndarray]) -> np.ndarray:
     whole, square = parts[0], _square(parts[0])
     for i, part in enumerate(parts[1:], start=2):
-        n, d, k = whole.shape[1], part.shape[1], len(part)
-        cross = np.swapaxes(whole.conj(), 1, 2).reshape(k, -1).T @ part.reshape(k, -1)
-        cross = cross + whole.reshape(k, -1).T @ np.swapaxes(part.conj(), 1, 2).reshape(k, -1)
-        cross = cross.reshape(n, n, d, d).transpose(0, 2, 1, 3).reshape(n * d, n * d)
+        n, d = whole.shape[1], part.shape[1]
+        cross = _sum_of_products(np.swapaxes(whole.conj(), 1, 2), part)
+        cross = cross + _sum_of_products(whole, np.swapaxes(part.conj(), 1, 2))
         square = np.kron(square, np.eye(d)) + np.kron(np.eye(n), _square(part)) + cross
         if i < len(parts):
             one, other = np.eye(n)[None], np.eye(d)[None]
             whole = _kronecker(whole, other) + _kronecker(one, part)
     return square
+
+
+def _sum_of_products(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """``sum_k a_k (x) b_k`` by one matrix product."""
+    k, n, d = len(a), a.shape[1], b.shape[1]
+    total = a.reshape(k, -1).T @ b.reshape(k, -1)
+    return total.reshape(n, n, d, d).transpose(0, 2, 1, 3).reshape(n * d, n * d)
 
 
 def _square(lie: np.ndarray) -> np.ndarray:
@@ -72,11 +78,14 @@ def _kronecker(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return out.reshape(len(out), a.shape[1] * b.shape[1], -1)
 
 
-def eigenbasis(group: Group, n: int, operator: Operators) -> tuple[np.ndarray, np.ndarray]:
+def eigenbasis(
+    factors: tuple[tuple[Stage, ...], ...], d: int, n: int, operator: Operators
+) -> tuple[np.ndarray, np.ndarray]:
     """An orthonormal basis of joint eigenvectors of the level operators.
 
     Args:
-      group: the group; its ``level_factors`` must be known.
+      factors: the ``level_factors`` of the group.
+      d: dimension of the group's own matrices.
       n: the dimension.
       operator: the operator ``[n, n]`` of a stage.
 
@@ -84,10 +93,10 @@ def eigenbasis(group: Group, n: int, operator: Operators) -> tuple[np.ndarray, n
       (columns ``[n, n]``, sigma ``[n]``).
     """
     spaces: list[tuple[np.ndarray | None, float]] = [(None, 0.0)]
-    for stages in group.level_factors():
+    for stages in factors:
         split: list[tuple[np.ndarray | None, float]] = []
         for space, squared in spaces:
-            split += _split_by_stages(space, squared, group, stages, operator)
+            split += _split_by_stages(space, squared, d, stages, operator)
         spaces = split
     parts = [np.eye(n) if space is None else space for space, _ in spaces]
     sigma = [np.full(p.shape[1], math.sqrt(s)) for p, (_, s) in zip(parts, spaces, strict=True)]
@@ -97,7 +106,7 @@ def eigenbasis(group: Group, n: int, operator: Operators) -> tuple[np.ndarray, n
 def _split_by_stages(
     space: np.ndarray | None,
     squared: float,
-    group: Group,
+    d: int,
     stages: tuple[Stage, ...],
     operator: Operators,
 ) -> list[tuple[np.ndarray | None, float]]:
@@ -107,7 +116,7 @@ def _split_by_stages(
         inside = whole if space is None else space.conj().T @ whole @ space
         scale = max(1.0, float(np.trace(whole).real) / len(whole))
         kernel, found = None, False
-        for part, value in _eigenspaces(inside, scale, group.d, bool(stage.lie)):
+        for part, value in _eigenspaces(inside, scale, d, bool(stage.lie)):
             columns = part if space is None else space if part is None else space @ part
             if value == 0.0:
                 kernel, found = columns, True

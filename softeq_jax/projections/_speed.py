@@ -23,6 +23,7 @@ from softeq_jax.projections._build import build_cached
 from softeq_jax.projections._space import Space, segments
 from softeq_jax.reps import Rep
 
+_MATRICES = 2**22  # entries of the matrices of all generators
 _CAYLEY = 5_000  # the largest order for which inverses of generators count as letters
 
 
@@ -83,6 +84,26 @@ def operator_norm(space: Space, g: np.ndarray) -> float:
     return math.prod(
         _over_terms(space, lambda atom: float(np.linalg.norm(atom.matrix(g), 2)), math.prod)
     )
+
+
+def generator_norms(space: Space) -> list[float]:
+    """``||rho(h)||`` of each discrete generator h, without a search for it in the group."""
+    count = len(space.group.discrete_generators)
+    if is_isometric(space):
+        return [1.0] * count
+
+    def of_atom(atom: Rep) -> np.ndarray:
+        return np.linalg.norm(atom.discrete_matrices(), 2, axis=(1, 2))
+
+    def over_atoms(each: list[np.ndarray]) -> np.ndarray:
+        return np.prod([np.ones(count), *each], axis=0)
+
+    joint = np.ones(count)
+    for entry in space.entries:
+        terms = segments(entry.rep).terms
+        norms = [over_atoms([of_atom(atom) for atom in term.atoms]) for term in terms]
+        joint = joint * np.max(norms, axis=0)
+    return joint.tolist()
 
 
 def logarithmic_norm(space: Space, t: np.ndarray) -> float:
@@ -206,7 +227,28 @@ def largest_word(group: Group) -> int | None:
 
 
 def generator_defects(projector: Any, w: np.ndarray) -> np.ndarray:
-    """``||h w - w||`` for each discrete generator h, float64 ``[m]``."""
-    group = projector.space.group
-    found = [np.linalg.norm(projector.act(h, w) - w) for h in group.discrete_generators]
+    """``||h w - w||`` for each discrete generator h, float64 ``[m]``.
+
+    Generators are known to be in the group, which may be unable to find them by a search.
+    """
+    space = projector.space
+    images = [_discrete_images(entry.rep) for entry in space.entries]
+    found = []
+    for i, h in enumerate(space.group.discrete_generators):
+        moved = w
+        for entry, image in zip(space.entries, images, strict=True):
+            front = range(len(entry.positions))
+            first = np.moveaxis(moved, entry.positions, front)
+            flat = first.reshape(entry.rep.dim, -1)
+            flat = entry.rep._act(flat.T, h).T if image is None else image[i] @ flat
+            moved = np.moveaxis(flat.reshape(first.shape), front, entry.positions)
+        found.append(np.linalg.norm(moved - w))
     return np.array(found, dtype=np.float64)
+
+
+def _discrete_images(rep: Rep) -> np.ndarray | None:
+    """``discrete_matrices``; None where gathers are meant to do, or they are too many numbers."""
+    count = len(rep.group.discrete_generators)
+    if rep.is_permutation or count * rep.dim**2 > _MATRICES:
+        return None
+    return rep.discrete_matrices()

@@ -307,3 +307,38 @@ def test_groups_too_large_to_list():
     assert exact <= projector.certificate(w, element=g).bound <= projector.certificate(w).bound
     assert projector.certificate(element=g).bound < 1e-9
     assert projector.at(softness=1.0).certificate(element=g).bound <= 2.0 + 1e-9
+
+
+@pytest.mark.parametrize("h", [2.0 * np.eye(2), sq.groups.so(2).element(1.0)])
+def test_generators_of_infinite_order_have_defects(h):
+    v = sq.reps.vector(sq.groups.from_generators("Z", discrete=[h]))
+    projector = sq.projector("i o", {"i": v.dual, "o": v}, backend="gram")
+    mixed = sq.projector("a", {"a": v}, backend="gram")
+    w = np.arange(4.0).reshape(2, 2)
+    exact = np.linalg.norm(h @ w @ np.linalg.inv(h) - w)
+    np.testing.assert_allclose(ct.generator_defects(projector, w), [exact], atol=1e-12)
+    x = np.ones(2)
+    (one,) = ct.generator_defects(mixed, x)
+    np.testing.assert_allclose(one, np.linalg.norm(h @ x - x), rtol=1e-12)
+    size = np.linalg.norm(h, 2)
+    np.testing.assert_allclose(ct.word_bound(mixed, x, [0, 0, 0]), one * (1 + size + size**2))
+    assert movement(mixed, h @ h, x) <= ct.word_bound(mixed, x, [0, 0])
+
+
+@pytest.mark.parametrize("name", GROUPS)
+def test_generator_defects_are_movements(name):
+    projector = dense(name)
+    w = random_weight(projector, np.random.default_rng(5))
+    expected = [movement(projector, h, w) for h in GROUPS[name].discrete_generators]
+    np.testing.assert_allclose(ct.generator_defects(projector, w), expected, atol=1e-12)
+
+
+def test_cutoff_bounds_take_a_norm():
+    projector = dense("so3", cutoff=1.0)
+    for wrong in (np.ones((3, 3)), [1.0], "1", 1j):
+        with pytest.raises(ValueError, match=r"expects the norm \|\|w\|\|.*got"):
+            ct.cutoff_bound(projector, wrong)
+    with pytest.raises(ValueError, match="expects a radius"):
+        ct.cutoff_bound(projector, 1.0, np.ones(3))
+    expected = ct.cutoff_bound(projector, 2.0, 0.5)
+    assert ct.cutoff_bound(projector, np.float32(2.0), np.array(0.5)) == expected

@@ -303,7 +303,8 @@ def test_functions_of_the_norm(kind, f):
 
 
 def test_what_is_only_known_a_posteriori_says_so():
-    for kind in ("gate", "attention", "layernorm", "rmsnorm", "groupnorm"):
+    names = ("gate", "softmax", "attention", "layernorm", "rmsnorm", "groupnorm", "batchnorm")
+    for kind in (*names, "layer_norm", "rms_norm", "group_norm", "batch_norm"):
         known = ct.activation(kind, R)
         assert not known.certified
         assert "globally Lipschitz" in known.reason

@@ -9,6 +9,7 @@ import scipy.linalg
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import softeq_jax as sq
 from softeq_jax import groups
 
 J = np.array([[0.0, -1.0], [1.0, 0.0]])
@@ -249,3 +250,54 @@ def test_bad_products():
         groups.product(groups.so(2))
     with pytest.raises(TypeError, match="takes groups, got 4"):
         groups.product(groups.so(2), 4)
+
+
+@pytest.mark.parametrize("h", [2.0 * np.eye(2), groups.so(2).element(1.0), BLOCK(-1.0, 3.0)])
+def test_short_words_of_generators_of_infinite_order_are_elements(h):
+    group = groups.from_generators("Z", discrete=[h])
+    inverse = np.linalg.inv(h)
+    for g in (np.eye(2), h, inverse, h @ h, np.linalg.matrix_power(inverse, 3)):
+        np.testing.assert_array_equal(group.check(g), g)
+        assert group.contains(g.astype(np.float32))
+    for n in range(5):
+        power = np.linalg.matrix_power(h, n)
+        assert group.factor(power).word == (0,) * n
+        np.testing.assert_allclose(group.compose(group.factor(power)), power)
+    with pytest.raises(ValueError, match="inverse of a generator"):
+        group.factor(inverse)
+    with pytest.raises(ValueError, match="more than 64 components"):
+        group.check(h + 0.01)
+    np.testing.assert_array_equal(sq.reps.vector(group).matrix(inverse), inverse)
+
+
+def test_inverses_of_finite_order_are_spelled_beside_infinite_ones():
+    turn, shift = groups.so(2).element(2 * np.pi / 3), np.diag([2.0, 3.0])
+    group = groups.from_generators("G", discrete=[turn, shift])
+    g = shift @ turn.T @ shift
+    assert group.factor(g).word == (1, 0, 0, 1)
+    np.testing.assert_allclose(group.compose(group.factor(g)), g, atol=1e-12)
+    # and with a Lie algebra: stretches of one plane, rotations of another
+    h = BLOCK(2.0 * np.eye(2), np.eye(2))
+    mixed = groups.from_generators("G", lie=[BLOCK(0 * J, J)], discrete=[h])
+    g = mixed.exp([0.7]) @ h @ h
+    np.testing.assert_allclose(mixed.compose(mixed.factor(g)), g, atol=1e-9)
+
+
+def test_representations_by_generators_of_an_infinite_dihedral_group():
+    flips = [np.diag([1.0, -1.0]), groups.so(2).element(1.0) @ np.diag([1.0, -1.0])]
+    group = groups.from_generators("D", discrete=flips)
+    rep = sq.reps.from_generators(group, discrete=-np.array(flips))
+    np.testing.assert_allclose(rep.matrix(flips[0] @ flips[1]), flips[0] @ flips[1], atol=1e-12)
+
+
+def test_generators_of_large_order_are_told_by_their_eigenvalues():
+    from softeq_jax.groups._finite import _has_large_order
+
+    turn = groups.so(2).element
+    assert _has_large_order(turn(1.0))
+    assert _has_large_order(turn(2 * np.pi / 50_021))
+    for n in (1, 7, 997, 49_999):
+        assert not _has_large_order(turn(2 * np.pi / n))
+    assert not _has_large_order(BLOCK(turn(2 * np.pi / 5), turn(2 * np.pi / 7)))
+    assert _has_large_order(BLOCK(turn(2 * np.pi / 5), turn(1.0)))
+    assert not _has_large_order(2.0 * np.eye(2))  # left to the moduli

@@ -179,3 +179,30 @@ def test_elements_outside_the_group_are_refused():
         so2.certificate(w, angle=0.5, within=0.5)
     with pytest.raises(ValueError, match="within must be"):
         so2.certificate(w, within=-0.5)
+
+
+def test_weights_of_the_wrong_kind_are_refused_as_by_the_projector():
+    real = sq.projector("a", {"a": sq.reps.vector(sq.groups.so(3))})
+    unitary = sq.projector("a", {"a": sq.reps.vector(sq.groups.su(2))})
+    planar = projector_of("c4", 3)
+    for projector, w, message in (
+        (real, np.ones(3) * (1 + 1j), "real floating-point, got complex128"),
+        (real, np.ones(3, int), "real floating-point, got int64"),
+        (unitary, np.ones(2), "complex, got float64"),
+        (planar, np.ones((3, 3, 1), np.complex64), "real floating-point, got complex64"),
+    ):
+        with pytest.raises(TypeError, match=message):
+            projector(w)
+        with pytest.raises(TypeError, match=message):
+            projector.certificate(w)
+    assert unitary.certificate(np.ones(2, complex)).bound > 0
+    assert real.certificate(np.ones(3, np.float16)).bound > 0
+
+
+def test_angles_of_planar_and_other_groups_do_not_mix():
+    params = {"a": np.ones((3, 3, 1)), "b": np.ones(3)}
+    so3 = sq.projector("a", {"a": sq.reps.vector(sq.groups.so(3))})
+    plan = sq.plan(params, {"a": projector_of("so2", 3), "b": so3})
+    with pytest.raises(ValueError, match=r"one element .*'a'.*another group \('b'\).*within="):
+        plan.certificate(params, angle=0.1)
+    assert plan.certificate(params, within=0.1).certified
