@@ -110,8 +110,8 @@ def activation(kind: str, rep: Rep) -> Activation:
       representations; the norm may be that of each summand.
     * ``"gate"``, ``"attention"``, ``"softmax"`` (taken for that of attention), ``"layernorm"``,
       ``"rmsnorm"``, ``"groupnorm"``, ``"batchnorm"`` (also ``"layer_norm"`` and so on): not
-      certified, as no global Lipschitz constant exists. For given inputs pass an ``Activation`` with a
-      constant that holds on the features that occur (a posteriori).
+      certified, as no global Lipschitz constant exists. For given inputs pass an ``Activation``
+      with a constant that holds on the features that occur (a posteriori).
     * ``"identity"``: every representation.
 
     Args:

@@ -309,6 +309,7 @@ def test_groups_too_large_to_list():
     assert projector.at(softness=1.0).certificate(element=g).bound <= 2.0 + 1e-9
 
 
+@pytest.mark.filterwarnings("ignore:.*no levels above 0")
 @pytest.mark.parametrize("h", [2.0 * np.eye(2), sq.groups.so(2).element(1.0)])
 def test_generators_of_infinite_order_have_defects(h):
     v = sq.reps.vector(sq.groups.from_generators("Z", discrete=[h]))

@@ -187,7 +187,7 @@ def test_weights_of_the_wrong_kind_are_refused_as_by_the_projector():
     planar = projector_of("c4", 3)
     for projector, w, message in (
         (real, np.ones(3) * (1 + 1j), "real floating-point, got complex128"),
-        (real, np.ones(3, int), "real floating-point, got int64"),
+        (real, np.ones(3, int), "real floating-point, got int"),
         (unitary, np.ones(2), "complex, got float64"),
         (planar, np.ones((3, 3, 1), np.complex64), "real floating-point, got complex64"),
     ):
