@@ -68,7 +68,7 @@ CASES = {
     "SO(3) 16->16 vectors": Case(
         "i o",
         _vectors,
-        lambda groups, reps: (16 * reps.V(groups.SO(3)), 16 * reps.V(groups.SO(3))),
+        lambda groups, reps: ((16 * reps.V)(groups.SO(3)), (16 * reps.V)(groups.SO(3))),
         "2 ms",
     ),
     "SO(2) invariant, 37x37": Case("h w", _image, None, "200 ms"),
