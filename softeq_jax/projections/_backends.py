@@ -33,10 +33,18 @@ def spectral_block(atoms: tuple[Rep, ...], complete: bool) -> Block:
     group = atoms[0].group
     bases, shapes = spectral_parts(atoms)
     joint = joint_frequencies(atoms)
-    sigma = _levels.planar_levels(group.rotations, group.has_flip, joint.frequency, joint.odd)
-    sigma = np.where(joint.unmatched, np.inf, sigma)
-    values, index, counts = np.unique(sigma, return_inverse=True, return_counts=True)
-    return SpectralFilter(bases, index.reshape(-1), shapes), values, counts
+    m, odd = np.abs(joint.frequency), joint.odd
+    last = 2 * (int(m.max()) + 1)
+    code = np.where(joint.unmatched, last, 2 * m + odd)
+    codes = np.arange(last)
+    sigma = _levels.planar_levels(group.rotations, group.has_flip, codes // 2, codes % 2 == 1)
+    sizes = np.bincount(code, minlength=last + 1)
+    present = np.flatnonzero(sizes)
+    values, place = np.unique(np.append(sigma, np.inf)[present], return_inverse=True)
+    index = np.zeros(last + 1, int)
+    index[present] = place
+    counts = np.bincount(place, weights=sizes[present]).astype(int)
+    return SpectralFilter(bases, index[code], shapes), values, counts
 
 
 def orbits_block(atoms: tuple[Rep, ...], complete: bool) -> Block:
