@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 
 import softeq_jax as sq
-from experiments.benchmarks.projector_worker import empty_caches
+from experiments.benchmarks.projector_worker import empty_caches, null_space
 
 Points = list[tuple[int, float]]
 
@@ -38,19 +38,6 @@ FAMILIES = {
 }
 
 
-def dense(reps: dict) -> None:
-    """The Kronecker construction of ``projector_worker``, on any representations."""
-    each = list(reps.values())
-    n = int(np.prod([rep.dim for rep in each]))
-    stack = []
-    for pair in zip(*(rep.lie_matrices() for rep in each), strict=True):
-        a, b = pair
-        stack.append(np.kron(a, np.eye(len(b))) + np.kron(np.eye(len(a)), b))
-    for pair in zip(*(rep.discrete_matrices() for rep in each), strict=True):
-        stack.append(np.kron(*pair) - np.eye(n))
-    np.linalg.svd(np.concatenate(stack), full_matrices=False)
-
-
 def measure(repeats: int = 5, limit: int = 1300) -> dict[str, Points]:
     """``(dimension, median seconds)`` of every family, and of the dense construction of O(n)."""
     warnings.simplefilter("ignore")
@@ -71,7 +58,7 @@ def measure(repeats: int = 5, limit: int = 1300) -> dict[str, Points]:
         reps = FAMILIES["O(n) T2 -> T2"][0](size)
         if size**4 <= limit:
             start = time.perf_counter()
-            dense(reps)
+            null_space(list(reps.values()))
             found[name].append((size**4, time.perf_counter() - start))
     return found
 

@@ -1,5 +1,6 @@
 """One case and one builder of the projector benchmark, in a process of its own; prints JSON."""
 
+import functools
 import json
 import resource
 import statistics
@@ -95,6 +96,21 @@ def emlp(case: Case) -> dict:
     return found | {"warm": warm["warm"], "rank": int(build().shape[-1])}
 
 
+def null_space(reps: list) -> np.ndarray:
+    """Rows that span the invariants: a full SVD of the generators on the Kronecker product."""
+    stack = []
+    for lie in zip(*(rep.lie_matrices() for rep in reps), strict=True):
+        total = np.zeros((1, 1))
+        for matrix in lie:
+            total = np.kron(total, np.eye(len(matrix))) + np.kron(np.eye(len(total)), matrix)
+        stack.append(total)
+    for discrete in zip(*(rep.discrete_matrices() for rep in reps), strict=True):
+        total = functools.reduce(np.kron, discrete)
+        stack.append(total - np.eye(len(total)))
+    _, values, right = np.linalg.svd(np.concatenate(stack), full_matrices=False)
+    return right[values < 1e-8 * values[0]]
+
+
 def kronecker(case: Case) -> dict:
     """The null space of the stacked generators on the Kronecker product, by a full SVD."""
     import warnings
@@ -110,19 +126,7 @@ def kronecker(case: Case) -> dict:
         raise SystemExit(f"dense constraint matrix of {size:.3g} GiB not factored")
 
     def build() -> np.ndarray:
-        stack = []
-        for lie in zip(*(rep.lie_matrices() for rep in reps), strict=True):
-            total = np.zeros((1, 1))
-            for matrix in lie:
-                total = np.kron(total, np.eye(len(matrix))) + np.kron(np.eye(len(total)), matrix)
-            stack.append(total)
-        for discrete in zip(*(rep.discrete_matrices() for rep in reps), strict=True):
-            total = np.eye(1)
-            for matrix in discrete:
-                total = np.kron(total, matrix)
-            stack.append(total - np.eye(n))
-        _, values, right = np.linalg.svd(np.concatenate(stack), full_matrices=False)
-        return right[values < 1e-8 * values[0]]
+        return null_space(reps)
 
     found = timed(build, lambda: None, 1)
     return found | {"rank": len(build())}
