@@ -118,6 +118,8 @@ def certificate(projector: Any, w: np.ndarray | None, **asked: Any) -> Certifica
     """Certificate of a weight (None: a priori) under a projector's group; see ``Projector``."""
     from softeq_jax.projections import _movement, _planar_movement
 
+    if w is not None and not np.all(np.isfinite(w)):
+        raise ValueError(f"{int(np.sum(~np.isfinite(w)))} of {w.size} weights are NaN or infinite")
     if _planar_movement.applies(projector):
         return _planar_movement.certificate(projector, w, **asked)
     return _movement.certificate(projector, w, **asked)
