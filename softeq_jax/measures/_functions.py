@@ -1,0 +1,152 @@
+"""Calling what is measured: checked inputs, heads, batches, and parameters as arguments."""
+
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+Array = jax.Array | np.ndarray
+Function = Callable[[Array], Array]
+
+HEADS: dict[str, Function] = {
+    "logits": lambda y: y,
+    "probabilities": functools.partial(jax.nn.softmax, axis=-1),
+    "log_probabilities": functools.partial(jax.nn.log_softmax, axis=-1),
+}
+
+
+def check_inputs(images: Array, what: str = "images") -> Array:
+    """The array, if it is floating point, finite and has examples; else an exception.
+
+    Raises:
+      TypeError: integers, or no array at all.
+      ValueError: no example, or NaN or infinite entries.
+    """
+    if not hasattr(images, "dtype") or not hasattr(images, "shape"):
+        raise TypeError(f"{what} must be an array, got {type(images).__name__}")
+    if not jnp.issubdtype(images.dtype, jnp.floating):
+        raise TypeError(
+            f"{what} must be floating point to be differentiated, got {images.dtype}: convert "
+            f"and normalize them as the network wants them, as in images / 255"
+        )
+    if len(images.shape) < 2 or images.shape[0] == 0:
+        raise ValueError(f"{what} must be [n, ...] with n >= 1, got shape {tuple(images.shape)}")
+    if not isinstance(images, jax.core.Tracer) and not np.all(np.isfinite(images)):
+        raise ValueError(f"{what} hold NaN or infinite entries")
+    return images
+
+
+def check_outputs(outputs: Array, what: str, hint: str = "") -> None:
+    """ValueError where a concrete output has a NaN or infinite entry."""
+    if isinstance(outputs, jax.core.Tracer):
+        return
+    bad = ~np.isfinite(np.asarray(outputs))
+    if bad.any():
+        first = int(np.argwhere(bad)[0][0])
+        raise ValueError(
+            f"{what} has {int(bad.sum())} NaN or infinite entries of {bad.size}, the first in "
+            f"example {first}{hint}"
+        )
+
+
+def with_head(f: Function, head: str | Function) -> Function:
+    """``head(f(x))``; head is a key of ``HEADS`` or a function of the output."""
+    if callable(head):
+        function = head
+    elif head in HEADS:
+        function = HEADS[head]
+    else:
+        raise ValueError(f"no head is called {head!r}, choose from {list(HEADS)} or a function")
+    return f if function is HEADS["logits"] else lambda x: function(f(x))
+
+
+class Skeleton:
+    """A callable pytree without its arrays: hashable, so that ``jit`` takes it as static.
+
+    Two skeletons are equal if the same call would run for the same arrays. Leaves that cannot be
+    hashed are compared by identity.
+    """
+
+    def __init__(self, structure: Any, leaves: tuple[Any, ...]):
+        self._structure = structure
+        self._leaves = leaves
+        self._key = (structure, tuple(_hashable(leaf) for leaf in leaves))
+
+    def __call__(self, arrays: Sequence[Array]) -> Function:
+        """The function with these arrays in it."""
+        given = iter(arrays)
+        leaves = [next(given) if leaf is _ARRAY else leaf for leaf in self._leaves]
+        return jax.tree.unflatten(self._structure, leaves)
+
+    def __hash__(self) -> int:
+        return hash(self._key)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Skeleton) and self._key == other._key
+
+
+def split_callable(f: Function) -> tuple[list[Array], Skeleton, Skeleton]:
+    """Separates the arrays of a function that is itself a pytree.
+
+    A ``jax.tree_util.Partial(apply, params)`` or an Equinox module is a pytree with arrays in it;
+    passing them to ``jit`` as arguments keeps them out of the compiled program. Any other
+    function has none.
+
+    Args:
+      f: a callable.
+
+    Returns:
+      Its arrays, and twice the skeleton that puts (other) arrays back: as the function that does
+      so, and as a hashable key that tells two functions apart but not two sets of arrays.
+
+    Raises:
+      TypeError: ``f`` cannot be called.
+    """
+    if not callable(f):
+        raise TypeError(f"a function of the images is needed, got {type(f).__name__}")
+    leaves, structure = jax.tree.flatten(f)
+    arrays = [leaf for leaf in leaves if isinstance(leaf, jax.Array | np.ndarray)]
+    kept = tuple(_ARRAY if isinstance(leaf, jax.Array | np.ndarray) else leaf for leaf in leaves)
+    skeleton = Skeleton(structure, kept)
+    return arrays, skeleton, skeleton
+
+
+_ARRAY = object()
+"""Stands where a skeleton had an array."""
+
+
+def _hashable(leaf: Any) -> Any:
+    try:
+        hash(leaf)
+    except TypeError:
+        return ("by identity", id(leaf))
+    return leaf
+
+
+def batches(images: Array, batch_size: int | None) -> Iterator[tuple[Array, int]]:
+    """The images in pieces of one size, the last filled up with the first examples of all.
+
+    So the next example after a real one (cyclically) is never the same one, unless there is but
+    one in all.
+
+    Yields:
+      A piece and how many of its examples count.
+
+    Raises:
+      ValueError: ``batch_size`` is below 1.
+    """
+    n = len(images)
+    size = n if batch_size is None else batch_size
+    if size < 1:
+        raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+    size = min(size, n)
+    for start in range(0, n, size):
+        piece = images[start : start + size]
+        real = len(piece)
+        if real < size:
+            xp = jnp if isinstance(piece, jax.Array) else np
+            piece = xp.concatenate([piece, images[: size - real]])
+        yield piece, real
