@@ -1,0 +1,94 @@
+"""Lists of transforms: circular shifts, rotations, and the elements of a group."""
+
+import math
+
+import jax
+import numpy as np
+
+from softeq_jax.groups import Group
+from softeq_jax.measures.finite._elements import Element, element
+from softeq_jax.measures.finite._shifts import Shift, shift
+from softeq_jax.measures.finite._turns import Turn, quarter_turn
+from softeq_jax.measures.finite._warps import Rotation, rotation
+
+
+def circular_shifts(max_shift: int, n: int, key: jax.Array) -> list[Shift]:
+    """Circular shifts by whole pixels, uniform in ``[-max_shift, max_shift]`` along each axis.
+
+    Args:
+      max_shift: pixels of the input, at least 0.
+      n: how many.
+      key: a JAX key; the same key gives the same shifts.
+
+    Raises:
+      ValueError: a negative range, or n below 1.
+    """
+    _check_count(n)
+    if max_shift < 0:
+        raise ValueError(f"max_shift must be at least 0 pixels, got {max_shift}")
+    drawn = np.asarray(jax.random.randint(key, (n, 2), -max_shift, max_shift + 1))
+    return [shift(int(dy), int(dx)) for dy, dx in drawn]
+
+
+def uniform_rotations(
+    n: int, key: jax.Array, limit: float = math.pi, interpolation: str = "bilinear"
+) -> list[Rotation]:
+    """Rotations by angles uniform in ``[-limit, limit]``.
+
+    Args:
+      n: how many.
+      key: a JAX key.
+      limit: radians; by default every angle of SO(2).
+      interpolation: as of ``rotation``.
+
+    Raises:
+      ValueError: n below 1.
+    """
+    _check_count(n)
+    angles = np.asarray(jax.random.uniform(key, (n,), minval=-limit, maxval=limit))
+    return [rotation(float(angle), interpolation) for angle in angles]
+
+
+def cyclic_rotations(n: int) -> list[Turn | Rotation]:
+    """The rotations by ``2 pi j / n``, j = 0 .. n-1; quarter turns are exact.
+
+    Args:
+      n: their number.
+
+    Raises:
+      ValueError: n below 1.
+    """
+    _check_count(n)
+    return [
+        quarter_turn(4 * j // n) if 4 * j % n == 0 else rotation(2 * math.pi * j / n)
+        for j in range(n)
+    ]
+
+
+def group_transforms(group: Group) -> list[Element]:
+    """Every element of a finite group, in the order of ``group.elements()``.
+
+    Raises:
+      ValueError: the group is infinite or too large to be listed.
+    """
+    return [element(group, g) for g in group.elements()]
+
+
+def haar_transforms(group: Group, key: jax.Array, n: int) -> list[Element]:
+    """Independent uniform elements of a compact group.
+
+    Args:
+      group: the group.
+      key: a JAX key.
+      n: how many.
+
+    Raises:
+      ValueError: n below 1, or no uniform sampler is known for the group.
+    """
+    _check_count(n)
+    return [element(group, g) for g in np.asarray(group.sample(key, n))]
+
+
+def _check_count(n: int) -> None:
+    if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1:
+        raise ValueError(f"the number of transforms must be an integer of at least 1, got {n!r}")

@@ -1,0 +1,142 @@
+"""Estimates over images: ratios of expectations, their standard errors and intervals."""
+
+import dataclasses
+import functools
+import math
+from collections.abc import Callable
+
+import jax
+import numpy as np
+
+DECIBELS = 10 / math.log(10)
+_DRAWN = 2**22  # indices that are drawn at once
+
+
+def bootstrap(
+    statistic: Callable[[np.ndarray], float], n: int, key: jax.Array, samples: int = 1000
+) -> np.ndarray:
+    """A statistic over images drawn again with replacement.
+
+    Args:
+      statistic: from int ``[n]`` image indices (with repetitions) to a number.
+      n: number of images.
+      key: a JAX key; the same key gives the same draws.
+      samples: number of draws.
+
+    Returns:
+      float64 ``[samples]``, sorted.
+
+    Raises:
+      ValueError: no image, or no draw.
+    """
+    if n < 1 or samples < 1:
+        raise ValueError(f"bootstrap needs images and draws, got n={n} and samples={samples}")
+    keys, chunk = jax.random.split(key, samples), max(_DRAWN // n, 1)
+    values = [
+        statistic(index)
+        for start in range(0, samples, chunk)
+        for index in np.asarray(_indices(keys[start : start + chunk], n))
+    ]
+    return np.sort(np.array(values, np.float64))
+
+
+@functools.partial(jax.jit, static_argnames="n")
+def _indices(keys: jax.Array, n: int) -> jax.Array:
+    return jax.vmap(lambda key: jax.random.randint(key, (n,), 0, n))(keys)
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class Estimate:
+    r"""A ratio of means over images and transforms, ``E a / E b``, or its PSNR in decibels.
+
+    Everything is float64. With ``span`` the value is ``20 log10 span - 10 log10(E a / E b)``,
+    infinite where ``a = 0``.
+
+    Attributes:
+      name: as it appears in tables.
+      numerators: a, ``[transforms, n]``.
+      denominators: b, likewise; ones for a plain mean.
+      transforms: their names, one per row.
+      span: the range of the outputs, for decibels; None: the plain ratio.
+    """
+
+    name: str
+    numerators: np.ndarray
+    denominators: np.ndarray
+    transforms: tuple[str, ...]
+    span: float | None = None
+
+    @property
+    def value(self) -> float:
+        """The estimate."""
+        return self._of(self.numerators.sum(), self.denominators.sum())
+
+    @property
+    def per_image(self) -> np.ndarray:
+        """The same for every image, ``[n]``; its mean is the value only for plain means."""
+        return self._each(self.numerators.sum(axis=0), self.denominators.sum(axis=0))
+
+    @property
+    def per_transform(self) -> np.ndarray:
+        """The same for every transform, ``[transforms]``."""
+        return self._each(self.numerators.sum(axis=1), self.denominators.sum(axis=1))
+
+    @property
+    def standard_error(self) -> float:
+        """Over images, by the delta method; NaN for a single image."""
+        a, b = self.numerators.mean(axis=0), self.denominators.mean(axis=0)
+        if a.size < 2 or b.mean() == 0:
+            return math.nan
+        ratio = a.mean() / b.mean()
+        error = float((a - ratio * b).std(ddof=1) / math.sqrt(a.size) / b.mean())
+        if self.span is None or error == 0:
+            return error
+        return DECIBELS * error / ratio
+
+    def interval(
+        self, key: jax.Array, samples: int = 1000, level: float = 0.95
+    ) -> tuple[float, float]:
+        """The percentile bootstrap interval over images.
+
+        Args:
+          key: a JAX key.
+          samples: number of draws.
+          level: probability of the interval.
+
+        Raises:
+          ValueError: a level outside (0, 1).
+        """
+        if not 0 < level < 1:
+            raise ValueError(f"level must be between 0 and 1, got {level}")
+        a, b = self.numerators.sum(axis=0), self.denominators.sum(axis=0)
+        drawn = bootstrap(lambda i: self._of(a[i].sum(), b[i].sum()), a.size, key, samples)
+        low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2], method="nearest")
+        return float(low), float(high)
+
+    def table(self) -> str:
+        """One row: name, value, standard error, images and transforms."""
+        unit = "" if self.span is None else " dB"
+        rows, n = self.numerators.shape
+        return (
+            f"{self.name:<28} {self.value:>12.5g} +- {self.standard_error:.2g}{unit}"
+            f"   ({n} images, {rows} transforms)"
+        )
+
+    def __repr__(self) -> str:
+        return self.table()
+
+    def _of(self, a: float, b: float) -> float:
+        return float(self._each(np.float64(a), np.float64(b)))
+
+    def _each(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            ratio = a / b
+            if self.span is None:
+                return ratio
+            return 20 * np.log10(self.span) - 10 * np.log10(ratio)
+
+
+def mean_of(name: str, values: np.ndarray, transforms: tuple[str, ...]) -> Estimate:
+    """The plain mean of values ``[transforms, n]``."""
+    values = np.asarray(values, np.float64)
+    return Estimate(name, values, np.ones_like(values), transforms)

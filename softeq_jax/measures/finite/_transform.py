@@ -1,0 +1,179 @@
+r"""What a finite transform of the plane or of a fiber must be able to do.
+
+A transform carries the numbers of one group element or warp. It acts on any array whose layout
+says how the array lies on the plane of the input, so the same object moves an image, each feature
+map behind it and its outputs. Numeric parameters are leaves of a pytree: another angle or another
+shift of the same kind reuses what was compiled.
+"""
+
+import abc
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from softeq_jax.measures._layouts import Fiber, Image, Invariant, Layout, Placement, Tokens
+
+Array = jax.Array | np.ndarray
+Frame = tuple[int, int]
+Shape = tuple[int, ...]
+
+
+class Transform(abc.ABC):
+    """One transform ``T_g``; immutable, a pytree of its numbers.
+
+    ``T(x, layout, frame)`` is the action on an array of that layout, for an input of ``frame``
+    rows and columns; physical coordinates are pixels of the input from its center, y downwards.
+    """
+
+    @property
+    @abc.abstractmethod
+    def name(self) -> str:
+        """How it reads in tables, such as ``shift (1, -2)``; needs concrete parameters."""
+
+    @property
+    @abc.abstractmethod
+    def inverse(self) -> "Transform":
+        """The transform that undoes it (up to interpolation and what left the frame)."""
+
+    @abc.abstractmethod
+    def check(self, shape: Shape, layout: Layout, frame: Frame) -> None:
+        """Raises ValueError where it cannot act on such an array; host side.
+
+        ``__call__`` calls it when the parameters are concrete. Whoever traces the parameters
+        (passes the transform to a jitted function) calls it first.
+        """
+
+    @abc.abstractmethod
+    def __call__(self, x: Array, layout: Layout, frame: Frame) -> jax.Array:
+        """The transform applied to an array.
+
+        Args:
+          x: ``[n, ...]``, read by the layout. Floating point where entries are interpolated.
+          layout: how the array lies on the plane, or what acts on it.
+          frame: rows and columns of the input image.
+
+        Returns:
+          An array with the shape and dtype of ``x``.
+
+        Raises:
+          ValueError: see ``check``.
+          TypeError: integers that would be interpolated.
+        """
+
+    def match(self, y: Array, layout: Layout, frame: Frame) -> jax.Array:
+        """The filter of a transform that filters, without its movement; else the identity.
+
+        ``match(f(T x))`` is compared with ``T f(match(x))``, so that f sees the same spectrum in
+        both and both sides have the same spectrum.
+        """
+        return jnp.asarray(y)
+
+    @property
+    def filter(self) -> str | None:
+        """What filter ``match`` is, the same for transforms that share it; None: no filter."""
+        return None
+
+    @abc.abstractmethod
+    def mask(self, shape: Shape, layout: Layout, frame: Frame) -> jax.Array:
+        """Which entries have their pre-image inside the map.
+
+        Returns:
+          float32 weights in [0, 1] of the rank of ``shape``, 1 along every axis but those of the
+          grid; ones where nothing is cut off.
+        """
+
+    @abc.abstractmethod
+    def is_exact(self, shape: Shape, layout: Layout, frame: Frame) -> bool:
+        """Whether entries go to entries (or are mixed by a representation) without
+        interpolation; host side."""
+
+
+class Plane(NamedTuple):
+    """The part of an array that lies on a grid.
+
+    Attributes:
+      values: the array, with the rows and columns on two axes of their own.
+      axes: these axes, non-negative.
+      restore: puts transformed values back where they came from.
+    """
+
+    values: jax.Array
+    axes: tuple[int, int]
+    restore: Callable[[jax.Array], jax.Array]
+
+    @property
+    def grid(self) -> Frame:
+        """Rows and columns."""
+        return self.values.shape[self.axes[0]], self.values.shape[self.axes[1]]
+
+
+def plane_of(x: Array, layout: Image | Tokens) -> Plane:
+    """The grid in an array of a planar layout; prefix tokens are set aside by ``restore``."""
+    x = jnp.asarray(x)
+    if isinstance(layout, Image):
+        rows, cols = (axis % x.ndim for axis in layout.axes)
+        return Plane(x, (rows, cols), lambda values: values)
+    axis, sides = layout.axis % x.ndim, layout.sides(x.shape)
+    before, after = x.shape[:axis], x.shape[axis + 1 :]
+    prefix, tokens = jnp.split(x, [layout.prefix], axis=axis)
+
+    def restore(values: jax.Array) -> jax.Array:
+        return jnp.concatenate([prefix, values.reshape(tokens.shape)], axis=axis)
+
+    return Plane(tokens.reshape(*before, *sides, *after), (axis, axis + 1), restore)
+
+
+def grid_of(shape: Shape, layout: Image | Tokens) -> Frame:
+    """Rows and columns of the grid in an array of this shape."""
+    return layout.grid(shape) if isinstance(layout, Image) else layout.sides(shape)
+
+
+def placed(shape: Shape, layout: Image | Tokens, frame: Frame) -> tuple[Frame, Placement]:
+    """The grid in an array of this shape, and where it lies."""
+    return grid_of(shape, layout), layout.placement(shape, frame)
+
+
+def grid_mask(shape: Shape, layout: Image | Tokens, weights: jax.Array) -> jax.Array:
+    """Weights ``[h, w]`` of the grid as a mask for an array of this shape.
+
+    Tokens in front of the grid have weight 1.
+    """
+    rank, weights = len(shape), jnp.asarray(weights, jnp.float32)
+    form = [1] * rank
+    if isinstance(layout, Image):
+        rows, cols = (axis % rank for axis in layout.axes)
+        form[rows], form[cols] = shape[rows], shape[cols]
+        return (weights if rows < cols else weights.T).reshape(form)
+    flat = jnp.concatenate([jnp.ones(layout.prefix, jnp.float32), weights.ravel()])
+    form[layout.axis % rank] = flat.size
+    return flat.reshape(form)
+
+
+def ones_mask(shape: Shape) -> jax.Array:
+    """The mask that keeps everything."""
+    return jnp.ones((1,) * len(shape), jnp.float32)
+
+
+def is_planar(layout: Layout) -> bool:
+    """Whether the layout has a grid on the plane of the input; a fiber and an invariant do not."""
+    if isinstance(layout, Image | Tokens):
+        return True
+    if isinstance(layout, Fiber | Invariant):
+        return False
+    raise TypeError(f"expected a measures layout, got {layout!r}")
+
+
+def is_concrete(*values: object) -> bool:
+    """Whether no value is traced."""
+    return not any(isinstance(value, jax.core.Tracer) for value in values)
+
+
+def check_floating(x: Array, what: str) -> None:
+    """TypeError unless the array can be interpolated."""
+    if not jnp.issubdtype(jnp.asarray(x).dtype, jnp.floating):
+        raise TypeError(
+            f"{what} interpolates: the array must be floating point, got {x.dtype}; convert it"
+        )
