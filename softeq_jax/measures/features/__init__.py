@@ -1,0 +1,27 @@
+"""Equivariance of the features inside a network: correlation, fitted maps and subspaces.
+
+``linen_features`` collects features, ``footprints`` and ``infer_layouts`` measure where their
+entries lie, ``feature_correlation`` compares them with their transforms layer by layer, and
+``fitted_map_score`` and ``subspace_scores`` ask how much a linear map could explain.
+"""
+
+from softeq_jax.measures.features._correlation import feature_correlation
+from softeq_jax.measures.features._fitted import FittedMap, fitted_map_score
+from softeq_jax.measures.features._footprints import Footprint, footprints, infer_layouts
+from softeq_jax.measures.features._report import FeatureCorrelation, LayerCorrelation
+from softeq_jax.measures.features._subspaces import SubspaceScore, subspace_scores
+from softeq_jax.measures.features._taps import linen_features
+
+__all__ = [
+    "FeatureCorrelation",
+    "FittedMap",
+    "Footprint",
+    "LayerCorrelation",
+    "SubspaceScore",
+    "feature_correlation",
+    "fitted_map_score",
+    "footprints",
+    "infer_layouts",
+    "linen_features",
+    "subspace_scores",
+]

@@ -1,0 +1,182 @@
+r"""How much of the space that features span survives a transform: subspace scores.
+
+With the rows of A and B the positions of all images (features of x, carried along by g', and of
+g x), centered, and U, V orthonormal bases of their column spaces up to a share of the energy,
+
+    equivariance = mean_i sigma_i(U^T V),   invariance = mean_c | corr(F_c(x), F_c(g x)) |.
+
+The first is the mean canonical correlation: it is 1 if any invertible linear map of the channels
+takes one to the other. The second aligns channel c with channel c at the same position. After
+the ingredients of SEIS (Lin, Farrahi & Cai, 2026) in the form of measures.md C, which is not
+claimed to reproduce their scores.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+from softeq_jax.measures._layouts import Layout
+from softeq_jax.measures.features._evaluation import Array, evaluation, partners_of
+from softeq_jax.measures.features._moments import Moments, column_correlation, moments
+from softeq_jax.measures.features._pairs import Pairs, pairs
+from softeq_jax.measures.features._positions import Crop
+from softeq_jax.measures.features._taps import Features
+from softeq_jax.measures.finite._transform import Transform
+
+_ROUNDING = 1e-12  # eigenvalues of a covariance below this share of the largest are noise
+
+
+@dataclasses.dataclass(frozen=True)
+class SubspaceScore:
+    """The scores of one feature; NaN where they are refused, with the reason as ``note``.
+
+    Attributes:
+      name: of the feature.
+      equivariance: mean canonical correlation, in [0, 1].
+      equivariance_control: the same against other images (smoothness and shared position
+        statistics alone).
+      equivariance_chance: the same with the rows of A permuted: what finitely many rows give.
+      invariance: mean absolute correlation of a channel with itself.
+      invariance_control: against other images.
+      invariance_chance: with permuted rows.
+      dimensions: of the two subspaces; the mean runs over the smaller number.
+      rows: images times positions.
+      columns: channels.
+      dead_fraction: share of channels that are constant in A or B, left out of the invariance.
+      note: why there are no scores, or "".
+    """
+
+    name: str
+    equivariance: float
+    equivariance_control: float
+    equivariance_chance: float
+    invariance: float
+    invariance_control: float
+    invariance_chance: float
+    dimensions: tuple[int, int]
+    rows: int
+    columns: int
+    dead_fraction: float
+    note: str = ""
+
+
+def subspace_scores(
+    features: Features,
+    images: Array,
+    transform: Transform,
+    *,
+    layouts: Mapping[str, Layout | str | Any] | None = None,
+    input: Layout | str | Any = "image",
+    crop: Crop = None,
+    energy: float = 0.99,
+    transport: bool = True,
+    ratio: float = 10.0,
+    eps: float = 1e-5,
+    key: jax.Array | None = None,
+    batch_size: int | None = None,
+) -> dict[str, SubspaceScore]:
+    """Canonical correlation of features with those of the transformed images.
+
+    Args:
+      features: images to ``{name: array}``.
+      images: ``[n, h, w, c]``, n >= 2.
+      transform: one of ``measures.finite``.
+      layouts: see ``feature_correlation``, like input, crop, key and batch_size.
+      input: layout of the images.
+      crop: entries left out.
+      energy: share of the variance that the bases keep, in (0, 1].
+      transport: whether g' carries the positions of A along for the equivariance. Without it only
+        what happens at one position is compared, and no action has to be known.
+      ratio: rows per column below which scores are refused (NaN and a note): with too few rows
+        any two matrices are correlated, and the score saturates at 1.
+      eps: a channel is dead if its standard deviation is at most this share of its root mean
+        square.
+      key: draws the partners of the control and the permutation of rows; None: fixed ones.
+      batch_size: images at a time. Rows are permuted within a batch.
+
+    Returns:
+      Name to scores, in the order of depth.
+
+    Raises:
+      ValueError: see ``feature_correlation``; an energy outside (0, 1], or a ratio below 1.
+    """
+    if not 0 < energy <= 1:
+        raise ValueError(f"energy must be in (0, 1], got {energy}")
+    if not ratio >= 1:
+        raise ValueError(f"ratio must be at least 1, got {ratio}")
+    job = evaluation(features, images, transform, layouts, crop, input)
+    index, partners = np.arange(len(images)), partners_of(len(images), key)
+    seed = 0 if key is None else np.asarray(jax.random.key_data(key)).ravel()
+    rng = np.random.default_rng(seed)
+    sums: dict[str, tuple[Moments, ...]] = {}
+    shapes = {}
+    for batch in pairs(job, index, partners, batch_size, transport):
+        for name, value in batch.items():
+            count, columns = value.moved.shape[1:]
+            shapes[name] = (len(images) * count, columns)
+            if count and shapes[name][0] >= ratio * columns:
+                new = _sums(value, rng)
+                old = sums.get(name)
+                sums[name] = (
+                    new if old is None else tuple(a + b for a, b in zip(old, new, strict=True))
+                )
+    return {
+        name: _score(name, sums.get(name), *shape, energy, ratio, eps)
+        for name, shape in shapes.items()
+    }
+
+
+def _sums(value: Pairs, rng: np.random.Generator) -> tuple[Moments, ...]:
+    """Against the moved rows: carried, other and permuted rows; then channel by channel still,
+    other and permuted ones."""
+    carried, moved, still, other = (v.reshape(-1, v.shape[-1]) for v in value)
+    order = rng.permutation(len(moved))
+    spaces = tuple(moments(rows, moved) for rows in (carried, other, carried[order]))
+    channels = tuple(moments(rows, moved, diagonal=True) for rows in (still, other, still[order]))
+    return spaces + channels
+
+
+def _score(
+    name: str,
+    sums: tuple[Moments, ...] | None,
+    rows: int,
+    columns: int,
+    energy: float,
+    ratio: float,
+    eps: float,
+) -> SubspaceScore:
+    nothing = (float("nan"),) * 6
+    if sums is None:
+        note = f"refused: {rows} rows for {columns} columns, at least {ratio:g} per column needed"
+        return SubspaceScore(name, *nothing, (0, 0), rows, columns, float("nan"), note)
+    bases = [(_basis(m.xx, energy), _basis(m.yy, energy)) for m in sums[:3]]
+    dimensions = tuple(basis.shape[1] for basis in bases[0])
+    if not all(dimensions):
+        note = "refused: the feature is constant"
+        return SubspaceScore(name, *nothing, dimensions, rows, columns, 1.0, note)
+    angles = [_canonical(x, m.xy, y) for (x, y), m in zip(bases, sums[:3], strict=True)]
+    found = [np.abs(column_correlation(m, eps)) for m in sums[3:]]
+    means = [float(np.nanmean(f)) if np.isfinite(f).any() else float("nan") for f in found]
+    dead = float(np.isnan(found[0]).mean())
+    return SubspaceScore(name, *angles, *means, dimensions, rows, columns, dead)
+
+
+def _basis(covariance: np.ndarray, energy: float) -> np.ndarray:
+    """``[c, k]``: takes centered rows to the k leading coordinates, with unit norms."""
+    values, vectors = np.linalg.eigh(covariance)
+    values, vectors = values[::-1], vectors[:, ::-1]
+    if values[0] <= 0:
+        return np.zeros((len(values), 0))
+    solid = int((values > _ROUNDING * values[0]).sum())
+    share = np.cumsum(values[:solid]) / values[:solid].sum()
+    k = min(int(np.searchsorted(share, energy - _ROUNDING)) + 1, solid)
+    return vectors[:, :k] / np.sqrt(values[:k])
+
+
+def _canonical(x: np.ndarray, xy: np.ndarray, y: np.ndarray) -> float:
+    """Mean of the singular values of ``U^T V``, over the smaller of the two dimensions."""
+    cosines = np.linalg.svd(x.T @ xy @ y, compute_uv=False)
+    return float(np.minimum(cosines, 1.0).mean())

@@ -1,0 +1,159 @@
+"""Where features come from, and how each of them lies on the plane of the input.
+
+A *features* function maps images ``[n, h, w, c]`` to a dictionary ``{name: array}``, in the order
+of depth, every array with the examples on axis 0. What each array is, is declared by patterns of
+names; nothing is guessed from a shape, except that ``[n, c]`` is a vector on which nothing acts.
+"""
+
+import fnmatch
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+
+from softeq_jax.measures._layouts import Invariant, Layout, as_layout
+
+Array = jax.Array
+Features = Callable[[Array], dict[str, Array]]
+Shapes = Mapping[str, tuple[int, ...]]
+
+
+def linen_features(
+    module: Any, variables: Any, *args: Any, filter: str = "*", **kwargs: Any
+) -> Features:
+    """The outputs of the modules of a Linen network, in the order in which they are computed.
+
+    Args:
+      module: a ``flax.linen.Module``.
+      variables: its variables, as for ``module.apply``.
+      *args: further positional arguments of ``module.apply`` behind the images.
+      filter: pattern (``fnmatch``) of the names to collect. A name is the path of the module,
+        such as ``"stage1/block0/conv"``; the whole network is ``"output"``, a second call of a
+        module appends ``"#2"``, and so on.
+      **kwargs: keyword arguments of ``module.apply``, such as ``train=False``.
+
+    Returns:
+      A features function, a pytree whose leaves are the variables. It holds the ``__call__`` of
+      every module whose output is one array; those with other outputs (tuples, carries) and
+      other methods are not among the features.
+      A module that does not act on examples along axis 0 has to be filtered off.
+
+    Raises:
+      ValueError: when called: the filter matches nothing, or a module that it matches runs inside
+        a lifted transformation (``nn.remat``, ``nn.scan``, ``nn.vmap``, ``nn.jit``), from where
+        values cannot be carried out: filter it off, or tap the unlifted network.
+    """
+
+    def tapped(state: tuple, images: Array) -> dict[str, Array]:
+        import flax.linen as nn
+        from jax.extend.core import get_opaque_trace_state
+
+        outside = get_opaque_trace_state(convention="flax")
+        collected: dict[str, Array] = {}
+        calls: dict[str, int] = {}
+
+        def tap(next_call: Callable, inputs: tuple, options: dict, context: Any) -> Any:
+            output = next_call(*inputs, **options)
+            if context.method_name != "__call__" or not isinstance(output, jax.Array):
+                return output
+            path = "/".join(context.module.path) or "output"
+            calls[path] = calls.get(path, 0) + 1
+            name = path if calls[path] == 1 else f"{path}#{calls[path]}"
+            if fnmatch.fnmatchcase(name, filter):
+                if get_opaque_trace_state(convention="flax") != outside:
+                    raise ValueError(
+                        f"{name} runs inside a lifted transformation (nn.remat, nn.scan, ...), "
+                        f"from where its output cannot be tapped: exclude it by filter=, or build "
+                        f"the network without the transformation"
+                    )
+                collected[name] = output
+            return output
+
+        with nn.intercept_methods(tap):
+            variables, args, kwargs = state
+            module.apply(variables, images, *args, **kwargs)
+        if not collected:
+            raise ValueError(f"filter {filter!r} matches none of the modules {list(calls)}")
+        return collected
+
+    return jax.tree_util.Partial(tapped, (variables, args, kwargs))
+
+
+def feature_layouts(
+    shapes: Shapes, layouts: Mapping[str, Layout | str | Any] | None = None
+) -> dict[str, Layout]:
+    """The layout of every feature, from patterns of names.
+
+    Args:
+      shapes: name to shape, in the order of depth.
+      layouts: name or pattern (``fnmatch``) to layout (as ``measures.Image``, or "image", "tokens",
+        "invariant"). The exact name counts first, then the first pattern that matches.
+
+    Returns:
+      Name to layout; an undeclared feature of shape ``[n, c]`` is "invariant".
+
+    Raises:
+      ValueError: a pattern decides the layout of no feature, a layout does not fit the shape, or
+        a feature of another rank than 2 has none.
+    """
+    layouts = dict(layouts or {})
+    used, result = set(), {}
+    for name, shape in shapes.items():
+        hits = [p for p in layouts if p == name]
+        hits += [p for p in layouts if fnmatch.fnmatchcase(name, p)]
+        if hits:
+            used.add(hits[0])
+            result[name] = as_layout(layouts[hits[0]], f"the layout of {name}")
+        elif len(shape) == 2:
+            result[name] = Invariant()
+        else:
+            raise ValueError(
+                f"feature {name!r} has shape {tuple(shape)} and no layout: pass "
+                f"layouts={{{name!r}: measures.Image(...)}} (or measures.Tokens(...), or "
+                f"'invariant'); infer_layouts(features, image_shape) measures those of "
+                f"convolutional maps"
+            )
+        result[name].check(tuple(shape), f"feature {name!r}")
+    unused = [pattern for pattern in layouts if pattern not in used]
+    if unused:
+        raise ValueError(
+            f"the layouts of {unused} decide about no feature (an earlier pattern may shadow "
+            f"them); the features are {list(shapes)}"
+        )
+    return result
+
+
+def feature_shapes(features: Features, images: Array) -> dict[str, tuple[int, ...]]:
+    """The shapes of the features, without computing them.
+
+    Raises:
+      TypeError: the function returns no dictionary of floating point arrays.
+      ValueError: it returns no feature, or one whose axis 0 does not count the examples.
+    """
+    spec = jax.ShapeDtypeStruct(images.shape, images.dtype)
+    # A dictionary that passes through a transformation is sorted by name: the order is noted here.
+    order: list[str] = []
+
+    def noted(x: Array) -> Any:
+        outputs = features(x)
+        if not isinstance(outputs, dict):
+            raise TypeError(
+                f"features must return a dictionary of arrays, got {type(outputs).__name__}"
+            )
+        order.extend(outputs)
+        return outputs
+
+    outputs = jax.eval_shape(noted, spec)
+    if not outputs:
+        raise ValueError("features returned no feature")
+    for name, output in outputs.items():
+        if not isinstance(name, str) or not isinstance(output, jax.ShapeDtypeStruct):
+            raise TypeError(f"feature {name!r} must be an array under a string, got {output}")
+        if not jax.numpy.issubdtype(output.dtype, jax.numpy.floating):
+            raise TypeError(f"feature {name!r} must be floating point, got {output.dtype}")
+        if len(output.shape) < 2 or output.shape[0] != len(images):
+            raise ValueError(
+                f"feature {name!r} has shape {output.shape}: axis 0 must count the "
+                f"{len(images)} examples, and another one the channels"
+            )
+    return {name: outputs[name].shape for name in order}
