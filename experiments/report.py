@@ -2,7 +2,7 @@
 
 import csv
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +73,11 @@ def markdown_page(title: str, rows: Sequence[Row]) -> str:
 def _cells(rows: Sequence[Row], columns: Sequence[str]) -> list[list[str]]:
     chosen = [COLUMNS[column] for column in columns]
     return [[title for title, _ in chosen], *([text(row) for _, text in chosen] for row in rows)]
+
+
+def select(rows: Iterable[Row], **values: Any) -> list[Row]:
+    """The rows with these values."""
+    return [row for row in rows if all(row[key] == value for key, value in values.items())]
 
 
 def write_csv(path: Path, rows: Sequence[Row]) -> None:

@@ -1,5 +1,13 @@
-"""Measures of equivariance and invariance."""
+"""Measures of equivariance and invariance, for any JAX function.
 
+Local: the Lie derivative along one-parameter groups (``lie_derivative``, ``lie_errors``,
+``local_equivariance_error``) and its attribution to layers (``layerwise``). Finite: errors,
+consistency and deviations under shifts, turns, rotations and group elements, all fed by one
+evaluator (``finite.evaluate``). Features: their correlation over depth, fitted maps and
+subspaces. ``report`` does what applies, as one table with figures.
+"""
+
+from softeq_jax.measures import attribution, features, figures, finite
 from softeq_jax.measures._generators import (
     Action,
     Color,
@@ -14,13 +22,59 @@ from softeq_jax.measures._generators import (
 from softeq_jax.measures._layouts import Fiber, Image, Invariant, Layout, Tokens
 from softeq_jax.measures._lie import lie_derivative
 from softeq_jax.measures._lie_errors import LieErrors, lie_errors, local_equivariance_error
+from softeq_jax.measures._report import Report
 from softeq_jax.measures._robustness import RotationReport, rotation_report
 from softeq_jax.measures._rotation import kl_divergence, mean_and_error, rotate_bilinear
 from softeq_jax.measures._stencils import Stencil
+from softeq_jax.measures._survey import report
+from softeq_jax.measures.attribution import Attribution, layerwise, linen, tap
+from softeq_jax.measures.features import (
+    FeatureCorrelation,
+    feature_correlation,
+    fitted_map_score,
+    footprints,
+    infer_layouts,
+    linen_features,
+    subspace_scores,
+)
+from softeq_jax.measures.finite import (
+    Estimate,
+    Transform,
+    azulay_weiss,
+    bootstrap,
+    circular_shifts,
+    consistency,
+    cyclic_rotations,
+    element,
+    eq_r,
+    eq_t,
+    eq_t_frac,
+    equivariance_deviation,
+    evaluate,
+    flip,
+    group_average_residual,
+    group_transforms,
+    haar_transforms,
+    kl_consistency,
+    null_normalized_error,
+    orbit_lipschitz,
+    psnr,
+    quarter_turn,
+    relative_error,
+    rotation,
+    scaling,
+    shift,
+    uniform_rotations,
+    worst_case_along,
+    worst_case_error,
+)
 
 __all__ = [
     "Action",
+    "Attribution",
     "Color",
+    "Estimate",
+    "FeatureCorrelation",
     "Fiber",
     "Flow",
     "Generator",
@@ -29,18 +83,61 @@ __all__ = [
     "Layout",
     "LieElement",
     "LieErrors",
+    "Report",
     "RotationReport",
     "Stencil",
     "Tokens",
+    "Transform",
+    "attribution",
+    "azulay_weiss",
+    "bootstrap",
+    "circular_shifts",
     "color",
+    "consistency",
+    "cyclic_rotations",
+    "element",
+    "eq_r",
+    "eq_t",
+    "eq_t_frac",
+    "equivariance_deviation",
+    "evaluate",
+    "feature_correlation",
+    "features",
+    "figures",
+    "finite",
+    "fitted_map_score",
+    "flip",
     "flow",
+    "footprints",
+    "group_average_residual",
+    "group_transforms",
+    "haar_transforms",
+    "infer_layouts",
+    "kl_consistency",
     "kl_divergence",
+    "layerwise",
     "lie_basis",
     "lie_derivative",
     "lie_element",
     "lie_errors",
+    "linen",
+    "linen_features",
     "local_equivariance_error",
     "mean_and_error",
+    "null_normalized_error",
+    "orbit_lipschitz",
+    "psnr",
+    "quarter_turn",
+    "relative_error",
+    "report",
     "rotate_bilinear",
+    "rotation",
     "rotation_report",
+    "scaling",
+    "shift",
+    "subspace_scores",
+    "tap",
+    "uniform_rotations",
+    "worst_case_along",
+    "worst_case_error",
 ]

@@ -17,10 +17,10 @@ which the exact derivative multiplies by ``i w``.
 ======================  ==============================================================
 
 Lanczos interpolation does not reproduce slopes: at the samples of a ramp of slope 1 it has slope
-``2 sum_k (-1)^(k+1) sinc(k/a)``, 0.83 for a = 3. Source: measures.md D.2, E.1, E.6. The Nyquist wave of an even number of samples has no defined
-derivative; ``spectral`` gives zero. Local stencils read beyond the edge: ``reflect`` mirrors
-without repeating the edge sample, ``symmetric`` repeats it, ``edge`` continues it, ``wrap`` is
-periodic.
+``2 sum_k (-1)^(k+1) sinc(k/a)``, 0.83 for a = 3. The Nyquist wave of an even number of samples has
+no defined derivative; ``spectral`` gives zero. Local stencils read beyond the edge: ``reflect``
+mirrors without repeating the edge sample, ``symmetric`` repeats it, ``edge`` continues it,
+``wrap`` is periodic. Source: measures.md D.2, E.1, E.6.
 """
 
 import dataclasses

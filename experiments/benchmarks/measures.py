@@ -1,0 +1,348 @@
+r"""What the Lie derivative and its attribution cost, in forward passes and beside PyTorch.
+
+    python3 -m venv build/torch && build/torch/bin/pip install torch==2.13.0 numpy
+    .venv/bin/python -m experiments.benchmarks.measures --torch_python build/torch/bin/python
+
+Run it on a quiet machine (about 5 minutes). One network of six 3x3 convolutions (16 16 32 32 64 64
+channels, two strides of 2, random weights, 10 classes) and a CIFAR ResNet-20; images 32x32x3,
+batch 32, float32, all times through the public functions, host side included. Runs that are
+compared take turns; medians. First calls (compilation included) are reported apart. Memory is
+XLA's own count of temporary buffers. The peer is the double-backward method in PyTorch, a process
+of its own that computes when asked. Writes measures.json and measures.md to
+experiments/benchmarks/results/.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import softeq_jax as sq
+from softeq_jax.measures._functions import split_callable
+from softeq_jax.measures._lie import derivatives, make_setting
+from softeq_jax.models import CifarResNet
+
+RESULTS = pathlib.Path(__file__).parent / "results"
+GENERATORS = (
+    "translation_x",
+    "translation_y",
+    "rotation",
+    "scale",
+    "shear_x",
+    "shear_y",
+    "stretch_x",
+    "stretch_y",
+)
+WIDTHS = ((3, 16, 1), (16, 16, 1), (16, 32, 2), (32, 32, 1), (32, 64, 2), (64, 64, 1))
+CLASSES = 10
+
+
+def plain(weights: list[tuple[Any, Any]], head: Any, x: jax.Array) -> jax.Array:
+    """Logits of the plain convolution network."""
+    for (kernel, bias), (_, _, stride) in zip(weights, WIDTHS, strict=True):
+        x = jax.lax.conv_general_dilated(
+            x,
+            kernel,
+            (stride, stride),
+            ((1, 1), (1, 1)),
+            dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        )
+        x = jax.nn.relu(x + bias)
+    return x.mean((1, 2)) @ head
+
+
+def plain_weights() -> tuple[list[tuple[np.ndarray, np.ndarray]], np.ndarray]:
+    rng = np.random.default_rng(0)
+    layers = [
+        (
+            rng.standard_normal((3, 3, i, o)).astype("float32") * np.float32((2 / (9 * i)) ** 0.5),
+            rng.standard_normal(o).astype("float32") * np.float32(0.1),
+        )
+        for i, o, _ in WIDTHS
+    ]
+    return layers, rng.standard_normal((WIDTHS[-1][1], CLASSES)).astype("float32")
+
+
+def networks() -> dict[str, Callable]:
+    """Networks with their parameters as a pytree."""
+    model = CifarResNet(20)
+    variables = model.init(jax.random.key(0), jnp.zeros((1, 32, 32, 3)), train=False)
+
+    def resnet(variables: Any, x: jax.Array) -> jax.Array:
+        return model.apply(variables, x, train=False)
+
+    return {
+        "6 convolutions": jax.tree_util.Partial(plain, *plain_weights()),
+        "ResNet-20": jax.tree_util.Partial(resnet, variables),
+    }
+
+
+def images(batch: int, side: int) -> jax.Array:
+    return jnp.asarray(np.random.default_rng(1).standard_normal((batch, side, side, 3)), "float32")
+
+
+def timed(run: Callable[[], Any]) -> float:
+    start = time.perf_counter()
+    jax.block_until_ready(run())
+    return time.perf_counter() - start
+
+
+def interleaved(runs: dict[str, Callable[[], float]], repeats: int) -> dict[str, dict]:
+    """First call, median and spread of each run in seconds, the runs taking turns."""
+    found = {name: {"first": run(), "times": []} for name, run in runs.items()}
+    for _ in range(repeats):
+        for name, run in runs.items():
+            found[name]["times"].append(run())
+    for entry in found.values():
+        times = sorted(entry.pop("times"))
+        entry |= {"median": statistics.median(times), "least": times[0], "most": times[-1]}
+    return found
+
+
+@jax.jit
+def forward(f: Callable, x: jax.Array) -> jax.Array:
+    return jax.nn.softmax(f(x))
+
+
+def costs(f: Callable, x: jax.Array, repeats: int) -> dict[str, dict]:
+    """Forward pass, LEE of 1, 4 and 8 generators, attribution of 1 and 4."""
+
+    def lee(count: int) -> Callable[[], float]:
+        return lambda: timed(
+            lambda: sq.measures.lie_errors(f, x, GENERATORS[:count], head="probabilities")
+        )
+
+    def shares(count: int) -> Callable[[], float]:
+        return lambda: timed(
+            lambda: sq.measures.layerwise(f, x, GENERATORS[:count], head="probabilities").shares
+        )
+
+    return interleaved(
+        {
+            "forward": lambda: timed(lambda: forward(f, x)),
+            "lee 1": lee(1),
+            "lee 4": lee(4),
+            "lee 8": lee(8),
+            "shares 1": shares(1),
+            "shares 4": shares(4),
+        },
+        repeats,
+    )
+
+
+def memory(depths: tuple[int, ...], batch: int = 32) -> dict[str, list[float]]:
+    """MiB of temporary buffers against depth: jvp of 4 generators, and a reverse pass."""
+    kernel = jnp.asarray(np.random.default_rng(2).standard_normal((3, 3, 16, 16)) / 12, "float32")
+    stem = jnp.asarray(np.random.default_rng(3).standard_normal((3, 3, 3, 16)) / 5, "float32")
+    x = images(batch, 32)
+    found = {"depth": list(depths), "jvp": [], "vjp": []}
+
+    def conv(x: jax.Array, kernel: jax.Array) -> jax.Array:
+        numbers = ("NHWC", "HWIO", "NHWC")
+        return jax.lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=numbers)
+
+    for depth in depths:
+
+        def net(kernels: list[jax.Array], x: jax.Array, depth: int = depth) -> jax.Array:
+            x = conv(x, kernels[0])
+            for _ in range(depth):
+                x = jnp.tanh(conv(x, kernels[1]))
+            return x.mean((1, 2))
+
+        arrays, skeleton, _ = split_callable(jax.tree_util.Partial(net, [stem, kernel]))
+        setting = make_setting(GENERATORS[:4], "image", "invariant", "central", "logits")
+        jvp = derivatives.lower(arrays, x, skeleton, setting).compile()
+        vjp = jax.jit(jax.grad(lambda x, net=net: net([stem, kernel], x).sum())).lower(x).compile()
+        for name, compiled in (("jvp", jvp), ("vjp", vjp)):
+            found[name].append(compiled.memory_analysis().temp_size_in_bytes / 2**20)
+    return found
+
+
+class Peer:
+    """The PyTorch process; ``run`` asks for one run and returns its seconds."""
+
+    def __init__(self, python: str, x: jax.Array):
+        layers, head = plain_weights()
+        arrays = {f"w{i}": kernel for i, (kernel, _) in enumerate(layers)}
+        arrays |= {f"b{i}": bias for i, (_, bias) in enumerate(layers)}
+        arrays |= {"head": head, "images": np.asarray(x), "strides": [s for _, _, s in WIDTHS]}
+        self.folder = tempfile.TemporaryDirectory()
+        path = pathlib.Path(self.folder.name) / "network.npz"
+        np.savez(path, **arrays)
+        script = pathlib.Path(__file__).with_name("double_backward.py")
+        self.process = subprocess.Popen(
+            [python, str(script), str(path), str(os.cpu_count())],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self.hello = json.loads(self.process.stdout.readline())
+
+    def run(self, name: str) -> float:
+        self.process.stdin.write(name + "\n")
+        self.process.stdin.flush()
+        return float(self.process.stdout.readline())
+
+    def close(self) -> None:
+        self.process.stdin.close()
+        self.process.wait(timeout=60)
+        self.folder.cleanup()
+
+
+def beside_torch(python: str, repeats: int) -> dict:
+    """Four generators and one, both frameworks in turn, and how far their numbers are apart."""
+    x, f = images(32, 32), networks()["6 convolutions"]
+    peer = Peer(python, x)
+
+    def ours(count: int) -> Callable[[], float]:
+        return lambda: timed(
+            lambda: sq.measures.lie_errors(
+                f, x, GENERATORS[:count], head="probabilities", stencil="forward"
+            )
+        )
+
+    found = interleaved(
+        {
+            "forward": lambda: timed(lambda: forward(f, x)),
+            "torch forward": lambda: peer.run("forward"),
+            "one": ours(1),
+            "torch one": lambda: peer.run("one"),
+            "four": ours(4),
+            "torch four": lambda: peer.run("four"),
+        },
+        repeats,
+    )
+    lie = sq.measures.lie_derivative(
+        f, x, list(GENERATORS[:4]), head="probabilities", stencil="forward"
+    )
+    apart = {}
+    for name, values in lie.items():
+        unit = (x.shape[1] - 1) / 2 if name.startswith("translation") else 1.0
+        theirs = np.array(peer.hello["found"][name])
+        apart[name] = float(
+            np.linalg.norm(unit * np.asarray(values) - theirs) / np.linalg.norm(theirs)
+        )
+    peer.close()
+    return {"torch": peer.hello["torch"], "relative_difference": apart, "times": found}
+
+
+def table(found: dict) -> str:
+    """The results as Markdown."""
+    lines = [
+        "# Measures: what they cost",
+        "",
+        f"jax {found['jax']}, {found['device']}, {found['cores']} cores; command and networks in "
+        "`experiments/benchmarks/measures.py`. Times in ms, medians of runs in turn, host side "
+        "included; in brackets in units of the forward pass beside them.",
+        "",
+        "## Cost in forward passes, batch 32 of 32x32x3",
+        "",
+        "| network | forward | LEE, 1 generator | 4 | 8 | shares of all layers, 1 | 4 |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for name, times in found["costs"].items():
+        base = times["forward"]["median"]
+        cells = [
+            f"{1e3 * times[key]['median']:.1f} ({times[key]['median'] / base:.1f})"
+            for key in ("lee 1", "lee 4", "lee 8", "shares 1", "shares 4")
+        ]
+        lines.append(f"| {name} | {1e3 * base:.1f} | {' | '.join(cells)} |")
+    lines += [
+        "| limit |  | (3.0) | (7.5) | (13.5) | (5.0) | (20.0) |",
+        "",
+        "First calls, compilation included, in s: "
+        + "; ".join(
+            f"{name} "
+            + ", ".join(f"{key} {times[key]['first']:.1f}" for key in times if key != "forward")
+            for name, times in found["costs"].items()
+        )
+        + ".",
+        "",
+        "## Against batch and image size, 6 convolutions, 4 generators",
+        "",
+        "| batch | side | forward | LEE | images/s |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for entry in found["sizes"]:
+        base, lee = entry["forward"]["median"], entry["lee 4"]["median"]
+        lines.append(
+            f"| {entry['batch']} | {entry['side']} | {1e3 * base:.1f} | {1e3 * lee:.1f} "
+            f"({lee / base:.1f}) | {entry['batch'] / lee:.0f} |"
+        )
+    lines += ["", "## Temporary memory against depth, MiB, 16 channels, batch 32", ""]
+    depth = found["memory"]["depth"]
+    lines += [
+        f"| method | {' | '.join(f'{d} layers' for d in depth)} |",
+        f"| --- |{' --- |' * len(depth)}",
+    ]
+    for name, label in (("jvp", "jvp, 4 generators"), ("vjp", "one reverse pass")):
+        lines.append(f"| {label} | {' | '.join(f'{v:.0f}' for v in found['memory'][name])} |")
+    peer = found.get("peer")
+    if peer:
+        times = peer["times"]
+        lines += [
+            "",
+            f"## Beside the double-backward method in PyTorch {peer['torch']}, batch 32",
+            "",
+            "| run | ours | PyTorch | ratio | ratio in units of each one's forward |",
+            "| --- | --- | --- | --- | --- |",
+        ]
+        bases = times["forward"]["median"], times["torch forward"]["median"]
+        for name in ("forward", "one", "four"):
+            a, b = times[name]["median"], times[f"torch {name}"]["median"]
+            units = (b / bases[1]) / (a / bases[0])
+            lines.append(f"| {name} | {1e3 * a:.1f} | {1e3 * b:.1f} | {b / a:.2f} | {units:.2f} |")
+        worst = max(peer["relative_difference"].values())
+        lines += ["", f"Both give the same numbers: relative difference at most {worst:.1e}."]
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--torch_python", help="interpreter with torch; left out without one")
+    parser.add_argument("--repeats", type=int, default=21)
+    parser.add_argument("--out", type=pathlib.Path, default=RESULTS)
+    args = parser.parse_args()
+    found = {
+        "jax": jax.__version__,
+        "device": jax.devices()[0].device_kind,
+        "cores": os.cpu_count(),
+        "load": os.getloadavg()[0],
+        "costs": {name: costs(f, images(32, 32), args.repeats) for name, f in networks().items()},
+    }
+    f = networks()["6 convolutions"]
+    found["sizes"] = []
+    for batch, side in ((1, 32), (32, 32), (256, 32), (32, 64), (8, 224)):
+        x = images(batch, side)
+        runs = {
+            "forward": lambda x=x: timed(lambda: forward(f, x)),
+            "lee 4": lambda x=x: timed(
+                lambda: sq.measures.lie_errors(f, x, GENERATORS[:4], head="probabilities")
+            ),
+        }
+        found["sizes"].append(
+            {"batch": batch, "side": side} | interleaved(runs, max(5, args.repeats // 3))
+        )
+    found["memory"] = memory((4, 8, 16, 32))
+    if args.torch_python:
+        found["peer"] = beside_torch(args.torch_python, args.repeats)
+    args.out.mkdir(parents=True, exist_ok=True)
+    (args.out / "measures.json").write_text(json.dumps(found, indent=1) + "\n")
+    text = table(found)
+    (args.out / "measures.md").write_text(text)
+    sys.stdout.write(text)
+
+
+if __name__ == "__main__":
+    main()

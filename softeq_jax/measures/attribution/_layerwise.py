@@ -1,0 +1,300 @@
+r"""Which layers of a network break a symmetry: attribution of its Lie derivative.
+
+    L f = sum_i c_i,     c_i = J_{>i} L f_i:    what the output owes to layer i not commuting
+                                                with the generator
+
+for every layer i of a partition of the whole computation: modules, functional operations, sums
+and reshapes alike, so that nothing is left out and the sum is exact. Sources: measures.md A.5,
+D.3 to D.5, D.7.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from softeq_jax.measures._functions import (
+    Array,
+    Function,
+    batches,
+    check_inputs,
+    split_callable,
+    with_head,
+)
+from softeq_jax.measures._generators import Flow, Generator, as_generator
+from softeq_jax.measures._layouts import Fiber, Image, Invariant, Layout, Tokens, as_layout
+from softeq_jax.measures._stencils import Stencil, as_stencil
+from softeq_jax.measures.attribution._attribution import Attribution
+from softeq_jax.measures.attribution._estimators import ESTIMATORS, Host, Stages
+from softeq_jax.measures.attribution._flow import Flow as DataFlow
+from softeq_jax.measures.attribution._graph import flatten
+from softeq_jax.measures.attribution._layers import By
+from softeq_jax.measures.attribution._names import HEAD
+from softeq_jax.measures.attribution._propagate import Frame, propagate
+from softeq_jax.measures.attribution._regions import partition
+from softeq_jax.measures.attribution._summary import check, summarize
+from softeq_jax.measures.attribution._telescope import Problem, Values
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Plan:
+    """A network cut into layers, ready to be measured on any number of images.
+
+    Made by ``plan``. Compiled once per estimator, for one batch size.
+
+    Attributes:
+      layers: labels in order of execution.
+      shapes: of what each layer hands on.
+      layouts: of it, in words.
+      generators: along which the derivative is taken.
+      batch_shape: of the images that are computed on at a time.
+    """
+
+    layers: tuple[str, ...]
+    shapes: tuple[tuple[int, ...], ...]
+    layouts: tuple[str, ...]
+    generators: tuple[Generator, ...]
+    batch_shape: tuple[int, ...]
+    _stages: Stages
+    _arrays: tuple[Any, ...]
+
+    def measure(
+        self,
+        images: Array,
+        estimator: str = "shares",
+        *,
+        probes: int = 100,
+        key: jax.Array | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Attribution:
+        """Contributions of the layers on images; arguments and errors as of ``layerwise``."""
+        check_inputs(images)
+        if estimator not in ESTIMATORS:
+            raise ValueError(f"no estimator is called {estimator!r}, choose from {ESTIMATORS}")
+        if tuple(images.shape[1:]) != self.batch_shape[1:]:
+            raise ValueError(
+                f"the plan is for images of shape {self.batch_shape[1:]}, got {images.shape[1:]}"
+            )
+        if probes < 2:
+            raise ValueError(f"a standard error needs at least 2 probes, got {probes}")
+        key = jax.random.key(0) if key is None else key
+        problem = self._stages.problem
+        constants = [value for _, value in problem.graph.constants]
+        collected: list[Host] = []
+        done = 0
+        for piece, real in batches(images, self.batch_shape[0]):
+            filled = jnp.asarray(_filled(piece, self.batch_shape[0]))
+            values = Values(list(self._arrays), constants, filled)
+            host = self._stages.run(estimator, values, key, done, probes)
+            host = {name: array[:real] for name, array in host.items()}
+            check(host, self.generators, done)
+            collected.append(host)
+            done += real
+            if progress is not None:
+                progress(done, len(images))
+        joined = {name: np.concatenate([h[name] for h in collected]) for name in collected[0]}
+        cut = (problem.partition.layers, problem.partition.shapes, problem.partition.layouts)
+        return summarize(joined, *cut, self.generators, estimator)
+
+
+def plan(
+    f: Function,
+    like: Array,
+    generators: str | Generator | int | Sequence[str | Generator | int] = (
+        "translation_x",
+        "translation_y",
+    ),
+    *,
+    input: str | Layout = "image",
+    output: str | Layout = "invariant",
+    head: str | Function = "logits",
+    stencil: str | Stencil = "central",
+    by: By = "modules",
+    layouts: Mapping[str, Any] | None = None,
+    alignment: str = "pixel",
+    batch_size: int | None = None,
+) -> Plan:
+    """Traces a network and cuts it into layers; see ``layerwise`` for arguments and errors.
+
+    Args:
+      like: images or a ``jax.ShapeDtypeStruct``: only shape and dtype are used.
+    """
+    if alignment not in ("pixel", "corner"):
+        raise ValueError(f"alignment must be 'pixel' or 'corner', got {alignment!r}")
+    if batch_size is not None and batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+    check_inputs(like) if not isinstance(like, jax.ShapeDtypeStruct) else None
+    count = like.shape[0] if batch_size is None else min(batch_size, like.shape[0])
+    dtype = jax.dtypes.canonicalize_dtype(like.dtype)
+    images = jax.ShapeDtypeStruct((count, *like.shape[1:]), dtype)
+    layout, frame = _input_layout(as_layout(input, "input"), images.shape)
+    chosen = _generators(generators, layout)
+    with_scope = _with_named_head(f, head)
+    arrays, rebuild, _ = split_callable(f)
+
+    def function(values: Sequence[Any], x: Any) -> Any:
+        return with_scope(rebuild(list(values)))(x)
+
+    with jax.default_matmul_precision("highest"):
+        traced = jax.make_jaxpr(lambda values, x: _single(function(values, x)))(
+            tuple(arrays), images
+        )
+    graph = flatten(traced)
+    root, result = graph.arguments[-1], graph.outputs[0]
+    _check_result(graph, root, count)
+    turned = as_layout(output, "output")
+    turned.check(graph.shapes[result].shape, "the output")
+    facts = propagate(graph, root, layout, turned, frame, dict(layouts or {}), alignment)
+    flows_only = all(isinstance(generator, Flow) for generator in chosen)
+    cut = partition(DataFlow(graph, facts), by, flows_only=flows_only)
+    problem = Problem(function, graph, facts, cut, chosen, frame, as_stencil(stencil))
+    stages = Stages(problem)
+    return Plan(cut.layers, cut.shapes, cut.layouts, chosen, images.shape, stages, tuple(arrays))
+
+
+def layerwise(
+    f: Function,
+    images: Array,
+    generators: str | Generator | int | Sequence[str | Generator | int] = (
+        "translation_x",
+        "translation_y",
+    ),
+    *,
+    input: str | Layout = "image",
+    output: str | Layout = "invariant",
+    head: str | Function = "logits",
+    stencil: str | Stencil = "central",
+    estimator: str = "shares",
+    probes: int = 100,
+    key: jax.Array | None = None,
+    by: By = "modules",
+    layouts: Mapping[str, Any] | None = None,
+    alignment: str = "pixel",
+    batch_size: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Attribution:
+    """What every layer contributes to the Lie derivative of a network.
+
+    The layers cover all that is computed, so contributions sum to ``L f`` exactly; this is checked
+    for every image against a derivative in forward mode that knows of no layers. Sums and other
+    pointwise linear operations contribute zero. Where the layout of an array does not follow from
+    the input's (attention weights, flattened maps), the operations around it are one layer.
+
+    Args:
+      f: from images to one array with the examples on axis 0, deterministic, not mixing examples
+        (evaluation mode). Arrays of a pytree (``jax.tree_util.Partial``, Equinox) become
+        arguments of the compiled program. For Flax Linen see ``linen``.
+      images: ``[n, ...]`` floating point.
+      generators: names, ``measures.Flow`` and so on; units as of ``measures.flow``.
+      input: the layout of the images.
+      output: the layout of the output; "invariant" for scores.
+      head: "logits" (the output as it is), "probabilities", "log_probabilities" or a function; it
+        is the last layer.
+      stencil: the spatial derivative, at the input and at every interface alike.
+      estimator: "shares": signed shares of every layer, one pullback per generator; "exact": every
+        c_i, one pullback per entry of the output; "hutchinson": ``||c_i||^2`` from random probes.
+      probes: of "hutchinson", at least 2.
+      key: of "hutchinson"; None: ``jax.random.key(0)``. Results do not depend on ``batch_size``.
+      by: "modules": a module without modules inside is a layer, functional operations are layers
+        of their own; "ops": every operation; "taps": from one ``tap`` to the next; or a function
+        from the labels of "modules" to names of groups.
+      layouts: layout by name, with wildcards, of arrays inside: a tap's name, the path of a module
+        that the array is an output of, or a path and an operation (``"block1/dot"``).
+      alignment: "pixel": positions follow from strides and paddings; "corner": every grid is
+        stretched from corner to corner of the input, as in published numbers.
+      batch_size: images computed on at a time; None: all.
+      progress: called with the numbers of images done and in all after each batch.
+
+    Returns:
+      The attribution, per image.
+
+    Raises:
+      ValueError: f does not depend on its input; unknown names; layouts that do not fit.
+      TypeError: integer images, an output that is no floating point array.
+      ArithmeticError: contributions do not sum to L f: f is not deterministic, mixes examples, or
+        has a derivative rule that is not linear.
+    """
+    check_inputs(images)
+    planned = plan(
+        f,
+        images,
+        generators,
+        input=input,
+        output=output,
+        head=head,
+        stencil=stencil,
+        by=by,
+        layouts=layouts,
+        alignment=alignment,
+        batch_size=batch_size,
+    )
+    return planned.measure(images, estimator, probes=probes, key=key, progress=progress)
+
+
+def _input_layout(layout: Layout, shape: tuple[int, ...]) -> tuple[Layout, Frame]:
+    layout.check(shape, "images")
+    if isinstance(layout, Image):
+        colored = len(shape) > 3 and layout.fiber is None
+        return dataclasses.replace(layout, color=colored), layout.grid(shape)
+    if isinstance(layout, Tokens):
+        return layout, layout.sides(shape)
+    if isinstance(layout, Invariant):
+        raise ValueError("nothing acts on an input of layout 'invariant'")
+    return layout, None
+
+
+def _generators(given: Any, layout: Layout) -> tuple[Generator, ...]:
+    group = layout.rep.group if isinstance(layout, Fiber) else None
+    one = isinstance(given, str | Generator | int | np.integer)
+    chosen = tuple(as_generator(item, group) for item in ([given] if one else given))
+    names = [generator.name for generator in chosen]
+    if not chosen or len(set(names)) < len(names):
+        raise ValueError(f"generators must be some, with different names, got {names}")
+    return chosen
+
+
+def _with_named_head(f: Function, head: str | Function) -> Callable[[Function], Function]:
+    with_head(f, head)
+    if head == "logits":
+        return lambda function: function
+    name = head if isinstance(head, str) else getattr(head, "__name__", "head")
+    apply = with_head(lambda y: y, head)
+
+    def add(function: Function) -> Function:
+        def headed(x: Array) -> Any:
+            y = function(x)
+            with jax.named_scope(f"{HEAD}{name.strip('<>')}"):
+                return apply(y)
+
+        return headed
+
+    return add
+
+
+def _single(y: Any) -> Any:
+    if not hasattr(y, "shape") or not hasattr(y, "dtype"):
+        raise TypeError(f"f must return one array, got {type(y).__name__}")
+    return y
+
+
+def _check_result(graph: Any, root: int, count: int) -> None:
+    result = graph.outputs[0]
+    if not isinstance(result, int) or not graph.dependent([root])[result]:
+        raise ValueError("the output of f does not depend on its input")
+    if result == root:
+        raise ValueError("f returns its input as it is: there is no layer to attribute to")
+    given = graph.shapes[result]
+    if not graph.is_smooth(result):
+        raise TypeError(f"the output of f must be floating point, got {given.dtype}")
+    if not given.shape or given.shape[0] != count:
+        raise ValueError(
+            f"f must return one entry per image on axis 0: {count} images gave {given.shape}"
+        )
+
+
+def _filled(piece: Array, size: int) -> Array:
+    missing = size - len(piece)
+    return piece if not missing else np.concatenate([piece, np.repeat(piece[-1:], missing, 0)])
