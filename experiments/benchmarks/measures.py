@@ -160,7 +160,7 @@ def memory(depths: tuple[int, ...], batch: int = 32) -> dict[str, list[float]]:
                 x = jnp.tanh(conv(x, kernels[1]))
             return x.mean((1, 2))
 
-        arrays, skeleton, _ = split_callable(jax.tree_util.Partial(net, [stem, kernel]))
+        arrays, skeleton = split_callable(jax.tree_util.Partial(net, [stem, kernel]))
         setting = make_setting(GENERATORS[:4], "image", "invariant", "central", "logits")
         jvp = derivatives.lower(arrays, x, skeleton, setting).compile()
         vjp = jax.jit(jax.grad(lambda x, net=net: net([stem, kernel], x).sum())).lower(x).compile()

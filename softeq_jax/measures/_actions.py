@@ -181,7 +181,13 @@ def _on_tokens(
     axis, grid = layout.axis % a.ndim, layout.sides(a.shape)
     head, body = jnp.split(a, [layout.prefix], axis=axis)
     unrolled = body.reshape(*a.shape[:axis], *grid, *a.shape[axis + 1 :])
-    image = Image((axis, axis + 1), 0, pitch=layout.pitch, origin=layout.origin, rectangular=False)
+    image = Image(
+        (axis, axis + 1),
+        0,
+        pitch=layout.pitch,
+        origin=layout.origin,
+        rectangular=layout.rectangular,
+    )
     if unrolled.ndim < 3:
         raise ValueError(f"tokens of shape {a.shape} have no axis that counts the examples")
     moved = _on_image(generators, unrolled, image, frame, stencil)

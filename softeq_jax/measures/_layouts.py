@@ -124,6 +124,7 @@ class Tokens(Layout):
       axis: the token axis.
       pitch: as of ``Image``.
       origin: as of ``Image``.
+      rectangular: as of ``Image``.
     """
 
     grid: tuple[int, int] | None = None
@@ -131,6 +132,7 @@ class Tokens(Layout):
     axis: int = 1
     pitch: float | Pair | None = None
     origin: Pair | None = None
+    rectangular: bool = False
 
     def check(self, shape: Shape, what: str) -> None:
         """See ``Layout.check``."""

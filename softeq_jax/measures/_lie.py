@@ -93,7 +93,7 @@ def lie_derivative(
     single = isinstance(generator, str | Generator | int | np.integer)
     setting = make_setting([generator] if single else generator, input, output, stencil, head)
     images = check_inputs(images)
-    arrays, skeleton, _ = split_callable(f)
+    arrays, skeleton = split_callable(f)
     y, response, expected, _ = derivatives(arrays, images, skeleton, setting)
     check_outputs(y, "the function's output")
     check_outputs(response, "the derivative of the function", DERIVATIVE_HINT)

@@ -129,7 +129,7 @@ def lie_errors(
     if generators is None:
         generators = default_generators(as_layout(input, "input"), images.shape)
     setting = make_setting(generators, input, output, stencil, head, border)
-    arrays, skeleton, _ = split_callable(f)
+    arrays, skeleton = split_callable(f)
     pieces = []
     for piece, real in batches(images, batch_size):
         norms = jax.device_get(_norms(arrays, piece, skeleton, setting))

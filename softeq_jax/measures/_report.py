@@ -16,6 +16,9 @@ from softeq_jax.measures.attribution import Attribution
 from softeq_jax.measures.features import FeatureCorrelation
 from softeq_jax.measures.finite import Estimate
 
+TOP = 12
+"""Layers in the table for a terminal; ``layers.csv`` has all."""
+
 
 @dataclasses.dataclass(frozen=True, repr=False)
 class Report:
@@ -51,7 +54,7 @@ class Report:
         if self.polar is not None:
             parts.append(self._polar_table())
         if self.attribution is not None:
-            parts.append(self.attribution.table())
+            parts.append(self.attribution.table(top=TOP))
         if self.features is not None:
             parts.append(self.features.table())
         return "\n\n".join(parts)

@@ -47,11 +47,16 @@ class Attribution:
     undefined: Mapping[str, int]
 
     def mean_shares(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-        """Mean share over the images and its standard error, each ``[layers]``.
+        """``E <c_i, L> / E ||L||^2`` over the images and its standard error, each ``[layers]``.
 
-        The error is NaN for fewer than two images, the mean for none.
+        A ratio of expectations, so that images on which little happens at all, whose own shares
+        may be anything, do not decide; it sums to 1 over the layers as well. The error (delta
+        method) is NaN for fewer than two images, the mean for none.
         """
-        return {name: _mean(values) for name, values in self.shares.items()}
+        return {
+            name: _weighted(values, np.abs(self.totals[name].astype(np.float64)) ** 2)
+            for name, values in self.shares.items()
+        }
 
     def mean_norms(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         """Root of the mean ``||c_i||^2`` over the images and its standard error, ``[layers]``.
@@ -109,11 +114,18 @@ class Attribution:
                 rows.append(row)
         return rows
 
-    def table(self) -> str:
+    def table(self, top: int | None = None) -> str:
         """Mean shares per layer and generator with their standard errors, as aligned text.
 
         Norms (root mean square) and cosines follow where they were computed.
+
+        Args:
+          top: only so many layers, those with the largest shares (of either sign) along any
+            generator, still in order of execution; the last line says how many are left out. None:
+            all.
         """
+        largest = np.max([np.abs(mean) for mean, _ in self.mean_shares().values()], axis=0)
+        kept = np.argsort(-np.nan_to_num(largest), kind="stable")[:top]
         head = ["layer", "output"]
         for name in self.generators:
             head.append(name)
@@ -121,8 +133,8 @@ class Attribution:
             head += [] if self.cosines is None else ["cosine"]
         lines = [head]
         records = self.rows()
-        for index, layer in enumerate(self.layers):
-            line = [layer, records[index]["shape"]]
+        for index in sorted(kept):
+            line = [self.layers[index], records[index]["shape"]]
             for row in records[index :: len(self.layers)]:
                 line.append(f"{row['share']:+.4f} ± {row['share_error']:.4f}")
                 line += [f"{row['norm']:.3g}"] if "norm" in row else []
@@ -136,7 +148,27 @@ class Attribution:
             ).rstrip()
             for line in lines
         ]
+        left = len(self.layers) - len(kept)
+        if left:
+            text.append(f"{left} further layers have smaller shares")
         return "\n".join(text)
+
+
+def _weighted(shares: np.ndarray, squares: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean of shares ``[layers, n]`` with the weights ``||L||^2``, and its standard error."""
+    weights = squares.reshape(len(squares), -1).sum(axis=1)
+    weights = np.where(np.isfinite(shares).all(axis=0), weights, 0.0)
+    count = int(np.count_nonzero(weights))
+    if not count:
+        nothing = np.full(len(shares), np.nan)
+        return nothing, nothing
+    kept = np.where(weights > 0, shares, 0.0)
+    mean = kept @ weights / weights.sum()
+    if count < 2:
+        return mean, np.full(len(shares), np.nan)
+    spread = ((kept - mean[:, None]) * weights) ** 2
+    variance = spread.sum(axis=1) * count / (count - 1)
+    return mean, np.sqrt(variance) / weights.sum()
 
 
 def _mean(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

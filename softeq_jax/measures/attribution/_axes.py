@@ -137,7 +137,7 @@ def layout_of(marks: Marks) -> Layout | None:
         if len(chains) != 1 or copies:
             return None
         chain = marks[chains[0]]
-        return Tokens(chain.grid, chain.prefix, chains[0], chain.pitch, chain.origin)
+        return Tokens(chain.grid, chain.prefix, chains[0], chain.pitch, chain.origin, True)
     if copies:
         return None if parts else Fiber(marks[copies[0]].fiber, (copies[0],))
     return _fiber_of(marks, parts)

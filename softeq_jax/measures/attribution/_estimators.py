@@ -11,9 +11,9 @@ and keeps what a pullback needs. The second pulls one cotangent z back, as often
                ``||c_i||^2``
 =============  ==================================================================================
 
-Every pullback is checked: ``sum_i z^T c_i`` must be ``z^T L``. The *excess* is the discrepancy in
-units of what rounding explains. (One pullback per compiled call, rather than a loop inside: XLA
-runs convolutions in loops on CPUs many times slower.)
+Every pullback is checked: ``sum_i z^T c_i`` must be ``z^T L``, up to the *gap* that is *allowed*
+for rounding. (One pullback per compiled call, rather than a loop inside: XLA runs convolutions in
+loops on CPUs many times slower.)
 """
 
 import functools
@@ -66,9 +66,10 @@ class Stages:
           probes: how many.
 
         Returns:
-          ``total`` ``[n, G, ...]`` and, with one entry per pullback k in the order of the
-          estimator: ``layers`` ``[n, k, layers, G]`` (of shares k is a generator, and the last
-          axis is absent), ``wanted``, ``rounding`` and ``excess`` ``[n, k, G]`` (``[n, k]``).
+          ``total`` ``[n, G, ...]``, the norm ``size`` of the output ``[n]`` and, with one entry
+          per pullback k in the order of the estimator: ``layers`` ``[n, k, layers, G]`` (of shares k is a generator, and the last
+          axis is absent), ``wanted``, ``rounding``, ``gap`` and ``allowed`` ``[n, k, G]``
+          (``[n, k]``).
         """
         with jax.default_matmul_precision("highest"):
             state = self._start(values)
@@ -77,7 +78,8 @@ class Stages:
             name: np.moveaxis(np.stack([np.asarray(result[name]) for result in results]), -1, 0)
             for name in results[0]
         }
-        return {"total": np.moveaxis(np.asarray(state.total), 1, 0), **host}
+        total, size = np.asarray(state.total), np.asarray(state.size)
+        return {"total": np.moveaxis(total, 1, 0), "size": size, **host}
 
     def _pullbacks(
         self, estimator: str, state: State, key: jax.Array | None, first: int, probes: int

@@ -9,6 +9,7 @@ D.3 to D.5, D.7.
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -19,6 +20,7 @@ import numpy as np
 from softeq_jax.measures._functions import (
     Array,
     Function,
+    Skeleton,
     batches,
     check_inputs,
     split_callable,
@@ -35,7 +37,7 @@ from softeq_jax.measures.attribution._layers import By
 from softeq_jax.measures.attribution._names import HEAD
 from softeq_jax.measures.attribution._propagate import Frame, propagate
 from softeq_jax.measures.attribution._regions import partition
-from softeq_jax.measures.attribution._summary import check, summarize
+from softeq_jax.measures.attribution._summary import check_finite, summarize
 from softeq_jax.measures.attribution._telescope import Problem, Values
 
 
@@ -90,7 +92,7 @@ class Plan:
             values = Values(list(self._arrays), constants, filled)
             host = self._stages.run(estimator, values, key, done, probes)
             host = {name: array[:real] for name, array in host.items()}
-            check(host, self.generators, done)
+            check_finite(host, self.generators)
             collected.append(host)
             done += real
             if progress is not None:
@@ -130,29 +132,65 @@ def plan(
     count = like.shape[0] if batch_size is None else min(batch_size, like.shape[0])
     dtype = jax.dtypes.canonicalize_dtype(like.dtype)
     images = jax.ShapeDtypeStruct((count, *like.shape[1:]), dtype)
-    layout, frame = _input_layout(as_layout(input, "input"), images.shape)
-    chosen = _generators(generators, layout)
-    with_scope = _with_named_head(f, head)
-    arrays, rebuild, _ = split_callable(f)
+    source = as_layout(input, "input")
+    layout, frame = _input_layout(source, images.shape)
+    arrays, skeleton = split_callable(f)
+    cut = _cut(
+        skeleton,
+        tuple(
+            jax.ShapeDtypeStruct(a.shape, jax.dtypes.canonicalize_dtype(a.dtype)) for a in arrays
+        ),
+        images,
+        _generators(generators, layout),
+        layout,
+        frame,
+        as_layout(output, "output"),
+        _Head(head),
+        as_stencil(stencil),
+        by,
+        tuple((layouts or {}).items()),
+        alignment,
+        bool(jax.config.jax_enable_x64),
+    )
+    return dataclasses.replace(cut, _arrays=tuple(arrays))
+
+
+@functools.lru_cache(maxsize=16)
+def _cut(
+    skeleton: Skeleton,
+    arrays: tuple[jax.ShapeDtypeStruct, ...],
+    images: jax.ShapeDtypeStruct,
+    generators: tuple[Generator, ...],
+    layout: Layout,
+    frame: Frame,
+    output: Layout,
+    head: "_Head",
+    stencil: Stencil,
+    by: By,
+    layouts: tuple[tuple[str, Any], ...],
+    alignment: str,
+    double: bool,
+) -> Plan:
+    """The plan without the arrays of the function; traced and cut once for equal arguments.
+
+    ``double``, whether JAX computes in float64, decides how the function is traced.
+    """
+    del double
 
     def function(values: Sequence[Any], x: Any) -> Any:
-        return with_scope(rebuild(list(values)))(x)
+        return head.on(skeleton(list(values)))(x)
 
     with jax.default_matmul_precision("highest"):
-        traced = jax.make_jaxpr(lambda values, x: _single(function(values, x)))(
-            tuple(arrays), images
-        )
+        traced = jax.make_jaxpr(lambda values, x: _single(function(values, x)))(arrays, images)
     graph = flatten(traced)
     root, result = graph.arguments[-1], graph.outputs[0]
-    _check_result(graph, root, count)
-    turned = as_layout(output, "output")
-    turned.check(graph.shapes[result].shape, "the output")
-    facts = propagate(graph, root, layout, turned, frame, dict(layouts or {}), alignment)
-    flows_only = all(isinstance(generator, Flow) for generator in chosen)
+    _check_result(graph, root, images.shape[0])
+    output.check(graph.shapes[result].shape, "the output")
+    facts = propagate(graph, root, layout, output, frame, dict(layouts), alignment)
+    flows_only = all(isinstance(generator, Flow) for generator in generators)
     cut = partition(DataFlow(graph, facts), by, flows_only=flows_only)
-    problem = Problem(function, graph, facts, cut, chosen, frame, as_stencil(stencil))
-    stages = Stages(problem)
-    return Plan(cut.layers, cut.shapes, cut.layouts, chosen, images.shape, stages, tuple(arrays))
+    stages = Stages(Problem(function, graph, facts, cut, generators, frame, stencil))
+    return Plan(cut.layers, cut.shapes, cut.layouts, generators, images.shape, stages, ())
 
 
 def layerwise(
@@ -256,22 +294,25 @@ def _generators(given: Any, layout: Layout) -> tuple[Generator, ...]:
     return chosen
 
 
-def _with_named_head(f: Function, head: str | Function) -> Callable[[Function], Function]:
-    with_head(f, head)
-    if head == "logits":
-        return lambda function: function
-    name = head if isinstance(head, str) else getattr(head, "__name__", "head")
-    apply = with_head(lambda y: y, head)
+@dataclasses.dataclass(frozen=True)
+class _Head:
+    """The output head, as a layer of its own."""
 
-    def add(function: Function) -> Function:
+    head: str | Function
+
+    def on(self, function: Function) -> Function:
+        """The function with the head behind it."""
+        if self.head == "logits":
+            return function
+        name = self.head if isinstance(self.head, str) else getattr(self.head, "__name__", "head")
+        apply = with_head(lambda y: y, self.head)
+
         def headed(x: Array) -> Any:
             y = function(x)
             with jax.named_scope(f"{HEAD}{name.strip('<>')}"):
                 return apply(y)
 
         return headed
-
-    return add
 
 
 def _single(y: Any) -> Any:

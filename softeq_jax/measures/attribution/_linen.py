@@ -1,7 +1,7 @@
 """Flax Linen modules as functions whose layers carry the names of the modules."""
 
+import dataclasses
 import fnmatch
-import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -46,39 +46,53 @@ def linen(
         raise ImportError("linen() needs Flax: pip install flax") from error
     if not isinstance(module, nn.Module):
         raise TypeError(f"linen() needs a flax.linen.Module, got {type(module).__name__}")
-    apply = functools.partial(_apply, module, args, kwargs, method, tuple(taps))
-    return jax.tree_util.Partial(apply, variables)
+    return jax.tree_util.Partial(
+        Application(module, method, tuple(taps)), (variables, args, kwargs)
+    )
 
 
-def _apply(
-    module: Any,
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
-    method: str | Callable[..., Any] | None,
-    taps: tuple[str, ...],
-    variables: Mapping[str, Any],
-    images: jax.Array,
-) -> Any:
-    from flax import linen as nn
+@dataclasses.dataclass(frozen=True)
+class Application:
+    """``module.apply`` without its arguments.
 
-    unmatched = set(taps)
+    Two are equal if they compute the same, so that another checkpoint of a network reuses what
+    was compiled.
+    """
 
-    def scoped(call: Callable[..., Any], given: Any, keywords: Any, context: Any) -> Any:
-        path = context.module.path
-        if context.method_name == "setup" or not path:
-            return call(*given, **keywords)
-        is_main = context.method_name == "__call__"
-        name = path[-1] if is_main else f"{path[-1]}.{context.method_name}"
-        with jax.named_scope(name):
-            result = call(*given, **keywords)
-        matching = [p for p in taps if fnmatch.fnmatchcase("/".join(path), p)] if is_main else []
-        unmatched.difference_update(matching)
-        if not matching:
-            return result
-        return jax.tree.map(lambda a: tap(a, "/".join(path)), result)
+    module: Any
+    method: str | Callable[..., Any] | None
+    taps: tuple[str, ...]
 
-    with nn.override_named_call(False), nn.intercept_methods(scoped):
-        result = module.apply(variables, images, *args, method=method, **kwargs)
-    if unmatched:
-        raise ValueError(f"taps: {sorted(unmatched)} match no module that {module.name} calls")
-    return result
+    def __hash__(self) -> int:
+        return hash((type(self.module), self.taps))
+
+    def __call__(self, state: tuple[Any, Any, Any], images: jax.Array) -> Any:
+        """The output of the module; ``state`` is variables, and further arguments."""
+        from flax import linen as nn
+
+        unmatched = set(self.taps)
+
+        def scoped(call: Callable[..., Any], given: Any, keywords: Any, context: Any) -> Any:
+            path = context.module.path
+            if context.method_name == "setup" or not path:
+                return call(*given, **keywords)
+            is_main = context.method_name == "__call__"
+            name = path[-1] if is_main else f"{path[-1]}.{context.method_name}"
+            with jax.named_scope(name):
+                result = call(*given, **keywords)
+            matching = (
+                [p for p in self.taps if fnmatch.fnmatchcase("/".join(path), p)] if is_main else []
+            )
+            unmatched.difference_update(matching)
+            if not matching:
+                return result
+            return jax.tree.map(lambda a: tap(a, "/".join(path)), result)
+
+        with nn.override_named_call(False), nn.intercept_methods(scoped):
+            variables, args, kwargs = state
+            result = self.module.apply(variables, images, *args, method=self.method, **kwargs)
+        if unmatched:
+            raise ValueError(
+                f"taps: {sorted(unmatched)} match no module that {self.module.name} calls"
+            )
+        return result

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 
+import jax.numpy as jnp
 import numpy as np
 
 from softeq_jax.measures._functions import check_outputs
@@ -10,36 +11,58 @@ from softeq_jax.measures._generators import Generator
 from softeq_jax.measures.attribution._attribution import Attribution
 from softeq_jax.measures.attribution._estimators import Host
 
+TOLERATED = 1e-3
+"""Of the sum of ``||L f||^2``, what images may hold whose contributions do not sum to L f."""
 NEGLIGIBLE = 0.1
 """Shares are undefined where rounding may make up more than this part of L f."""
 
 
-def check(host: Host, generators: Sequence[Generator], first: int) -> None:
-    """Compares the sum over the layers with L f.
-
-    Args:
-      host: results of ``Stages.run`` for one batch.
-      generators: for the message.
-      first: index of the first image of the batch.
-
-    Raises:
-      ValueError: L f is not finite.
-      ArithmeticError: the contributions do not sum to it.
-    """
+def check_finite(host: Host, generators: Sequence[Generator]) -> None:
+    """ValueError where L f of a batch is not finite."""
     for g, generator in enumerate(generators):
         check_outputs(
             host["total"][:, g], f"L f for {generator.name}", "; is f differentiable there?"
         )
-        excess = host["excess"]
-        excess = excess[:, g] if excess.ndim == 2 else excess[..., g].max(axis=1)
-        worst = int(np.argmax(np.where(np.isnan(excess), np.inf, excess)))
-        if not excess[worst] <= 1:
+
+
+def without_shares(host: Host, generators: Sequence[Generator]) -> np.ndarray:
+    """Images whose derivative is too small to be shared out, or whose sum over the layers fails.
+
+    Too small: ``||L f|| <= eps ||f(x)||``, so that a unit of the generator does not move the last
+    bit of the output (of saturated probabilities, for instance). The sum fails where it misses L f
+    by more than rounding explains; the pullbacks of an image count jointly.
+
+    Args:
+      host: results of ``Stages.run`` for all images.
+      generators: for the message.
+
+    Returns:
+      bool ``[n, G]``.
+
+    Raises:
+      ArithmeticError: the sum fails for images that hold more than ``TOLERATED`` of the sum of
+        ``||L f||^2``.
+    """
+    gap, allowed = (host[name].astype(np.float64) for name in ("gap", "allowed"))
+    if gap.ndim == 3:
+        gap, allowed = (np.linalg.norm(values, axis=1) for values in (gap, allowed))
+    total = np.abs(host["total"])
+    weights = np.sum(total.astype(np.float64).reshape(*total.shape[:2], -1) ** 2, axis=-1)
+    resolution = float(jnp.finfo(total.dtype).eps) * host["size"].astype(np.float64)
+    small = np.sqrt(weights) <= resolution[:, None]
+    bad = ~(gap <= allowed) & ~small
+    for g, generator in enumerate(generators):
+        if weights[bad[:, g], g].sum() > TOLERATED * weights[:, g].sum():
+            excess = np.where(bad[:, g], gap[:, g] / np.maximum(allowed[:, g], 1e-300), 0)
+            worst = int(np.argmax(excess * weights[:, g]))
             raise ArithmeticError(
                 f"{generator.name}: the contributions of the layers miss L f by "
-                f"{excess[worst]:.3g} times what rounding explains, at image {first + worst}. Is "
-                f"f deterministic, and does it treat every image by itself (batch norm and "
-                f"dropout in evaluation mode)?"
+                f"{excess[worst]:.3g} times what rounding explains, at image {worst}. Is f "
+                f"deterministic, and does it treat every image by itself (batch norm and "
+                f"dropout in evaluation mode)? If its output is saturated, measure the logits, or "
+                f"in float64"
             )
+    return bad | small
 
 
 def summarize(
@@ -50,7 +73,11 @@ def summarize(
     generators: Sequence[Generator],
     estimator: str,
 ) -> Attribution:
-    """Per-image results by generator; see ``Attribution``."""
+    """Per-image results by generator; see ``Attribution``.
+
+    Raises:
+      ArithmeticError: see ``without_shares``.
+    """
     names = tuple(generator.name for generator in generators)
     totals = host["total"]
     flat = totals.astype(np.float64).reshape(*totals.shape[:2], -1)
@@ -77,7 +104,7 @@ def summarize(
         mixed = np.einsum("nklg,nkg->nlg", pulled, host["wanted"].astype(np.float64))
         shares = _ratio(mixed, mixed.sum(axis=1, keepdims=True))
         relative = _ratio(np.sqrt(np.mean(rounding**2, axis=1)), size)
-    undefined = ~(relative <= NEGLIGIBLE) | (size == 0)
+    undefined = ~(relative <= NEGLIGIBLE) | (size == 0) | without_shares(host, generators)
     shares = np.where(undefined[:, None], np.nan, shares)
     cosines = None if cosines is None else np.where(undefined[:, None], np.nan, cosines)
 

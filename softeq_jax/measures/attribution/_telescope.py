@@ -73,11 +73,11 @@ class Values:
     images: Any
 
 
-def total_derivative(problem: Problem, values: Values) -> tuple[jax.Array, jax.Array]:
+def total_derivative(problem: Problem, values: Values) -> tuple[jax.Array, jax.Array, jax.Array]:
     """``L f = J_f D x - D' f(x)`` in forward mode, without the layers; ``[G, n, ...]``.
 
     Returns:
-      L f, and the part ``D' f(x)``.
+      L f, the part ``D' f(x)``, and ``||f(x)||`` ``[n]``.
     """
 
     def function(x: jax.Array) -> jax.Array:
@@ -90,7 +90,7 @@ def total_derivative(problem: Problem, values: Values) -> tuple[jax.Array, jax.A
         lambda tangent: jax.jvp(function, (values.images,), (tangent,)), out_axes=(None, 0)
     )(moved)
     turned = problem.action(y, problem.facts.layouts[problem.graph.outputs[0]])
-    return pushed - turned, turned
+    return pushed - turned, turned, norm(y, 1)
 
 
 @jax.tree_util.register_dataclass
@@ -101,12 +101,14 @@ class State:
     Attributes:
       total: L f, ``[G, n, ...]``.
       turned: ``D' f(x)``, likewise.
+      size: ``||f(x)||``, ``[n]``.
       actions: ``D v`` of every edge, ``[G, n, ...]``; shared by edges with the same variable.
       back: from a cotangent of the output to those at the edges.
     """
 
     total: jax.Array
     turned: jax.Array
+    size: jax.Array
     actions: list[jax.Array]
     back: Callable[[jax.Array], tuple[list[jax.Array]]]
 
@@ -135,8 +137,8 @@ def linearize(problem: Problem, values: Values) -> State:
     zeros = [jnp.zeros(graph.shapes[v].shape, graph.shapes[v].dtype) for v, _ in edges]
     _, back, known = jax.vjp(run, zeros, has_aux=True)
     actions = {v: problem.action(a, problem.facts.layouts[v]) for v, a in known.items()}
-    total, turned = total_derivative(problem, values)
-    return State(total, turned, [actions[v] for v, _ in edges], back)
+    total, turned, size = total_derivative(problem, values)
+    return State(total, turned, size, [actions[v] for v, _ in edges], back)
 
 
 def contributions(
@@ -152,7 +154,7 @@ def contributions(
 
     Returns:
       ``layers``: ``z^T c`` ``[layers, G, n]``; ``wanted``: ``z^T L``; ``rounding``: how far the
-      sum over the layers may be off by rounding; ``excess``: how far it is off, in units of what
+      sum over the layers may be off by rounding; ``gap``: how far it is off; ``allowed``: what
       rounding and the precision of derivative rules explain; each ``[G, n]``. Without the axis
       G for a single generator.
     """
@@ -181,7 +183,8 @@ def contributions(
         "layers": layers,
         "wanted": wanted,
         "rounding": rounding,
-        "excess": gap / jnp.maximum(allowed, jnp.finfo(allowed.dtype).tiny),
+        "gap": gap,
+        "allowed": allowed,
     }
 
 

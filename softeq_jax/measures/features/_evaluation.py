@@ -99,7 +99,7 @@ def evaluation(
     for move in moves:
         if not isinstance(move, Transform):
             raise TypeError(f"transforms must be those of measures.finite, got {move!r}")
-    arrays, skeleton, _ = split_callable(features)
+    arrays, skeleton = split_callable(features)
     shapes = feature_shapes(features, images)
     declared = feature_layouts(shapes, layouts)
     places = {name: (declared[name], shapes[name]) for name in shapes}

@@ -97,7 +97,7 @@ def footprints(
     chosen = {name: tuple(_probed(size) for size in grid) for name, grid in grids.items()}
     batch = max((len(r) + len(c) for r, c in chosen.values()), default=0)
 
-    arrays, skeleton, _ = split_callable(features)
+    arrays, skeleton = split_callable(features)
 
     @jax.jit
     def pull(arrays: list, images: jax.Array, cotangents: dict[str, jax.Array]) -> jax.Array:

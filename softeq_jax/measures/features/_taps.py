@@ -5,6 +5,7 @@ of depth, every array with the examples on axis 0. What each array is, is declar
 names; nothing is guessed from a shape, except that ``[n, c]`` is a vector on which nothing acts.
 """
 
+import dataclasses
 import fnmatch
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -44,7 +45,25 @@ def linen_features(
         values cannot be carried out: filter it off, or tap the unlifted network.
     """
 
-    def tapped(state: tuple, images: Array) -> dict[str, Array]:
+    return jax.tree_util.Partial(Tapped(module, filter), (variables, args, kwargs))
+
+
+@dataclasses.dataclass(frozen=True)
+class Tapped:
+    """``module.apply`` that returns what its modules return; see ``linen_features``.
+
+    Two are equal if they collect the same, so that another checkpoint of a network reuses what
+    was compiled.
+    """
+
+    module: Any
+    filter: str
+
+    def __hash__(self) -> int:
+        return hash((type(self.module), self.filter))
+
+    def __call__(self, state: tuple[Any, Any, Any], images: Array) -> dict[str, Array]:
+        """The features of images; ``state`` is variables, and further arguments."""
         import flax.linen as nn
         from jax.extend.core import get_opaque_trace_state
 
@@ -59,7 +78,7 @@ def linen_features(
             path = "/".join(context.module.path) or "output"
             calls[path] = calls.get(path, 0) + 1
             name = path if calls[path] == 1 else f"{path}#{calls[path]}"
-            if fnmatch.fnmatchcase(name, filter):
+            if fnmatch.fnmatchcase(name, self.filter):
                 if get_opaque_trace_state(convention="flax") != outside:
                     raise ValueError(
                         f"{name} runs inside a lifted transformation (nn.remat, nn.scan, ...), "
@@ -71,12 +90,10 @@ def linen_features(
 
         with nn.intercept_methods(tap):
             variables, args, kwargs = state
-            module.apply(variables, images, *args, **kwargs)
+            self.module.apply(variables, images, *args, **kwargs)
         if not collected:
-            raise ValueError(f"filter {filter!r} matches none of the modules {list(calls)}")
+            raise ValueError(f"filter {self.filter!r} matches none of the modules {list(calls)}")
         return collected
-
-    return jax.tree_util.Partial(tapped, (variables, args, kwargs))
 
 
 def feature_layouts(

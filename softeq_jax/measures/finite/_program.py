@@ -2,29 +2,20 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from softeq_jax.measures._functions import Function, check_outputs, split_callable, with_head
+from softeq_jax.measures._functions import (
+    Function,
+    Skeleton,
+    check_outputs,
+    split_callable,
+    with_head,
+)
 from softeq_jax.measures._layouts import Layout
 from softeq_jax.measures.finite._transform import Array, Frame, Shape, Transform, grid_of, is_planar
-
-
-class _Static:
-    """What a compiled function depends on, compared by its key."""
-
-    def __init__(self, key: Any, build: Callable[[list[Array]], Function]):
-        self.key, self.build = key, build
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Static) and self.key == other.key
-
-    def __hash__(self) -> int:
-        return hash(self.key)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -32,19 +23,21 @@ class Program:
     """A function with its head, ready to be called on batches.
 
     Attributes:
-      static: what it is, for the compiler; None: it is called as it is.
+      skeleton: what it is without its arrays, for the compiler; None: it is called as it is.
       arrays: its parameters, where it is a pytree.
-      plain: the function itself.
+      plain: the function itself, with its head.
+      head: the head.
     """
 
-    static: _Static | None
+    skeleton: Skeleton | None
     arrays: list[Array]
     plain: Function
+    head: str | Function
 
     def __call__(self, x: Array) -> jax.Array:
-        if self.static is None:
+        if self.skeleton is None:
             return jnp.asarray(self.plain(x))
-        return _call(self.static, self.arrays, x)
+        return _call(self.arrays, x, self.skeleton, self.head)
 
     def checked(self, x: Array, what: str) -> jax.Array:
         """The output, once it is known to be finite and to have one entry per example.
@@ -80,14 +73,9 @@ def program_of(f: Function, head: str | Function, jit: bool = True) -> Program:
         raise TypeError(f"what is measured must be a function of the images, got {f!r}")
     plain = with_head(f, head)
     if not jit:
-        return Program(None, [], plain)
-    arrays, rebuild, key = split_callable(f)
-    try:
-        hash((key, head))
-    except TypeError:
-        key = id(f)  # unique while the compiled program keeps f alive
-    static = _Static((key, head), lambda values: with_head(rebuild(values), head))
-    return Program(static, arrays, plain)
+        return Program(None, [], plain, head)
+    arrays, skeleton = split_callable(f)
+    return Program(skeleton, arrays, plain, head)
 
 
 def frame_of(shape: Shape, layout: Layout) -> Frame:
@@ -143,9 +131,9 @@ def _match(transform: Transform, x: Array, layout: Layout, frame: Frame) -> jax.
     return transform.match(x, layout, frame)
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def _call(static: _Static, arrays: list[Array], x: Array) -> jax.Array:
-    return jnp.asarray(static.build(arrays)(x))
+@functools.partial(jax.jit, static_argnames=("skeleton", "head"))
+def _call(arrays: list[Array], x: Array, skeleton: Skeleton, head: str | Function) -> jax.Array:
+    return jnp.asarray(with_head(skeleton(arrays), head)(x))
 
 
 @jax.jit

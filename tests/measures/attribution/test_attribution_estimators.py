@@ -118,10 +118,15 @@ def test_parameters_are_arguments():
 def test_means_tables_and_rows():
     result = layerwise(F, X, GENERATORS, estimator="exact")
     mean, error = result.mean_shares()["rotation"]
-    np.testing.assert_allclose(mean, result.shares["rotation"].mean(axis=1))
-    np.testing.assert_allclose(
-        error, result.shares["rotation"].std(axis=1, ddof=1) / np.sqrt(5), atol=1e-12
-    )
+    total = np.float64(result.totals["rotation"])
+    along = np.einsum("lnk,nk->ln", np.float64(result.contributions["rotation"]), total)
+    squares = (total**2).sum(axis=1)
+    np.testing.assert_allclose(mean, along.mean(axis=1) / squares.mean(), atol=1e-6)
+    jackknife = [
+        np.delete(along, i, 1).sum(axis=1) / np.delete(squares, i).sum() for i in range(len(total))
+    ]
+    spread = np.sqrt((len(total) - 1) * np.var(jackknife, axis=0))
+    assert 0.3 < np.linalg.norm(error) / np.linalg.norm(spread) < 1.5
     np.testing.assert_allclose(result.cumulative()["rotation"][-1], 1, atol=1e-4)
     rows = result.rows()
     assert len(rows) == len(GENERATORS) * len(result.layers)
@@ -234,3 +239,75 @@ def test_representations_on_vectors():
             np.testing.assert_allclose(shares.sum(axis=0), 1, atol=1e-4)
             norm = [label in ("mul_1", "sum", "integer_pow") for label in result.layers]
             np.testing.assert_allclose(shares[norm].sum(axis=0), 0, atol=1e-5)
+
+
+def test_other_parameters_reuse_the_plan():
+    def apply(scale, x):
+        return net(PARAMS, x * scale)
+
+    first, second = (
+        plan(jax.tree_util.Partial(apply, jnp.float32(scale)), X, GENERATORS) for scale in (1, 2)
+    )
+    assert first._stages is second._stages
+    totals = [planned.measure(X).totals["rotation"] for planned in (first, second)]
+    alone = layerwise(lambda x: apply(np.float32(2), x), X, GENERATORS)
+    np.testing.assert_allclose(totals[1], alone.totals["rotation"], rtol=1e-5)
+    np.testing.assert_allclose(totals[1], 2 * totals[0], rtol=1e-5)
+    assert plan(F, X, GENERATORS)._stages is not plan(F, X, GENERATORS[:1])._stages
+
+
+def test_the_table_can_be_cut_short():
+    result = layerwise(F, X, GENERATORS)
+    lines = result.table(top=2).splitlines()
+    assert len(lines) == 1 + 2 + 1
+    assert lines[-1] == f"{len(result.layers) - 2} further layers have smaller shares"
+    largest = max(
+        result.layers,
+        key=lambda layer: max(
+            abs(mean[result.layers.index(layer)]) for mean, _ in result.mean_shares().values()
+        ),
+    )
+    assert any(line.startswith(largest) for line in lines)
+
+
+@pytest.mark.parametrize("estimator", ["shares", "exact"])
+def test_confident_predictions(estimator):
+    """Near ``p = (1, 0, ...)`` the derivative of the softmax must not be lost to rounding."""
+    for scale in (3.0, 30.0, 300.0):
+
+        def apply(params, x, scale=scale):
+            return scale * net(params, x)
+
+        setting = {"generators": "rotation", "head": "probabilities"}
+        f = jax.tree_util.Partial(apply, PARAMS)
+        found = layerwise(f, X, estimator=estimator, **setting)
+        with jax.enable_x64(True):
+            double = jax.tree.map(lambda a: a.astype(float), PARAMS)
+            f = jax.tree_util.Partial(apply, double)
+            exact = layerwise(f, X.astype(float), **setting)
+        known = np.isfinite(found.shares["rotation"]).all(axis=0)
+        assert found.undefined["rotation"] == (~known).sum()
+        wanted = exact.shares["rotation"]
+        np.testing.assert_allclose(
+            found.shares["rotation"][:, known], wanted[:, known], rtol=0.02, atol=0.02
+        )
+
+
+def test_a_batch_of_wrong_sums_is_refused_but_not_a_negligible_image():
+    from softeq_jax.measures._generators import FLOWS
+    from softeq_jax.measures.attribution._summary import without_shares
+
+    host = {
+        "total": np.ones((4, 1, 2)),
+        "size": np.ones(4),
+        "gap": np.full((4, 1), 1e-6),
+        "allowed": np.full((4, 1), 1e-5),
+    }
+    assert not without_shares(host, [FLOWS["scale"]]).any()
+    host["gap"][2] = 1.0
+    with pytest.raises(ArithmeticError, match="scale: the contributions .* at image 2"):
+        without_shares(host, [FLOWS["scale"]])
+    host["total"][2] = 1e-4
+    assert without_shares(host, [FLOWS["scale"]])[:, 0].tolist() == [False, False, True, False]
+    host["total"] *= 1e-17  # below the last bit of the output: nothing fails, nothing is shared
+    assert without_shares(host, [FLOWS["scale"]]).all()

@@ -170,8 +170,8 @@ def test_tokens():
         return x + jnp.arange(34.0).reshape(1, 17, 2)
 
     found = layout(embed)
-    assert found == Tokens((4, 4), 1, 1, (2, 2), (-3, -3))
-    assert layout(lambda x: embed(x)[:, 1:]) == Tokens((4, 4), 0, 1, (2, 2), (-3, -3))
+    assert found == Tokens((4, 4), 1, 1, (2, 2), (-3, -3), True)
+    assert layout(lambda x: embed(x)[:, 1:]) == Tokens((4, 4), 0, 1, (2, 2), (-3, -3), True)
     assert layout(lambda x: embed(x)[:, 0]) == Invariant()
     assert layout(lambda x: jnp.swapaxes(embed(x), 1, 2)).axis == 2
     assert isinstance(layout(lambda x: embed(x)[:, 1:].reshape(2, 4, 4, 2)), Image)
@@ -189,7 +189,7 @@ def test_patches_by_reshape():
         x = x.reshape(2, 4, 2, 4, 2, 3).transpose(0, 1, 3, 2, 4, 5)
         return x.reshape(2, 16, 12)
 
-    assert layout(f) == Tokens((4, 4), 0, 1, (2, 2), (-3, -3))
+    assert layout(f) == Tokens((4, 4), 0, 1, (2, 2), (-3, -3), True)
 
 
 @pytest.mark.parametrize(
