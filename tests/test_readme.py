@@ -11,7 +11,7 @@ TEXT = (ROOT / "README.md").read_text()
 
 
 def test_the_examples_run_as_pasted(capsys):
-    softening, algebra = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+    softening, algebra, _ = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
     names: dict = {}
     exec(compile(softening, "README.md", "exec"), names)
     np.testing.assert_array_equal(names["same"]["stem"]["kernel"], names["w"])
@@ -29,6 +29,19 @@ def test_the_examples_run_as_pasted(capsys):
     g = names["H"].elements()[7]
     x = np.array([1.0, 2.0, 3.0])
     np.testing.assert_allclose(names["f"](g @ x), g @ names["f"](x), atol=1e-5)
+
+
+def test_the_measures_run_as_pasted(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    *_, measuring = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+    names: dict = {}
+    exec(compile(measuring, "README.md", "exec"), names)
+    assert set(names["error"]) == {"translation_x", "rotation"}
+    for shares in names["shares"].shares.values():
+        np.testing.assert_allclose(shares.sum(axis=0), 1, atol=1e-3)
+    assert max(values.max() for values in names["exact"].values()) < 1e-10
+    assert (tmp_path / "outputs" / "report" / "lie.png").exists()
+    assert "hyperbolic_rotation" in capsys.readouterr().out
 
 
 def test_the_commands_exist():

@@ -138,7 +138,8 @@ class Attribution:
             for row in records[index :: len(self.layers)]:
                 line.append(f"{row['share']:+.4f} ± {row['share_error']:.4f}")
                 line += [f"{row['norm']:.3g}"] if "norm" in row else []
-                line += [f"{row['cosine']:+.3f}"] if "cosine" in row else []
+                if "cosine" in row:
+                    line.append("-" if np.isnan(row["cosine"]) else f"{row['cosine']:+.3f}")
             lines.append(line)
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
         text = [

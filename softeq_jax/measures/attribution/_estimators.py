@@ -67,9 +67,9 @@ class Stages:
 
         Returns:
           ``total`` ``[n, G, ...]``, the norm ``size`` of the output ``[n]`` and, with one entry
-          per pullback k in the order of the estimator: ``layers`` ``[n, k, layers, G]`` (of shares k is a generator, and the last
-          axis is absent), ``wanted``, ``rounding``, ``gap`` and ``allowed`` ``[n, k, G]``
-          (``[n, k]``).
+          per pullback k in the order of the estimator: ``layers`` ``[n, k, layers, G]`` (of shares
+          k is a generator, and the last axis is absent), ``wanted``, ``rounding``, ``gap`` and
+          ``allowed`` ``[n, k, G]`` (``[n, k]``).
         """
         with jax.default_matmul_precision("highest"):
             state = self._start(values)

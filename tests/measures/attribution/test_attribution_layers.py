@@ -8,6 +8,7 @@ from flax import linen as nn
 
 from softeq_jax.measures._layouts import Image, Tokens
 from softeq_jax.measures.attribution import layerwise, linen, plan, tap
+from softeq_jax.measures.attribution._layerwise import _cut
 from softeq_jax.models import CifarResNet, ViT
 
 LIKE = jax.ShapeDtypeStruct((2, 8, 8, 3), jnp.float32)
@@ -88,12 +89,22 @@ def test_linen_names_modules_without_profiling():
     net, variables = resnet()
     named = plan(linen(net, variables, False), LIKE).layers
     with nn.override_named_call(False):
+        _cut.cache_clear()  # the plan would be found, not traced
         assert plan(linen(net, variables, False), LIKE).layers == named
         bare = plan(lambda x: net.apply(variables, x, False), LIKE).layers
     assert not any("bn1" in label for label in bare)
     with nn.override_named_call(True):
         own = plan(lambda x: net.apply(variables, x, False), LIKE).layers
     assert own == named
+
+
+def test_another_checkpoint_shares_the_plan():
+    net, variables = resnet()
+    other = jax.tree.map(lambda a: 2 * a, variables)
+    first, second = (plan(linen(net.clone(), v, False), LIKE) for v in (variables, other))
+    assert first._stages is second._stages
+    assert plan(linen(net, variables, False, taps=["conv1"]), LIKE)._stages is not first._stages
+    assert plan(linen(net, variables, train=False), LIKE)._stages is not first._stages
 
 
 def test_modules_of_a_vision_transformer():

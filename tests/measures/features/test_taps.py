@@ -90,3 +90,11 @@ def test_layouts_by_pattern():
 def test_layouts_that_do_not_fit(layouts, message):
     with pytest.raises(ValueError, match=message):
         feature_layouts({"stem": (2, 8, 8, 3)}, layouts)
+
+
+def test_another_checkpoint_shares_what_is_compiled(variables):
+    other = jax.tree.map(lambda a: 2 * a, variables)
+    first, second = (linen_features(_Net(), v, train=False) for v in (variables, other))
+    assert jax.tree.structure(first) == jax.tree.structure(second)
+    different = linen_features(_Net(), variables, filter="block*", train=False)
+    assert jax.tree.structure(first) != jax.tree.structure(different)
