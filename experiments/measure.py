@@ -21,6 +21,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from absl import app, flags
+from flax import linen as nn
 from ml_collections import ConfigDict, config_flags
 from tqdm import tqdm
 
@@ -49,15 +50,45 @@ def network(model: models.CifarResNet, variables: Any) -> jax.tree_util.Partial:
     return jax.tree_util.Partial(apply, variables)
 
 
-def low_passed(images: np.ndarray, share: float) -> np.ndarray:
-    """Images without the cosine waves above ``share`` of the Nyquist frequency (mirrored edges).
+def circular_network(model: models.CifarResNet, variables: Any) -> jax.tree_util.Partial:
+    """The same network with every convolution padded circularly."""
 
-    The filter is the projection on the waves ``cos(pi k (p + 1/2) / n)`` with ``k < share n``.
+    def circular(call: Callable, args: tuple, kwargs: dict, context: Any) -> Any:
+        conv = context.module
+        if not isinstance(conv, nn.Conv) or context.method_name != "__call__":
+            return call(*args, **kwargs)
+        x = jnp.pad(args[0], ((0, 0), *conv.padding, (0, 0)), mode="wrap")
+        return jax.lax.conv_general_dilated(
+            x,
+            conv.variables["params"]["kernel"],
+            conv.strides,
+            "VALID",
+            dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        )
+
+    def apply(variables: Any, images: Any) -> jax.Array:
+        with nn.intercept_methods(circular):
+            return model.apply(variables, images, train=False)
+
+    return jax.tree_util.Partial(apply, variables)
+
+
+def low_passed(images: np.ndarray, share: float, periodic: bool = False) -> np.ndarray:
+    """Images without the waves above ``share`` of the Nyquist frequency.
+
+    The filter is the projection on the waves ``cos(pi k (p + 1/2) / n)`` with ``k < share n``, as
+    of mirrored images, or for periodic ones on ``exp(2 pi i k p / n)`` with ``|k| < share n / 2``.
     """
     if share >= 1:
         return images
     for axis in (1, 2):
         n = images.shape[axis]
+        if periodic:
+            shape = [-1 if i == axis else 1 for i in range(images.ndim)]
+            keep = (np.abs(np.fft.fftfreq(n)) < share / 2).reshape(shape)
+            filtered = np.fft.ifft(np.fft.fft(images, axis=axis) * keep, axis=axis).real
+            images = filtered.astype(images.dtype)
+            continue
         k, p = np.arange(math.ceil(share * n)), np.arange(n) + 0.5
         waves = np.cos(np.pi * np.outer(p, k) / n) * np.sqrt(np.where(k == 0, 1, 2) / n)
         filtered = np.tensordot(images, waves @ waves.T, ((axis,), (0,)))
@@ -103,15 +134,26 @@ def lie_rows(config: ConfigDict, model: Any, variables: Any, images: np.ndarray)
 
 def layer_rows(config: ConfigDict, model: Any, variables: Any, images: np.ndarray) -> list[Row]:
     """Exact contributions of every layer by stencil, low-pass and generator."""
-    setting, rows = config.attribution, []
-    f = network(model, variables)
+    return _attributed(config, config.attribution, network(model, variables), images, False)
+
+
+def control_rows(config: ConfigDict, model: Any, variables: Any, images: np.ndarray) -> list[Row]:
+    """The same with circular padding and periodic stencils."""
+    return _attributed(config, config.control, circular_network(model, variables), images, True)
+
+
+def _attributed(
+    config: ConfigDict, setting: ConfigDict, f: Callable, images: np.ndarray, periodic: bool
+) -> list[Row]:
+    rows = []
     for share in setting.low_pass:
         for stencil in setting.stencils:
+            boundary = "wrap" if periodic else "reflect"
             found = measures.layerwise(
                 f,
-                low_passed(images, share),
+                low_passed(images, share, periodic),
                 list(setting.generators),
-                stencil=stencil,
+                stencil=measures.Stencil(stencil, boundary),
                 head=setting.head,
                 estimator="exact",
                 batch_size=config.batch_size,
@@ -196,7 +238,8 @@ def finite_rows(config: ConfigDict, model: Any, variables: Any, images: np.ndarr
 
 STAGES: dict[str, Stage] = {
     "lie": lie_rows,
-    "layers": layer_rows,
+    "attribution": layer_rows,
+    "control": control_rows,
     "features": feature_rows,
     "finite": finite_rows,
 }
@@ -214,6 +257,15 @@ def load_images(config: ConfigDict, data_dir: Path) -> np.ndarray:
     return (pixels - np.float32(data.mean)) / np.float32(data.std)
 
 
+def fingerprint(config: ConfigDict, stage: str, weights: Path, images: np.ndarray) -> str:
+    """Digest of everything that decides a stage: its settings, the weights and the images."""
+    settings = [config.data.to_dict(), config.batch_size, config[stage].to_dict()]
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+    digest.update(weights.read_bytes())
+    digest.update(np.ascontiguousarray(images).tobytes())
+    return digest.hexdigest()[:16]
+
+
 def run_stage(
     config: ConfigDict, name: str, stage: str, weights: Path, images: np.ndarray, workdir: Path
 ) -> list[Row]:
@@ -222,10 +274,7 @@ def run_stage(
     Raises:
       ValueError: the file was made with other settings, weights or images.
     """
-    digest = hashlib.sha256(json.dumps(config.to_dict(), sort_keys=True).encode())
-    digest.update(weights.read_bytes())
-    digest.update(np.ascontiguousarray(images).tobytes())
-    made_with = digest.hexdigest()[:16]
+    made_with = fingerprint(config, stage, weights, images)
     path = workdir / "stages" / f"{name}_{stage}.json"
     if path.exists():
         record = json.loads(path.read_text())

@@ -38,9 +38,11 @@ def write(found: Mapping[str, Sequence[Row]], config: ConfigDict, workdir: Path)
             "## Rank correlation with the central stencil",
             agreement_table(found, config),
             "## Share of the squared contributions by kind of layer",
-            kind_table(found["layers"], config),
+            kind_table(found["attribution"], config.attribution),
+            "## The same with circular padding",
+            kind_table(found["control"], config.control),
             "## The layers that contribute most",
-            layer_table(found["layers"], config),
+            layer_table(found["attribution"], config),
             "## Correlation of features over depth",
             feature_table(found["features"]),
             "## Finite transforms",
@@ -49,7 +51,7 @@ def write(found: Mapping[str, Sequence[Row]], config: ConfigDict, workdir: Path)
     )
     report.write_atomically(workdir / "table.md", page + "\n")
     measured_figures.lie(found["lie"], config, workdir / "lie.png")
-    measured_figures.layer(found["layers"], config, workdir / "layers.png")
+    measured_figures.attribution(found["attribution"], config, workdir / "attribution.png")
     measured_figures.feature(found["features"], workdir / "features.png")
     measured_figures.polar(found["finite"], workdir / "polar.png")
 
@@ -92,7 +94,7 @@ def agreement_table(found: Mapping[str, Sequence[Row]], config: ConfigDict) -> s
         for share in config.attribution.low_pass:
             for generator in config.attribution.generators:
                 chosen = select(
-                    found["layers"], network=network, generator=generator, low_pass=share
+                    found["attribution"], network=network, generator=generator, low_pass=share
                 )
                 kept = "" if share == 1 else f", images to {share:g} Nyquist"
                 cells = [f"layers by norm, {generator}{kept}", network]
@@ -111,15 +113,15 @@ def agreement_table(found: Mapping[str, Sequence[Row]], config: ConfigDict) -> s
     return _markdown(header, lines)
 
 
-def kind_table(rows: Sequence[Row], config: ConfigDict) -> str:
+def kind_table(rows: Sequence[Row], setting: ConfigDict) -> str:
     """``sum over a kind of ||c_i||^2`` over the sum of all, percent; and its signed share."""
     kinds = [*KINDS, REST]
     header = ["network", "generator", "images to", "stencil", *kinds]
     lines = []
-    for network in config.networks:
-        for generator in config.attribution.generators:
-            for share in config.attribution.low_pass:
-                for stencil in config.attribution.stencils:
+    for network in dict.fromkeys(row["network"] for row in rows):
+        for generator in setting.generators:
+            for share in setting.low_pass:
+                for stencil in setting.stencils:
                     chosen = select(
                         rows,
                         network=network,

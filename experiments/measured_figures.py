@@ -47,7 +47,7 @@ def lie(rows: Sequence[Row], config: ConfigDict, path: Path) -> None:
     _finish(figure, path)
 
 
-def layer(rows: Sequence[Row], config: ConfigDict, path: Path) -> None:
+def attribution(rows: Sequence[Row], config: ConfigDict, path: Path) -> None:
     """Cumulative signed shares over depth, one panel per network and generator."""
     networks, names = list(config.networks), config.attribution.generators
     figure, axes = plt.subplots(

@@ -46,6 +46,15 @@ def get_config() -> ConfigDict:
             "head": "logits",
         }
     )
+    # The same weights with circular padding: no border, so that only aliasing is left.
+    config.control = ConfigDict(
+        {
+            "stencils": ("central", "forward", "spectral"),
+            "generators": ("translation_x", "translation_y"),
+            "low_pass": (1.0, 0.25),
+            "head": "logits",
+        }
+    )
     config.features = ConfigDict({"shift": 4})
     config.finite = ConfigDict({"step": 15, "max_shift": 4, "seed": 0})
     return config

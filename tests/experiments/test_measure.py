@@ -33,6 +33,7 @@ def study(tmp_path, monkeypatch):
     config.networks = {"small": "net.safetensors"}
     config.lie.update(stencils=("central", "spectral"), heads=("probabilities",), low_pass=(1.0,))
     config.attribution.update(stencils=("central",), generators=("rotation",), low_pass=(1.0,))
+    config.control.update(stencils=("spectral",), generators=("translation_x",), low_pass=(0.5,))
     config.finite.update(step=180, max_shift=1)
     config.batch_size = 4
     images = np.random.default_rng(0).standard_normal((6, 16, 16, 3)).astype(np.float32)
@@ -45,15 +46,20 @@ def test_a_study_ends_with_tables_and_figures_and_goes_on_where_it_was(study, mo
     found = measure.run(config, folder, folder / "out")
     assert len(found["lie"]) == 2 * 13
     written = {path.name for path in (folder / "out").iterdir()}
-    assert {"table.md", "lie.csv", "layers.csv", "features.csv", "finite.csv"} <= written
-    assert {"lie.png", "layers.png", "features.png", "polar.png"} <= written
-    with (folder / "out" / "layers.csv").open() as file:
+    assert {"table.md", "lie.csv", "attribution.csv", "features.csv", "finite.csv"} <= written
+    assert {"lie.png", "attribution.png", "features.png", "polar.png"} <= written
+    with (folder / "out" / "attribution.csv").open() as file:
         shares = [float(row["share"]) for row in csv.DictReader(file)]
     assert sum(shares) == pytest.approx(1, abs=1e-3)
     text = (folder / "out" / "table.md").read_text()
     kinds = [*measured.KINDS, measured.REST]
     assert all(word in text for word in ("hyperbolic_rotation", "spectral", "Nyquist", *kinds))
-    every = {measured.kind(row["layer"]) for row in found["layers"]}
+    # Without a border, convolutions of stride 1 commute with shifts.
+    still = [r for r in found["control"] if measured.kind(r["layer"]) == "convolution, stride 1"]
+    largest = max(row["norm"] for row in found["control"])
+    assert still
+    assert max(row["norm"] for row in still) < 1e-4 * largest
+    every = {measured.kind(row["layer"]) for row in found["attribution"]}
     assert every == set(kinds)
 
     def never(*_):
@@ -76,6 +82,11 @@ def test_the_low_pass_is_a_projection_on_slow_waves():
     for k, kept in ((0, True), (7, True), (8, False), (15, False)):
         wave = np.broadcast_to(np.cos(np.pi * k * p / 16)[None, :, None, None], (1, 16, 16, 1))
         filtered = measure.low_passed(wave.copy(), 0.5)
+        np.testing.assert_allclose(filtered, wave if kept else 0 * wave, atol=1e-12)
+    for k, kept in ((0, True), (3, True), (4, False), (7, False)):
+        wave = np.cos(2 * np.pi * k * np.arange(16) / 16 + 1)[None, :, None, None]
+        wave = np.broadcast_to(wave, (1, 16, 16, 1)).copy()
+        filtered = measure.low_passed(wave, 0.5, periodic=True)
         np.testing.assert_allclose(filtered, wave if kept else 0 * wave, atol=1e-12)
 
 
