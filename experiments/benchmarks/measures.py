@@ -162,7 +162,7 @@ def memory(depths: tuple[int, ...], batch: int = 32) -> dict[str, list[float]]:
 
         arrays, skeleton = split_callable(jax.tree_util.Partial(net, [stem, kernel]))
         setting = make_setting(GENERATORS[:4], "image", "invariant", "central", "logits")
-        jvp = derivatives.lower(arrays, x, skeleton, setting).compile()
+        jvp = derivatives.shared.lower(arrays, x, skeleton=skeleton, setting=setting).compile()
         vjp = jax.jit(jax.grad(lambda x, net=net: net([stem, kernel], x).sum())).lower(x).compile()
         for name, compiled in (("jvp", jvp), ("vjp", vjp)):
             found[name].append(compiled.memory_analysis().temp_size_in_bytes / 2**20)

@@ -1,6 +1,7 @@
 """Calling what is measured: checked inputs, heads, batches, and parameters as arguments."""
 
 import functools
+import inspect
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -71,6 +72,20 @@ def check_outputs(outputs: Array, what: str, hint: str = "") -> None:
         )
 
 
+def one_array(y: Any) -> Any:
+    """The output of a function, if it is one array.
+
+    Raises:
+      TypeError: a tuple, a dictionary, or no array at all.
+    """
+    if not hasattr(y, "shape") or not hasattr(y, "dtype"):
+        raise TypeError(
+            f"the function must return one array [n, ...], got {type(y).__name__}: choose one, as "
+            f"in lambda x: f(x)[0]"
+        )
+    return y
+
+
 def with_head(f: Function, head: str | Function) -> Function:
     """``head(f(x))``; head is a key of ``HEADS`` or a function of the output."""
     if callable(head):
@@ -87,9 +102,16 @@ class Skeleton:
 
     Two skeletons are equal if the same call would run for the same arrays. Leaves that cannot be
     hashed are compared by identity.
+
+    Attributes:
+      lasting: whether what is compiled for it may serve later calls, too. A function that is no
+        pytree may close over anything, and its value may change while it stays the same object:
+        it is traced anew whenever it is handed in.
     """
 
-    def __init__(self, structure: Any, leaves: tuple[Any, ...]):
+    def __init__(self, structure: Any, leaves: tuple[Any, ...], lasting: bool):
+        self.lasting = lasting
+        self.programs: dict[Any, Callable] = {}
         self._structure = structure
         self._leaves = leaves
         self._key = (structure, tuple(_hashable(leaf) for leaf in leaves))
@@ -101,21 +123,25 @@ class Skeleton:
         return jax.tree.unflatten(self._structure, leaves)
 
     def __hash__(self) -> int:
-        return hash(self._key)
+        return hash(self._key) if self.lasting else id(self)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Skeleton) and self._key == other._key
+        if self is other:
+            return True
+        same = isinstance(other, Skeleton) and self.lasting and other.lasting
+        return same and self._key == other._key
 
 
-def split_callable(f: Function) -> tuple[list[Array], Skeleton]:
+def split_callable(f: Function, *others: Any) -> tuple[list[Array], Skeleton]:
     """Separates the arrays of a function that is itself a pytree.
 
-    A ``jax.tree_util.Partial(apply, params)`` or an Equinox module is a pytree with arrays in it;
-    passing them to ``jit`` as arguments keeps them out of the compiled program. Any other
-    function has none.
+    A ``jax.tree_util.Partial(apply, params)`` or a module of Equinox or NNX is a pytree with arrays
+    in it; passing them to ``jit`` as arguments keeps them out of the compiled program, which then
+    serves any other arrays. Any other function has none, and is compiled at every call.
 
     Args:
       f: a callable.
+      *others: what else decides what runs (a head); if one is a function, nothing lasts.
 
     Returns:
       Its arrays, and the skeleton that puts (other) arrays back.
@@ -128,7 +154,36 @@ def split_callable(f: Function) -> tuple[list[Array], Skeleton]:
     leaves, structure = jax.tree.flatten(f)
     arrays = [leaf for leaf in leaves if isinstance(leaf, jax.Array | np.ndarray)]
     kept = tuple(_ARRAY if isinstance(leaf, jax.Array | np.ndarray) else leaf for leaf in leaves)
-    return arrays, Skeleton(structure, kept)
+    plain = jax.tree_util.treedef_is_leaf(structure)
+    lasting = not plain and not any(callable(other) for other in others)
+    return arrays, Skeleton(structure, kept, lasting)
+
+
+def compiled(body: Callable) -> Callable:
+    """Compiles ``body(*arrays, skeleton, **static)`` for as long as the skeleton allows.
+
+    What runs for a lasting skeleton is kept by ``jit``; what runs for another one is kept by the
+    skeleton, and goes with it.
+
+    Args:
+      body: its keyword-only arguments are static; ``skeleton`` is among them.
+    """
+    parameters = inspect.signature(body).parameters.values()
+    names = [p.name for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY]
+    shared = jax.jit(body, static_argnames=names)
+
+    @functools.wraps(body)
+    def call(*arrays: Any, skeleton: Skeleton, **static: Any) -> Any:
+        if skeleton.lasting:
+            return shared(*arrays, skeleton=skeleton, **static)
+        key = (body, tuple(sorted(static.items(), key=lambda item: item[0])))
+        if key not in skeleton.programs:
+            program = functools.partial(body, skeleton=skeleton, **static)
+            skeleton.programs[key] = jax.jit(lambda *values: program(*values))
+        return skeleton.programs[key](*arrays)
+
+    call.shared = shared
+    return call
 
 
 _ARRAY = object()
@@ -140,7 +195,14 @@ def _hashable(leaf: Any) -> Any:
         hash(leaf)
     except TypeError:
         return ("by identity", id(leaf))
-    return leaf
+    return type(leaf), repr(leaf) if isinstance(leaf, float) else leaf
+
+
+def as_key(key: Any) -> jax.Array:
+    """A JAX key: None is key 0, an integer the key of that seed."""
+    if key is None or isinstance(key, int | np.integer):
+        return jax.random.key(0 if key is None else int(key))
+    return key
 
 
 def batches(images: Array, batch_size: int | None) -> Iterator[tuple[Array, int]]:

@@ -230,6 +230,18 @@ def lie_basis(group: Group) -> tuple[LieElement, ...]:
     return tuple(lie_element(group, index) for index in range(k))
 
 
+def as_list(generators: Any) -> list[Any]:
+    """Generators as a list, also if only one is given.
+
+    Raises:
+      TypeError: nothing is given.
+    """
+    if generators is None:
+        raise TypeError("name a generator, such as 'rotation', or several")
+    single = isinstance(generators, str | Generator | int | np.integer)
+    return [generators] if single else list(generators)
+
+
 def as_generator(generator: Any, group: Group | None = None) -> Generator:
     """The generator that a user named.
 

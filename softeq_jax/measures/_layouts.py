@@ -62,6 +62,20 @@ class Invariant(Layout):
 
 
 @dataclasses.dataclass(frozen=True)
+class Undeclared(Invariant):
+    """An output that nobody declared: scores or pooled features, ``[n]``, ``[n, c]``."""
+
+    def check(self, shape: Shape, what: str) -> None:
+        """See ``Layout.check``."""
+        if len(shape) > 2:
+            raise ValueError(
+                f"{what} has shape {shape} and no layout: pass output='image' (or "
+                f"measures.Image(...)) for a map, measures.Tokens(...) for tokens, a "
+                f"representation for what a group acts on, or 'invariant' if nothing acts on it"
+            )
+
+
+@dataclasses.dataclass(frozen=True)
 class Image(Layout):
     """A feature map on a pixel grid; channels last unless the axes say otherwise.
 
@@ -196,8 +210,9 @@ def as_layout(layout: Any, what: str) -> Layout:
     """The layout that a user named.
 
     Args:
-      layout: a ``Layout``, one of "image", "tokens" and "invariant", or a representation (which
-        then acts on the last axis, or for a grid representation on axes 1 and 2).
+      layout: a ``Layout``, one of "image", "tokens" and "invariant", a representation (which then
+        acts on the last axis, or for a grid representation on axes 1 and 2), or None for an
+        output that is a row of scores.
       what: whose layout, for the message.
 
     Raises:
@@ -205,6 +220,8 @@ def as_layout(layout: Any, what: str) -> Layout:
       TypeError: anything else.
     """
     named = {"image": Image(), "tokens": Tokens(), "invariant": Invariant()}
+    if layout is None:
+        return Undeclared()
     if isinstance(layout, Layout):
         return layout
     if isinstance(layout, Rep):

@@ -11,7 +11,6 @@ for a backward pass. Source: Gruver et al. 2023; measures.md A.1, D.1 to D.3, C.
 """
 
 import dataclasses
-import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -27,14 +26,18 @@ from softeq_jax.measures._functions import (
     Skeleton,
     check_inputs,
     check_outputs,
+    compiled,
+    one_array,
     split_callable,
     with_head,
 )
 from softeq_jax.measures._generators import (
     COLORS,
     FLOWS,
+    Action,
     Generator,
     as_generator,
+    as_list,
     lie_basis,
 )
 from softeq_jax.measures._layouts import Fiber, Image, Layout, Tokens, as_layout
@@ -52,6 +55,12 @@ class Setting:
     head: str | Function
     border: int = 0
 
+    @property
+    def functions(self) -> tuple[Any, ...]:
+        """What of it is a function of the user's, which may close over anything."""
+        actions = (g.function for g in self.generators if isinstance(g, Action))
+        return (self.head, *actions)
+
     def frame(self, shape: tuple[int, ...]) -> tuple[int, int] | None:
         """Rows and columns of the input, in whose pixels flows are given."""
         return frame_of(self.input, shape)
@@ -64,7 +73,7 @@ def lie_derivative(
     *,
     stencil: str | Stencil = "central",
     input: str | Layout | Any = "image",
-    output: str | Layout | Any = "invariant",
+    output: str | Layout | Any = None,
     head: str | Function = "logits",
 ) -> jax.Array | dict[str, jax.Array]:
     """``L f(x) = J_f(x) D x - D' f(x)`` at every image.
@@ -78,7 +87,8 @@ def lie_derivative(
       stencil: "central", "spectral", "spectral_mirror", "cubic", "lanczos", "forward" or a
         ``Stencil``.
       input: layout of the images: "image", "tokens", a ``Layout`` or a representation.
-      output: layout of ``head(f(x))``: "invariant", "image", "tokens", a ``Layout`` or a
+      output: layout of ``head(f(x))``: None for scores ``[n]`` or ``[n, c]``, on which nothing
+        acts; larger outputs have to be declared: "invariant", "image", "tokens", a ``Layout`` or a
         representation.
       head: "logits" (f as it is), "probabilities", "log_probabilities" or a function.
 
@@ -91,10 +101,10 @@ def lie_derivative(
         act on a layout; NaN from f.
     """
     single = isinstance(generator, str | Generator | int | np.integer)
-    setting = make_setting([generator] if single else generator, input, output, stencil, head)
+    setting = make_setting(generator, input, output, stencil, head)
     images = check_inputs(images)
-    arrays, skeleton = split_callable(f)
-    y, response, expected, _ = derivatives(arrays, images, skeleton, setting)
+    arrays, skeleton = split_callable(f, *setting.functions)
+    y, response, expected, _ = derivatives(arrays, images, skeleton=skeleton, setting=setting)
     check_outputs(y, "the function's output")
     check_outputs(response, "the derivative of the function", DERIVATIVE_HINT)
     values = response - expected
@@ -120,7 +130,7 @@ def default_generators(layout: Layout, shape: tuple[int, ...]) -> tuple[Generato
 
 
 def make_setting(
-    generators: Sequence[Any],
+    generators: Any,
     input: Any,
     output: Any,
     stencil: str | Stencil,
@@ -132,7 +142,7 @@ def make_setting(
     group = source.rep.group if isinstance(source, Fiber) else None
     if isinstance(source, Image):
         source = dataclasses.replace(source, color=True)
-    parsed = tuple(as_generator(generator, group) for generator in generators)
+    parsed = tuple(as_generator(generator, group) for generator in as_list(generators))
     names = [generator.name for generator in parsed]
     if not parsed or len(set(names)) < len(names):
         raise ValueError(f"generators must be given, each once, got {names}")
@@ -157,9 +167,9 @@ def frame_of(layout: Layout, shape: tuple[int, ...]) -> tuple[int, int] | None:
     return None
 
 
-@functools.partial(jax.jit, static_argnames=("skeleton", "setting"))
+@compiled
 def derivatives(
-    arrays: Sequence[Array], images: Array, skeleton: Skeleton, setting: Setting
+    arrays: Sequence[Array], images: Array, *, skeleton: Skeleton, setting: Setting
 ) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
     """``f(x)``, and for each generator ``J D x``, ``D' f(x)`` and ``D x``."""
     x = jnp.asarray(images)
@@ -168,10 +178,9 @@ def derivatives(
     directions = act(setting.generators, x, setting.input, frame, setting.stencil)
     with jax.default_matmul_precision("highest"):
         y, response = jax.vmap(lambda v: jax.jvp(f, (x,), (v,)), out_axes=(None, 0))(directions)
-    if not isinstance(y, jax.Array) or y.ndim == 0 or y.shape[0] != x.shape[0]:
-        shape = getattr(y, "shape", type(y).__name__)
+    if one_array(y).ndim == 0 or y.shape[0] != x.shape[0]:
         raise ValueError(
-            f"the function must return one array [n, ...] for {x.shape[0]} images, got {shape}"
+            f"the function must return one array [n, ...] for {x.shape[0]} images, got {y.shape}"
         )
     if not jnp.issubdtype(y.dtype, jnp.inexact):
         raise ValueError(f"the function returned {y.dtype}, which has no derivative")

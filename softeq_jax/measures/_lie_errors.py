@@ -19,6 +19,7 @@ from softeq_jax.measures._functions import (
     batches,
     check_inputs,
     check_outputs,
+    compiled,
     split_callable,
 )
 from softeq_jax.measures._layouts import Invariant, Layout, as_layout
@@ -95,7 +96,7 @@ def lie_errors(
     *,
     stencil: str | Stencil = "central",
     input: str | Layout | Any = "image",
-    output: str | Layout | Any = "invariant",
+    output: str | Layout | Any = None,
     head: str | Function = "logits",
     border: int = 0,
     batch_size: int | None = None,
@@ -129,10 +130,10 @@ def lie_errors(
     if generators is None:
         generators = default_generators(as_layout(input, "input"), images.shape)
     setting = make_setting(generators, input, output, stencil, head, border)
-    arrays, skeleton = split_callable(f)
+    arrays, skeleton = split_callable(f, *setting.functions)
     pieces = []
     for piece, real in batches(images, batch_size):
-        norms = jax.device_get(_norms(arrays, piece, skeleton, setting))
+        norms = jax.device_get(_norms(arrays, piece, skeleton=skeleton, setting=setting))
         check_outputs(norms.pop("output")[:real], "the function's output")
         check_outputs(norms["response_sq"][:, :real], "the derivative", DERIVATIVE_HINT)
         pieces.append({name: value[..., :real] for name, value in norms.items()})
@@ -189,12 +190,14 @@ def _metric(errors: LieErrors, metric: str) -> np.ndarray:
     return values
 
 
-@functools.partial(jax.jit, static_argnames=("skeleton", "setting"))
+@compiled
 def _norms(
-    arrays: Sequence[Array], images: Array, skeleton: Skeleton, setting: Setting
+    arrays: Sequence[Array], images: Array, *, skeleton: Skeleton, setting: Setting
 ) -> Mapping[str, jax.Array]:
     """The sums of ``LieErrors``, each ``[G, n]``."""
-    y, response, expected, directions = derivatives(arrays, images, skeleton, setting)
+    y, response, expected, directions = derivatives(
+        arrays, images, skeleton=skeleton, setting=setting
+    )
     lie, null = response - expected, response - jnp.roll(expected, -1, axis=1)
     inside = _interior(y.shape, setting)
     mean = functools.partial(_mean, mask=inside)

@@ -8,7 +8,7 @@ from typing import Any
 
 import jax
 
-from softeq_jax.measures._functions import Array, Function, check_inputs, with_head
+from softeq_jax.measures._functions import Array, Function, as_key, check_inputs, with_head
 from softeq_jax.measures._layouts import Image, Invariant, Layout, Tokens, as_layout
 from softeq_jax.measures._lie import default_generators, frame_of, make_setting
 from softeq_jax.measures._lie_errors import lie_errors
@@ -43,7 +43,7 @@ def report(
     *,
     stencil: str | Stencil = "central",
     input: str | Layout | Any = "image",
-    output: str | Layout | Any = "invariant",
+    output: str | Layout | Any = None,
     head: str | Function = "probabilities",
     attribution: bool = True,
     by: str | Callable[[str], str] = "modules",
@@ -51,7 +51,7 @@ def report(
     layouts: Mapping[str, Any] | None = None,
     feature_transforms: Sequence[Transform] | None = None,
     angles: Sequence[float] = ANGLES,
-    key: jax.Array | None = None,
+    key: jax.Array | int | None = None,
     batch_size: int | None = 64,
     progress: bool = False,
 ) -> Report:
@@ -61,7 +61,8 @@ def report(
     * for class scores of images: consistency under shifts (circular and cropped), one-pixel
       shifts on a canvas, and KL divergence against the angle of rotation; for other outputs the
       relative and the null-normalized error under circular shifts and quarter turns, and the
-      relative error against the angle (rotations and turns of square images only);
+      relative error against the angle (rotations and turns of square images only; what does not
+      act on the output, such as a quarter turn on a grid off the center, is left out, and logged);
     * with ``features``, their correlation with their transforms over depth.
 
     Args:
@@ -80,7 +81,7 @@ def report(
       feature_transforms: None: circular shifts by the coarsest pitch of the features along
         either axis.
       angles: radians, of the polar curve.
-      key: a JAX key for random shifts; None: key 0.
+      key: a JAX key for random shifts, or a seed; None: seed 0.
       batch_size: images at a time.
       progress: shows a bar over the stages (tqdm, on standard error), if tqdm is installed.
 
@@ -92,7 +93,7 @@ def report(
       ValueError: likewise.
     """
     images = check_inputs(images)
-    key = jax.random.key(0) if key is None else key
+    key = as_key(key)
     source, target = as_layout(input, "input"), as_layout(output, "output")
     if generators is None:
         generators = default_generators(source, images.shape)
@@ -122,7 +123,7 @@ def report(
                 found = kl_consistency(f, images, turns, input=source, batch_size=batch_size)
                 polar, floor = found.kl, found.floor
             else:
-                polar = relative_error(f, images, turns, head=head, **shared)
+                polar = _polar(f, images, turns, frame, head, shared)
         else:
             moves = feature_transforms or _feature_moves(features, images, layouts, frame)
             correlation = feature_correlation(
@@ -130,6 +131,22 @@ def report(
             )
     what = f"stencil {setting.stencil.name}, head {head if isinstance(head, str) else 'own'}"
     return Report(len(images), what, lie, shares, correlation, finite, tuple(angles), polar, floor)
+
+
+def _polar(
+    f: Function,
+    images: Array,
+    turns: list[Transform],
+    frame: tuple[int, int],
+    head: Any,
+    shared: Mapping[str, Any],
+) -> Estimate | None:
+    shape = jax.eval_shape(with_head(f, head), images).shape
+    reason = _refusal(turns, [(shape, shared["output"])], frame)
+    if reason:
+        _log.info("rotations are left out: %s", reason)
+        return None
+    return relative_error(f, images, turns, head=head, **shared)
 
 
 def _gives_classes(f: Function, images: Array, target: Layout, head: Any) -> bool:
@@ -155,29 +172,63 @@ def _finite(
         same = consistency(f, images, max_shift=reach, key=first, **some)
         one = azulay_weiss(f, images, key=second, **some)
         return same.circular, same.crop, one.changes, one.mac
-    shifts = [shift(reach, 0), shift(0, reach)]
-    families = {"circular shifts": shifts}
-    if frame[0] == frame[1]:
-        families["quarter turns"] = [quarter_turn(k) for k in (1, 2, 3)]
+    shape = jax.eval_shape(with_head(f, head), images).shape
+    places = [(images.shape, shared["input"]), (shape, shared["output"])]
+    families = {
+        "circular shifts": _shifts(places, frame, reach),
+        "quarter turns": [quarter_turn(k) for k in (1, 2, 3)],
+    }
     found = []
     for name, moves in families.items():
+        reason = _refusal(moves, places, frame)
+        if reason:
+            _log.info("%s are left out: %s", name, reason)
+            continue
         for measure in (relative_error, null_normalized_error):
             estimate = measure(f, images, moves, head=head, **shared)
             found.append(dataclasses.replace(estimate, name=f"{estimate.name}, {name}"))
     return tuple(found)
 
 
+def _shifts(
+    places: Sequence[tuple[tuple[int, ...], Layout]], frame: tuple[int, int], reach: int
+) -> list[Transform]:
+    """Shifts along either axis by about ``reach`` pixels: by whole entries of every grid if there
+    are such shifts, else by Lanczos interpolation."""
+    steps = [1, 1]
+    for shape, layout in places:
+        if isinstance(layout, Image | Tokens):
+            pitch = layout.placement(shape, frame).pitch
+            if any(p != round(p) for p in pitch):
+                moves = ((reach, 0), (0, reach))
+                return [shift(dy, dx, "circular", "lanczos") for dy, dx in moves]
+            steps = [math.lcm(step, round(p)) for step, p in zip(steps, pitch, strict=True)]
+    rows, cols = (step * max(1, round(reach / step)) for step in steps)
+    return [shift(rows, 0), shift(0, cols)]
+
+
+def _refusal(
+    moves: Sequence[Transform],
+    places: Sequence[tuple[tuple[int, ...], Layout]],
+    frame: tuple[int, int],
+) -> str:
+    """Why one of the transforms does not act on one of the arrays; empty if all do."""
+    for move in moves:
+        for shape, layout in places:
+            try:
+                move.check(shape, layout, frame)
+            except ValueError as error:
+                return str(error)
+    return ""
+
+
 def _feature_moves(
     features: Callable, images: Array, layouts: Mapping[str, Any] | None, frame: tuple[int, int]
 ) -> list[Transform]:
-    """A shift by the coarsest pitch along either axis."""
+    """Shifts along either axis by whole entries of all features, if there are such shifts."""
     shapes = feature_shapes(features, images)
-    pitch = 1.0
-    for name, layout in feature_layouts(shapes, layouts).items():
-        if isinstance(layout, Image | Tokens):
-            pitch = max(pitch, *layout.placement(shapes[name], frame).pitch)
-    step = round(pitch)
-    return [shift(step, 0), shift(0, step)]
+    declared = feature_layouts(shapes, layouts)
+    return _shifts([(shapes[name], layout) for name, layout in declared.items()], frame, 1)
 
 
 def _shown(stages: list[str], progress: bool) -> Iterator[str]:

@@ -113,10 +113,10 @@ def test_radial_images_do_not_rotate():
     y, x = np.meshgrid(*2 * [np.arange(SIDE) - (SIDE - 1) / 2], indexing="ij")
     image = np.exp(-(x**2 + y**2) / 16)[None, ..., None]
     slope, turned = measures.lie_derivative(
-        lambda x: x, image, ["scale", "rotation"], stencil="spectral"
+        lambda x: x, image, ["scale", "rotation"], stencil="spectral", output="invariant"
     ).values()
     assert np.abs(turned).max() < 1e-5 * np.abs(slope).max()
-    coarse = measures.lie_derivative(lambda x: x, image, "rotation")
+    coarse = measures.lie_derivative(lambda x: x, image, "rotation", output="invariant")
     assert 1e-3 < np.abs(coarse).max() / np.abs(slope).max() < 0.1
 
 
@@ -249,9 +249,9 @@ def test_other_parameters_do_not_compile_again():
         return measures.lie_derivative(f, x, "rotation")
 
     first = run([1.0, 2.0])
-    size = derivatives._cache_size()
+    size = derivatives.shared._cache_size()
     second = run([2.0, 4.0])
-    assert derivatives._cache_size() == size
+    assert derivatives.shared._cache_size() == size
     np.testing.assert_allclose(second, 2 * first)
 
 
@@ -285,7 +285,7 @@ def test_heads_and_metrics():
         np.testing.assert_allclose(errors.mean_sq, (values**2).mean(1))
         np.testing.assert_allclose(errors.mean_abs, abs(values).mean(1))
         np.testing.assert_allclose(errors.relative, 1)  # an invariant output explains nothing
-        moved = measures.lie_derivative(lambda x: x, x, "rotation")
+        moved = measures.lie_derivative(lambda x: x, x, "rotation", output="invariant")
         norm = np.sqrt((moved**2).sum((1, 2, 3)))
         np.testing.assert_allclose(errors.lipschitz, np.sqrt((values**2).sum(1)) / norm)
     assert measures.local_equivariance_error(f, x, ["scale"], metric="fisher")["scale"].shape == (
@@ -362,10 +362,16 @@ def pooled(x):
             lambda: measures.lie_derivative(lambda x: x.mean(), GOOD, "rotation"),
         ),
         (
-            ValueError,
-            "one array .n, ....",
+            TypeError,
+            "one array .n, ....*got tuple: choose one",
             lambda: measures.lie_derivative(lambda x: (x, x), GOOD, "rotation"),
         ),
+        (
+            ValueError,
+            "no layout: pass output='image'",
+            lambda: measures.lie_derivative(jnp.tanh, GOOD, "rotation"),
+        ),
+        (TypeError, "name a generator", lambda: measures.lie_derivative(pooled, GOOD, None)),
         (
             ValueError,
             "int32, which has no derivative",
@@ -431,3 +437,57 @@ def test_defaults_leave_out_what_does_not_act():
     assert {"translation_x", "stretch_y", "brightness", "contrast"} <= set(found)
     wide = measures.Image(rectangular=True)
     assert "rotation" in measures.local_equivariance_error(pooled, rectangle, input=wide)
+
+
+def test_one_generator_needs_no_list():
+    alone = measures.local_equivariance_error(pooled, GOOD, "scale")
+    assert list(alone) == ["scale"]
+
+
+def test_what_a_function_closes_over_may_change():
+    """A plain function is traced at every call; it may not be what it was."""
+    x = np.random.default_rng(16).standard_normal((2, 8, 8, 1))
+    state = {"scale": 1.0}
+
+    def f(x):
+        return x[:, 2, 3] * state["scale"]
+
+    def head(y):
+        return y * state["scale"]
+
+    def total(**settings):
+        found = measures.lie_errors(f, x, ["rotation"], **settings)["rotation"]
+        return np.array([np.abs(measures.lie_derivative(f, x, "rotation")).max(), *found.mean_sq])
+
+    before, headed = total(), total(head=head)
+    state["scale"] = 3.0
+    np.testing.assert_allclose(total() / before, [3, 9, 9])
+    np.testing.assert_allclose((total(head=head) / headed)[1:], [81, 81])
+
+
+def test_nothing_of_a_plain_function_is_kept():
+    import gc
+    import weakref
+
+    x = np.ones((1, 4, 4, 1))
+    kept = []
+    for _ in range(3):
+        weights = jnp.ones(16)
+        kept.append(weakref.ref(weights))
+        measures.lie_derivative(lambda x, w=weights: x.reshape(1, 16) * w, x, "scale")
+        del weights
+    gc.collect()
+    assert sum(ref() is not None for ref in kept) == 0
+
+
+def test_static_leaves_are_told_apart():
+    x = np.ones((1, 4, 4, 1)) * np.arange(4.0)[:, None]
+
+    def apply(options, x):
+        return x.mean((1, 2)) * (2.0 if options["s"] is True else 1.0)
+
+    one, true = (
+        measures.lie_derivative(jax.tree_util.Partial(apply, {"s": s}), x, "scale")
+        for s in (1, True)
+    )
+    np.testing.assert_allclose(true, 2 * one)

@@ -23,10 +23,11 @@ from softeq_jax.measures._functions import (
     Skeleton,
     batches,
     check_inputs,
+    one_array,
     split_callable,
     with_head,
 )
-from softeq_jax.measures._generators import Flow, Generator, as_generator
+from softeq_jax.measures._generators import Action, Flow, Generator, as_generator, as_list
 from softeq_jax.measures._layouts import Fiber, Image, Invariant, Layout, Tokens, as_layout
 from softeq_jax.measures._stencils import Stencil, as_stencil
 from softeq_jax.measures.attribution._attribution import Attribution
@@ -111,7 +112,7 @@ def plan(
     ),
     *,
     input: str | Layout = "image",
-    output: str | Layout = "invariant",
+    output: str | Layout | None = None,
     head: str | Function = "logits",
     stencil: str | Stencil = "central",
     by: By = "modules",
@@ -134,12 +135,10 @@ def plan(
     images = jax.ShapeDtypeStruct((count, *like.shape[1:]), dtype)
     source = as_layout(input, "input")
     layout, frame = _input_layout(source, images.shape)
-    arrays, skeleton = split_callable(f)
-    cut = _cut(
+    arrays, skeleton = split_callable(f, head, *_functions(generators, by))
+    cut = (_cut if skeleton.lasting else _cut.__wrapped__)(
         skeleton,
-        tuple(
-            jax.ShapeDtypeStruct(a.shape, jax.dtypes.canonicalize_dtype(a.dtype)) for a in arrays
-        ),
+        tuple(_abstract(a) for a in arrays),
         images,
         _generators(generators, layout),
         layout,
@@ -181,11 +180,12 @@ def _cut(
         return head.on(skeleton(list(values)))(x)
 
     with jax.default_matmul_precision("highest"):
-        traced = jax.make_jaxpr(lambda values, x: _single(function(values, x)))(arrays, images)
+        traced = jax.make_jaxpr(lambda values, x: one_array(function(values, x)))(arrays, images)
     graph = flatten(traced)
     root, result = graph.arguments[-1], graph.outputs[0]
     _check_result(graph, root, images.shape[0])
     output.check(graph.shapes[result].shape, "the output")
+    output = Invariant() if isinstance(output, Invariant) else output
     facts = propagate(graph, root, layout, output, frame, dict(layouts), alignment)
     flows_only = all(isinstance(generator, Flow) for generator in generators)
     cut = partition(DataFlow(graph, facts), by, flows_only=flows_only)
@@ -202,7 +202,7 @@ def layerwise(
     ),
     *,
     input: str | Layout = "image",
-    output: str | Layout = "invariant",
+    output: str | Layout | None = None,
     head: str | Function = "logits",
     stencil: str | Stencil = "central",
     estimator: str = "shares",
@@ -228,7 +228,7 @@ def layerwise(
       images: ``[n, ...]`` floating point.
       generators: names, ``measures.Flow`` and so on; units as of ``measures.flow``.
       input: the layout of the images.
-      output: the layout of the output; "invariant" for scores.
+      output: the layout of the output; None for scores ``[n]`` or ``[n, c]``.
       head: "logits" (the output as it is), "probabilities", "log_probabilities" or a function; it
         is the last layer.
       stencil: the spatial derivative, at the input and at every interface alike.
@@ -272,6 +272,19 @@ def layerwise(
     return planned.measure(images, estimator, probes=probes, key=key, progress=progress)
 
 
+def _functions(generators: Any, by: By) -> tuple[Any, ...]:
+    """What of the arguments is a function of the user's, which may close over anything."""
+    given = [generators] if not isinstance(generators, list | tuple) else generators
+    return (by, *(g.function for g in given if isinstance(g, Action)))
+
+
+def _abstract(a: Array) -> jax.ShapeDtypeStruct:
+    """Shape and dtype; those of keys stay as they are."""
+    extended = jnp.issubdtype(a.dtype, jax.dtypes.extended)
+    dtype = a.dtype if extended else jax.dtypes.canonicalize_dtype(a.dtype)
+    return jax.ShapeDtypeStruct(a.shape, dtype)
+
+
 def _input_layout(layout: Layout, shape: tuple[int, ...]) -> tuple[Layout, Frame]:
     layout.check(shape, "images")
     if isinstance(layout, Image):
@@ -286,8 +299,7 @@ def _input_layout(layout: Layout, shape: tuple[int, ...]) -> tuple[Layout, Frame
 
 def _generators(given: Any, layout: Layout) -> tuple[Generator, ...]:
     group = layout.rep.group if isinstance(layout, Fiber) else None
-    one = isinstance(given, str | Generator | int | np.integer)
-    chosen = tuple(as_generator(item, group) for item in ([given] if one else given))
+    chosen = tuple(as_generator(item, group) for item in as_list(given))
     names = [generator.name for generator in chosen]
     if not chosen or len(set(names)) < len(names):
         raise ValueError(f"generators must be some, with different names, got {names}")
@@ -313,12 +325,6 @@ class _Head:
                 return apply(y)
 
         return headed
-
-
-def _single(y: Any) -> Any:
-    if not hasattr(y, "shape") or not hasattr(y, "dtype"):
-        raise TypeError(f"f must return one array, got {type(y).__name__}")
-    return y
 
 
 def _check_result(graph: Any, root: int, count: int) -> None:

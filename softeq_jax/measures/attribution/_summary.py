@@ -18,7 +18,8 @@ NEGLIGIBLE = 0.1
 
 
 def check_finite(host: Host, generators: Sequence[Generator]) -> None:
-    """ValueError where L f of a batch is not finite."""
+    """ValueError where f or L f of a batch is not finite."""
+    check_outputs(host["size"], "the output of f", ": L f cannot be shared out")
     for g, generator in enumerate(generators):
         check_outputs(
             host["total"][:, g], f"L f for {generator.name}", "; is f differentiable there?"

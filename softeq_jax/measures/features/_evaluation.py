@@ -1,13 +1,18 @@
 """Evaluating features: of images, of moved images and of other images, batch by batch."""
 
-import functools
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
-from softeq_jax.measures._functions import Skeleton, batches, check_inputs, split_callable
+from softeq_jax.measures._functions import (
+    Skeleton,
+    batches,
+    check_inputs,
+    compiled,
+    split_callable,
+)
 from softeq_jax.measures._layouts import Image, Layout, as_layout
 from softeq_jax.measures.features._footprints import footprints
 from softeq_jax.measures.features._positions import Crop, Site, asks_receptive, crops
@@ -63,15 +68,17 @@ class Evaluation(NamedTuple):
         """The features of some images, and of the partner of each."""
         for chosen, real in batches(index, batch_size):
             images = self.images[chosen]
-            still = _features(self.arrays, images, self.skeleton)
+            still = _features(self.arrays, images, skeleton=self.skeleton)
             other = {}
             if partners is not None:
-                other = _features(self.arrays, self.images[partners[chosen]], self.skeleton)
+                other = _features(
+                    self.arrays, self.images[partners[chosen]], skeleton=self.skeleton
+                )
             yield Batch(images, still, other, real)
 
     def moved(self, transform: Transform, images: Array) -> dict[str, jax.Array]:
         """The features of transformed images."""
-        return _moved(self.arrays, images, transform, self.skeleton, self.input)
+        return _moved(self.arrays, images, transform, skeleton=self.skeleton, input=self.input)
 
 
 def evaluation(
@@ -155,14 +162,14 @@ def _finite(values: dict[str, jax.Array]) -> dict[str, jax.Array]:
     return {name: jax.numpy.isfinite(value).all() for name, value in values.items()}
 
 
-@functools.partial(jax.jit, static_argnames=("skeleton",))
-def _features(arrays: list[Array], images: Array, skeleton: Skeleton) -> dict[str, jax.Array]:
+@compiled
+def _features(arrays: list[Array], images: Array, *, skeleton: Skeleton) -> dict[str, jax.Array]:
     return skeleton(arrays)(images)
 
 
-@functools.partial(jax.jit, static_argnames=("skeleton", "input"))
+@compiled
 def _moved(
-    arrays: list[Array], images: Array, transform: Transform, skeleton: Skeleton, input: Layout
+    arrays: list[Array], images: Array, transform: Transform, *, skeleton: Skeleton, input: Layout
 ) -> dict[str, jax.Array]:
     frame = input.grid(images.shape)
     return skeleton(arrays)(transform(images, input, frame))

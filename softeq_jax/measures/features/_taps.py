@@ -155,7 +155,9 @@ def feature_shapes(features: Features, images: Array) -> dict[str, tuple[int, ..
         outputs = features(x)
         if not isinstance(outputs, dict):
             raise TypeError(
-                f"features must return a dictionary of arrays, got {type(outputs).__name__}"
+                f"features must return a dictionary of arrays by name, in the order of depth, got "
+                f"{type(outputs).__name__}: as in lambda x: {{'output': f(x)}}, or see "
+                f"linen_features"
             )
         order.extend(outputs)
         return outputs

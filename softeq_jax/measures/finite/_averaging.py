@@ -21,7 +21,7 @@ def group_average_residual(
     group: Group | Sequence[Transform],
     *,
     input: str | Layout = "image",
-    output: str | Layout = "invariant",
+    output: str | Layout | None = None,
     head: str | Function = "logits",
     batch_size: int | None = None,
     jit: bool = True,

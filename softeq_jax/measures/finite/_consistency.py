@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from softeq_jax.measures._functions import Function, batches, check_inputs
+from softeq_jax.measures._functions import Function, as_key, batches, check_inputs
 from softeq_jax.measures._layouts import Image
 from softeq_jax.measures.finite._crops import crop_each, image_axes, pad_plane, roll_each
 from softeq_jax.measures.finite._program import Program, program_of
@@ -42,8 +42,8 @@ def consistency(
     f: Function,
     images: Array,
     *,
-    max_shift: int,
-    key: jax.Array,
+    max_shift: int | None = None,
+    key: jax.Array | int | None = None,
     n: int = 4,
     boundary: str = "both",
     size: Frame | None = None,
@@ -60,8 +60,8 @@ def consistency(
     Args:
       f: images to class scores ``[n, classes]``.
       images: floating point.
-      max_shift: pixels, at least 1.
-      key: a JAX key.
+      max_shift: pixels, at least 1; None: an eighth of the smaller side.
+      key: a JAX key, or a seed; None: seed 0.
       n: pairs per image.
       boundary: "circular", "crop" or "both".
       size: rows and columns of the windows, for images that are larger (by 2 max_shift at
@@ -82,6 +82,8 @@ def consistency(
     """
     images = check_inputs(images)
     axes = image_axes(images, input)
+    if max_shift is None:
+        max_shift = max(1, min(images.shape[axis] for axis in axes) // 8)
     if boundary not in _BOUNDARIES:
         raise ValueError(f"no boundary is called {boundary!r}, choose from {list(_BOUNDARIES)}")
     if max_shift < 1 or n < 1:
@@ -94,7 +96,7 @@ def consistency(
             f"windows of {tuple(size)} pixels that move by {max_shift} to each side do not fit "
             f"into images of {sides}: drop size= to pad the images, or choose a smaller max_shift"
         )
-    shifts = jax.random.randint(key, (n, 2, len(images), 2), -max_shift, max_shift + 1)
+    shifts = jax.random.randint(as_key(key), (n, 2, len(images), 2), -max_shift, max_shift + 1)
     program = program_of(f, "logits", jit)
     window = sides if size is None else tuple(size)
     middle = np.array([(side - length) // 2 for side, length in zip(sides, window, strict=True)])

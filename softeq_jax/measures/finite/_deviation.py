@@ -69,7 +69,7 @@ def equivariance_deviation(
     n: int | None = None,
     key: jax.Array | None = None,
     input: str | Layout = "image",
-    output: str | Layout = "invariant",
+    output: str | Layout | None = None,
     head: str | Function = "logits",
     batch_size: int | None = None,
     jit: bool = True,

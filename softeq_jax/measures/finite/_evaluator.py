@@ -13,8 +13,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from softeq_jax.groups import Group
 from softeq_jax.measures._functions import Function, batches, check_inputs
 from softeq_jax.measures._layouts import Layout, as_layout
+from softeq_jax.measures.finite._families import group_transforms
 from softeq_jax.measures.finite._program import (
     Program,
     checked_mask,
@@ -127,7 +129,7 @@ def evaluate(
     metrics: Sequence[Metric],
     *,
     input: str | Layout = "image",
-    output: str | Layout = "invariant",
+    output: str | Layout | None = None,
     head: str | Function = "logits",
     batch_size: int | None = None,
     jit: bool = True,
@@ -143,7 +145,8 @@ def evaluate(
       transforms: what acts.
       metrics: see ``Metric``.
       input: layout of the images: "image", "tokens", a ``Layout`` or a representation.
-      output: layout of the outputs, on which the transforms act too; "invariant": not.
+      output: layout of the outputs, on which the transforms act too; "invariant": not. None:
+        invariant scores ``[n]`` or ``[n, c]``; anything larger has to be declared.
       head: "logits" (the output as it is), "probabilities", "log_probabilities" or a function.
       batch_size: images per call of f; None: all at once.
       jit: False for functions that JAX cannot trace.
@@ -174,7 +177,7 @@ def outcomes(
     images: Array,
     transforms: Sequence[Transform],
     input: str | Layout = "image",
-    output: str | Layout = "invariant",
+    output: str | Layout | None = None,
     batch_size: int | None = None,
     needs: frozenset[str] = frozenset(),
 ) -> Iterator[tuple[Slot, Outcome]]:
@@ -241,13 +244,17 @@ def setting_of(
 
 
 def check_transforms(transforms: Sequence[Transform]) -> list[Transform]:
-    """The transforms as a list.
+    """The transforms as a list; those of a finite group are its elements.
 
     Raises:
-      ValueError: there are none.
+      ValueError: there are none, or infinitely many.
       TypeError: something else.
     """
-    transforms = [transforms] if isinstance(transforms, Transform) else list(transforms)
+    if isinstance(transforms, Group):
+        transforms = group_transforms(transforms)
+    elif isinstance(transforms, Transform | str):
+        transforms = [transforms]
+    transforms = list(transforms)
     if not transforms:
         raise ValueError("the list of transforms is empty")
     for transform in transforms:

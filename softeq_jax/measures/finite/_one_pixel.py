@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from softeq_jax.measures._functions import Function, batches, check_inputs
+from softeq_jax.measures._functions import Function, as_key, batches, check_inputs
 from softeq_jax.measures._layouts import Image
 from softeq_jax.measures.finite._consistency import top_classes
 from softeq_jax.measures.finite._crops import embed_each, image_axes
@@ -41,7 +41,7 @@ def azulay_weiss(
     f: Function,
     images: Array,
     *,
-    key: jax.Array,
+    key: jax.Array | int | None = None,
     n: int = 4,
     canvas: Frame | None = None,
     size: Frame | None = None,
@@ -61,7 +61,7 @@ def azulay_weiss(
     Args:
       f: canvases to class scores ``[n, classes]``.
       images: floating point.
-      key: a JAX key.
+      key: a JAX key, or a seed; None: seed 0.
       n: places per image.
       canvas: rows and columns; None: those of the images.
       size: rows and columns the images are resized to; None: as they are on a larger canvas,
@@ -98,7 +98,7 @@ def azulay_weiss(
             f"images of {tuple(size)} pixels have no room to move on a canvas of {canvas}: "
             f"choose a larger canvas= or a smaller size="
         )
-    places = _places(key, n, len(images), room)
+    places = _places(as_key(key), n, len(images), room)
     program = program_of(f, head, jit)
     changes, mac = np.empty((2, n, len(images)))
     start = 0

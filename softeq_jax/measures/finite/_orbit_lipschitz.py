@@ -65,7 +65,7 @@ def orbit_lipschitz(
     ts: Sequence[float],
     *,
     input: str | Layout = "image",
-    output: str | Layout = "invariant",
+    output: str | Layout | None = None,
     head: str | Function = "logits",
     batch_size: int | None = None,
     jit: bool = True,

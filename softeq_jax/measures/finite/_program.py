@@ -11,6 +11,8 @@ from softeq_jax.measures._functions import (
     Function,
     Skeleton,
     check_outputs,
+    compiled,
+    one_array,
     split_callable,
     with_head,
 )
@@ -36,8 +38,8 @@ class Program:
 
     def __call__(self, x: Array) -> jax.Array:
         if self.skeleton is None:
-            return jnp.asarray(self.plain(x))
-        return _call(self.arrays, x, self.skeleton, self.head)
+            return jnp.asarray(one_array(self.plain(x)))
+        return _call(self.arrays, x, skeleton=self.skeleton, head=self.head)
 
     def checked(self, x: Array, what: str) -> jax.Array:
         """The output, once it is known to be finite and to have one entry per example.
@@ -74,7 +76,7 @@ def program_of(f: Function, head: str | Function, jit: bool = True) -> Program:
     plain = with_head(f, head)
     if not jit:
         return Program(None, [], plain, head)
-    arrays, skeleton = split_callable(f)
+    arrays, skeleton = split_callable(f, head)
     return Program(skeleton, arrays, plain, head)
 
 
@@ -131,9 +133,9 @@ def _match(transform: Transform, x: Array, layout: Layout, frame: Frame) -> jax.
     return transform.match(x, layout, frame)
 
 
-@functools.partial(jax.jit, static_argnames=("skeleton", "head"))
-def _call(arrays: list[Array], x: Array, skeleton: Skeleton, head: str | Function) -> jax.Array:
-    return jnp.asarray(with_head(skeleton(arrays), head)(x))
+@compiled
+def _call(arrays: list[Array], x: Array, *, skeleton: Skeleton, head: str | Function) -> jax.Array:
+    return one_array(with_head(skeleton(arrays), head)(x))
 
 
 @jax.jit

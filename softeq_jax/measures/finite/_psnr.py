@@ -2,7 +2,9 @@ r"""EQ-T, EQ-T-frac and EQ-R: equivariance as a signal-to-noise ratio in decibel
 
 ``20 log10 span - 10 log10( sum m (f(T x) - T' f(x))^2 / sum m )``, the sums over all images,
 transforms and entries before the ratio, across images in float64. Source: StyleGAN3 by way of
-measures.md C. Higher is better; a perfectly equivariant function has infinitely many decibels.
+measures.md C. Higher is better; under exact transforms (EQ-T) an equivariant function has
+infinitely many decibels. Where transforms interpolate (EQ-R, EQ-T-frac) the identity has a finite
+number, which is the ceiling: measure it on the same images.
 """
 
 from collections.abc import Sequence
@@ -12,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from softeq_jax.measures._functions import Function, check_inputs
+from softeq_jax.measures._functions import Function, as_key, check_inputs
 from softeq_jax.measures._layouts import Layout, as_layout
 from softeq_jax.measures.finite._errors import ratio_metric
 from softeq_jax.measures.finite._evaluator import Outcome, check_transforms, evaluate
@@ -43,7 +45,7 @@ def psnr(
     name: str = "PSNR",
     *,
     input: str | Layout = "image",
-    output: str | Layout = "invariant",
+    output: str | Layout | None = None,
     head: str | Function = "logits",
     span: float = SPAN,
     batch_size: int | None = None,
@@ -57,7 +59,7 @@ def psnr(
       transforms: over which the sums run.
       name: for tables.
       input: layout of the images, see ``evaluate``.
-      output: layout of the outputs; "image" for maps, "invariant" for classifiers.
+      output: layout of the outputs; "image" for maps, None for class scores.
       head: "probabilities" for classifiers that return logits (then the span is 1).
       span: largest minus smallest possible output; 2 for [-1, 1].
       batch_size: see ``evaluate``.
@@ -90,7 +92,7 @@ def eq_t(
     f: Function,
     images: Array,
     *,
-    key: jax.Array,
+    key: jax.Array | int | None = None,
     n: int = 16,
     limit: float = LIMIT,
     boundary: str = "circular",
@@ -103,7 +105,7 @@ def eq_t(
     Args:
       f: as of ``psnr``.
       images: as of ``psnr``.
-      key: a JAX key for the shifts.
+      key: a JAX key for the shifts, or a seed; None: seed 0.
       n: number of shifts.
       limit: largest shift as a part of the height and of the width.
       boundary: "circular" keeps all content, so that only f errs; "zero" (with a mask) is what
@@ -116,7 +118,9 @@ def eq_t(
     Raises:
       TypeError, ValueError: see ``psnr``.
     """
-    drawn = np.rint(_uniform(images, input, key, n, limit) / multiple).astype(int) * multiple
+    drawn = (
+        np.rint(_uniform(images, input, as_key(key), n, limit) / multiple).astype(int) * multiple
+    )
     transforms = [shift(int(dy), int(dx), boundary) for dy, dx in drawn]
     return psnr(f, images, transforms, "EQ-T", input=input, **options)
 
@@ -125,7 +129,7 @@ def eq_t_frac(
     f: Function,
     images: Array,
     *,
-    key: jax.Array,
+    key: jax.Array | int | None = None,
     n: int = 16,
     limit: float = LIMIT,
     boundary: str = "circular",
@@ -149,7 +153,7 @@ def eq_t_frac(
     Raises:
       TypeError, ValueError: see ``psnr``.
     """
-    drawn = _uniform(images, input, key, n, limit)
+    drawn = _uniform(images, input, as_key(key), n, limit)
     transforms = [shift(float(dy), float(dx), boundary, "lanczos") for dy, dx in drawn]
     return psnr(f, images, transforms, "EQ-T-frac", input=input, **options)
 
@@ -158,7 +162,7 @@ def eq_r(
     f: Function,
     images: Array,
     *,
-    key: jax.Array,
+    key: jax.Array | int | None = None,
     n: int = 16,
     limit: float = np.pi,
     input: str | Layout = "image",
@@ -173,7 +177,7 @@ def eq_r(
     Args:
       f: as of ``psnr``.
       images: as of ``psnr``.
-      key: a JAX key for the angles.
+      key: a JAX key for the angles, or a seed; None: seed 0.
       n: number of angles.
       limit: largest angle, radians.
       input: as of ``psnr``.
@@ -182,7 +186,7 @@ def eq_r(
     Raises:
       TypeError, ValueError: see ``psnr``; the masks leave nothing of maps below about 15 entries.
     """
-    transforms = uniform_rotations(n, key, limit, "bandlimited")
+    transforms = uniform_rotations(n, as_key(key), limit, "bandlimited")
     return psnr(f, images, transforms, "EQ-R", input=input, **options)
 
 

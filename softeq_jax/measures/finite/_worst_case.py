@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from softeq_jax.groups import Group
-from softeq_jax.measures._functions import Function, batches
+from softeq_jax.measures._functions import Function, Skeleton, batches, compiled, with_head
 from softeq_jax.measures._layouts import Layout
 from softeq_jax.measures.finite._deviation import error_norm, transforms_of
 from softeq_jax.measures.finite._errors import names_of, squared
@@ -92,7 +92,7 @@ def worst_case_error(
     n: int | None = None,
     key: jax.Array | None = None,
     input: str | Layout = "image",
-    output: str | Layout = "invariant",
+    output: str | Layout | None = None,
     head: str | Function = "logits",
     batch_size: int | None = None,
     jit: bool = True,
@@ -148,7 +148,7 @@ def worst_case_along(
     steps: int = 20,
     truth: Function | None = None,
     input: str | Layout = "image",
-    output: str | Layout = "invariant",
+    output: str | Layout | None = None,
     head: str | Function = "logits",
     batch_size: int | None = None,
 ) -> WorstCase:
@@ -219,7 +219,13 @@ def _ascend(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Errors ``[n]`` and parameters ``[n]`` after the ascent."""
     climb = functools.partial(
-        _energy_and_slope, program.static, family, setting, program.arrays, jnp.asarray(x)
+        _energy_and_slope,
+        program.arrays,
+        jnp.asarray(x),
+        skeleton=program.skeleton,
+        head=program.head,
+        family=family,
+        setting=setting,
     )
     upright = program(match(family(float(t[0])), x, setting.layout, setting.frame))
     energy, slope = (np.asarray(part, np.float64) for part in climb(upright, t))
@@ -239,15 +245,17 @@ def _ascend(
     return np.sqrt(energy), t
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+@compiled
 def _energy_and_slope(
-    static: Any,
-    family: Family,
-    setting: Setting,
     arrays: list[Array],
     x: jax.Array,
     upright: jax.Array,
     t: jax.Array,
+    *,
+    skeleton: Skeleton,
+    head: str | Function,
+    family: Family,
+    setting: Setting,
 ) -> tuple[jax.Array, jax.Array]:
     """Squared errors ``[n]`` at one t per image, and their derivatives."""
     layout, out, frame = setting
@@ -259,7 +267,7 @@ def _energy_and_slope(
 
     def energies(t: jax.Array) -> tuple[jax.Array, jax.Array]:
         moved = jax.vmap(lambda t, x: family(t)(x[None], layout, frame)[0])(t, x)
-        y = static.build(arrays)(moved)
+        y = with_head(skeleton(arrays), head)(moved)
         y = jax.vmap(lambda t, y: family(t).match(y[None], out, frame)[0])(t, y)
         turned, mask = jax.vmap(expected)(t, upright)
         error = squared(y, turned, mask)

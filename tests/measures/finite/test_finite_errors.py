@@ -146,7 +146,7 @@ def test_classifier_discrepancies_by_plain_definition():
     )
     assert own.value > 0
     with pytest.raises(ValueError, match="class scores"):
-        finite.equivariance_deviation(lambda x: x, x, C4, discrepancy="kl")
+        finite.equivariance_deviation(lambda x: x, x, C4, discrepancy="kl", output="invariant")
     with pytest.raises(ValueError, match="no discrepancy"):
         finite.equivariance_deviation(f, x, C4, discrepancy="cosine")
 
