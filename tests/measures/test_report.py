@@ -162,3 +162,46 @@ def test_figures_of_several_networks():
 def test_bad_input(kind, message, call):
     with pytest.raises(kind, match=message):
         call()
+
+
+def strided(x):
+    return jnp.tanh(convolution(x))
+
+
+@pytest.mark.parametrize(
+    ("f", "output", "families"),
+    [
+        # The 2x2 pitch divides a shift, and the half-pixel centered grid can be turned.
+        (strided, "image", ["circular shifts", "quarter turns"]),
+        # Off the center, as a stride with one-sided padding is: no turn acts on it.
+        (strided, measures.Image(pitch=2.0, origin=(-4.5, -4.5)), ["circular shifts"]),
+        # A pitch of 12/10: no shift by whole entries, but one by interpolation.
+        (lambda x: x[:, 1:-1, 1:-1], "image", ["circular shifts", "quarter turns"]),
+        (
+            lambda x: strided(x).reshape(len(x), -1, 6),
+            "tokens",
+            ["circular shifts", "quarter turns"],
+        ),
+    ],
+)
+def test_ordinary_maps_can_be_reported(f, output, families):
+    found = measures.report(
+        f, IMAGES, "scale", output=output, head="logits", attribution=False, angles=[0.5]
+    )
+    names = [estimate.name.partition(", ")[2] for estimate in found.finite]
+    assert list(dict.fromkeys(names)) == families
+    assert all(np.isfinite(estimate.value) for estimate in found.finite)
+
+
+def test_features_with_a_fractional_pitch():
+    found = measures.report(
+        classifier,
+        IMAGES,
+        ["scale"],
+        attribution=False,
+        angles=[0.5],
+        features=lambda x: {"valid": x[:, 1:-1, 1:-1], "whole": x},
+        layouts={"*": "image"},
+    )
+    assert not found.features["valid"].exact.any()
+    assert found.features["whole"].exact.all()

@@ -311,3 +311,39 @@ def test_a_batch_of_wrong_sums_is_refused_but_not_a_negligible_image():
     assert without_shares(host, [FLOWS["scale"]])[:, 0].tolist() == [False, False, True, False]
     host["total"] *= 1e-17  # below the last bit of the output: nothing fails, nothing is shared
     assert without_shares(host, [FLOWS["scale"]]).all()
+
+
+def test_modules_of_nnx_with_dropout():
+    """Their generators of random numbers hold keys among the arrays."""
+    from flax import nnx
+
+    class Net(nnx.Module):
+        def __init__(self, rngs):
+            self.conv = nnx.Conv(2, 3, (3, 3), rngs=rngs)
+            self.dropout = nnx.Dropout(0.5, rngs=rngs)
+
+        def __call__(self, x):
+            return self.dropout(nnx.relu(self.conv(x))).mean((1, 2))
+
+    net = Net(nnx.Rngs(0))
+    net.eval()
+    found = layerwise(net, X, "rotation")
+    np.testing.assert_allclose(np.nansum(found.shares["rotation"], axis=0), 1, atol=1e-3)
+
+
+def test_what_a_plain_function_closes_over_may_change():
+    state = {"params": PARAMS}
+
+    def f(x):
+        return net(state["params"], x)
+
+    before = layerwise(f, X, "rotation").totals["rotation"]
+    state["params"] = jax.tree.map(lambda a: 2 * a, PARAMS)
+    np.testing.assert_allclose(
+        layerwise(f, X, "rotation").totals["rotation"], 4 * before, rtol=1e-4
+    )
+
+
+def test_nan_is_called_by_its_name():
+    with pytest.raises(ValueError, match="the output of f has .* NaN"):
+        layerwise(lambda x: jnp.log(-jnp.abs(net(PARAMS, x))), X, "rotation")

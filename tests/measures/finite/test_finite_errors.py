@@ -301,3 +301,29 @@ def test_kl_consistency_and_its_floor():
     assert len(repr(result).splitlines()) == 2
     with pytest.raises(ValueError, match="class scores"):
         finite.kl_consistency(lambda x: x, x, transforms)
+
+
+def test_groups_keys_and_undeclared_maps():
+    x, w = noise(4, 8, 8, 1), noise(64, 3, seed=1)
+    f = lambda x: x.reshape(len(x), -1) @ w  # noqa: E731
+    whole = finite.relative_error(f, x, C4)
+    assert whole.value == finite.relative_error(f, x, finite.group_transforms(C4)).value
+    seeds = [finite.eq_t(f, x, key=key).value for key in (None, 0, jax.random.key(0), 1)]
+    assert seeds[0] == seeds[1] == seeds[2] != seeds[3]
+    same = finite.consistency(f, x)
+    assert same.crop.value == finite.consistency(f, x, max_shift=1, key=0).crop.value
+    with pytest.raises(ValueError, match="no layout: pass output='image'"):
+        finite.relative_error(lambda x: x, x, [finite.shift(0, 1)])
+    with pytest.raises(TypeError, match="one array .*got tuple"):
+        finite.relative_error(lambda x: (f(x), f(x)), x, [finite.shift(0, 1)])
+
+
+def test_what_a_function_closes_over_may_change():
+    x, state = noise(3, 6, 6, 1), {"scale": 1.0}
+    f = lambda x: jnp.abs(x[:, 2, 3]) ** state["scale"]  # noqa: E731
+    moves = [finite.shift(0, 1)]
+    before = finite.relative_error(f, x, moves).value
+    state["scale"] = 2.0
+    fresh = finite.relative_error(lambda x: jnp.abs(x[:, 2, 3]) ** 2.0, x, moves).value
+    assert finite.relative_error(f, x, moves).value == pytest.approx(fresh)
+    assert abs(before - fresh) > 1e-3
