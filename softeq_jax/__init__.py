@@ -3,19 +3,23 @@
 ``groups`` and ``reps`` say what acts on the axes of a weight, ``projector`` and ``plan`` filter
 weights and whole models, ``orbits`` average functions, ``certificates`` prove how far a group can
 still move weights and layers, ``measures`` say how far it does. Models, training and data are
-sub-packages with their own extras and are not imported here.
+sub-packages with their own extras. Everything is imported when it is first used.
 """
 
-from softeq_jax import certificates, groups, measures, orbits, reps
-from softeq_jax.projections import (
-    Certificate,
-    Plan,
-    Projector,
-    convolution_rule,
-    plan,
-    projector,
-    soften,
-)
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from softeq_jax import certificates, groups, measures, orbits, reps
+    from softeq_jax.projections import (
+        Certificate,
+        Plan,
+        Projector,
+        convolution_rule,
+        plan,
+        projector,
+        soften,
+    )
 
 __all__ = [
     "Certificate",
@@ -31,3 +35,19 @@ __all__ = [
     "reps",
     "soften",
 ]
+
+_PACKAGES = ("certificates", "groups", "measures", "orbits", "reps")
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module 'softeq_jax' has no attribute {name!r}")
+    if name in _PACKAGES:
+        return importlib.import_module(f"softeq_jax.{name}")
+    value = getattr(importlib.import_module("softeq_jax.projections"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,5 +1,8 @@
 r"""Time of ``import softeq_jax`` beside ``import jax``, in fresh processes, interleaved.
 
+The package imports its parts when they are first used, so three things are timed: jax; jax, numpy
+and the package as a script imports it; the same with every public name touched.
+
     python -m build --wheel && python3 -m venv build/bare && build/bare/bin/pip install dist/*.whl
     python -m experiments.benchmarks.import_time --python build/bare/bin/python
 
@@ -17,17 +20,26 @@ import sys
 PROBE = """
 import time
 start = time.perf_counter()
-import {module}
+{statement}
 stop = time.perf_counter()
 import jax
 print(stop - start, jax.__version__)
 """
 
 
-def once(python: str, module: str) -> tuple[float, str]:
+STATEMENTS = {
+    "jax": "import jax",
+    "softeq_jax": "import jax, softeq_jax",
+    "all of softeq_jax": (
+        "import jax, softeq_jax; [getattr(softeq_jax, name) for name in softeq_jax.__all__]"
+    ),
+}
+
+
+def once(python: str, statement: str) -> tuple[float, str]:
     """Seconds of one import in a fresh process, and the version of jax there."""
     done = subprocess.run(
-        [os.path.abspath(python), "-c", PROBE.format(module=module)],
+        [os.path.abspath(python), "-c", PROBE.format(statement=statement)],
         cwd="/",
         env=os.environ | {"JAX_PLATFORMS": "cpu"},
         check=True,
@@ -49,21 +61,21 @@ def main() -> None:
         default=pathlib.Path(__file__).parent / "results" / "import_time.json",
     )
     args = parser.parse_args()
-    modules = ("jax", "softeq_jax")
-    for module in modules:
-        once(args.python, module)
-    times: dict[str, list[float]] = {module: [] for module in modules}
+    for statement in STATEMENTS.values():
+        once(args.python, statement)
+    times: dict[str, list[float]] = {name: [] for name in STATEMENTS}
     for _ in range(args.repeats):
-        for module in modules:
-            seconds, version = once(args.python, module)
-            times[module].append(seconds)
-    median = {module: statistics.median(values) for module, values in times.items()}
+        for name, statement in STATEMENTS.items():
+            seconds, version = once(args.python, statement)
+            times[name].append(seconds)
+    median = {name: statistics.median(values) for name, values in times.items()}
     result = {
         "jax": version,
         "cores": os.cpu_count(),
         "repeats": args.repeats,
         "median_seconds": median,
         "ratio": median["softeq_jax"] / median["jax"],
+        "ratio of all": median["all of softeq_jax"] / median["jax"],
     }
     args.out.parent.mkdir(parents=True, exist_ok=True)
     args.out.write_text(json.dumps(result, indent=1) + "\n")
