@@ -46,7 +46,8 @@ def test_the_wheel_holds_the_library_and_nothing_else(wheel):
     assert sources <= present
     assert fields["Name"] == "softeq-jax"
     assert "Apache-2.0" in (fields["License-Expression"], fields["License"])
-    assert set(fields.get_all("Provides-Extra")) == {"models", "train", "experiments", "dev"}
+    extras = {"models", "train", "figures", "experiments", "torch", "dev"}
+    assert set(fields.get_all("Provides-Extra")) == extras
     bare = [need for need in fields.get_all("Requires-Dist") if "extra" not in need]
     assert {need.split(">")[0] for need in bare} == {"jax", "numpy", "scipy"}
 
