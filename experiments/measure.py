@@ -12,7 +12,6 @@ import hashlib
 import json
 import logging
 import math
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -22,19 +21,11 @@ import jax.numpy as jnp
 import numpy as np
 from absl import app, flags
 from flax import linen as nn
-from ml_collections import ConfigDict, config_flags
+from ml_collections import ConfigDict
 from tqdm import tqdm
 
-from experiments import measured, report
+from experiments import measured, report, study_flags
 from softeq_jax import measures, models, training
-
-_CONFIG = config_flags.DEFINE_config_file("config", None, "The study.", lock_config=True)
-_WORKDIR = flags.DEFINE_string("workdir", None, "Where stages, tables and figures go.")
-_DATA_DIR = flags.DEFINE_string(
-    "data_dir",
-    os.environ.get("SOFTEQ_DATA_DIR"),
-    "Folder with tfds/ and pretrained/ (default: the variable SOFTEQ_DATA_DIR).",
-)
 
 _log = logging.getLogger(__name__)
 Row = dict[str, Any]
@@ -319,10 +310,10 @@ def _shown(config: ConfigDict) -> Iterator[tuple[str, str]]:
 def main(argv: list[str]) -> None:
     if len(argv) > 1:
         raise app.UsageError(f"unexpected arguments {argv[1:]}")
-    if not _DATA_DIR.value:
+    if not study_flags.DATA_DIR.value:
         raise app.UsageError("--data_dir or SOFTEQ_DATA_DIR must name the data")
-    workdir = Path(_WORKDIR.value)
-    run(_CONFIG.value, Path(_DATA_DIR.value), workdir)
+    workdir = Path(study_flags.WORKDIR.value)
+    run(study_flags.CONFIG.value, Path(study_flags.DATA_DIR.value), workdir)
     print((workdir / "table.md").read_text())
 
 

@@ -41,7 +41,9 @@ def lie(rows: Sequence[Row], config: ConfigDict, path: Path) -> None:
                 error_kw={"linewidth": 0.7},
             )
         axis.set_yscale("log")
-        axis.set_xticks(range(len(names)), [n.replace("_", " ") for n in names], rotation=30)
+        axis.set_xticks(
+            range(len(names)), [n.replace("_", " ") for n in names], rotation=30, ha="right"
+        )
         axis.set_ylabel(f"{network}\nLEE of probabilities")
     axes[0, 0].legend(frameon=False, ncols=len(stencils), fontsize=8)
     _finish(figure, path)

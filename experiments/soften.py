@@ -14,27 +14,19 @@ import hashlib
 import json
 import logging
 import math
-import os
 import time
 from pathlib import Path
 from typing import Any
 
 from absl import app, flags
-from ml_collections import ConfigDict, config_flags
+from ml_collections import ConfigDict
 from tqdm import tqdm
 
 import softeq_jax as sq
-from experiments import figures, report, softening
+from experiments import figures, report, softening, study_flags
 from experiments.pretrained import Data, load_data, load_network
 from softeq_jax import models, training
 
-_CONFIG = config_flags.DEFINE_config_file("config", None, "The study.", lock_config=True)
-_WORKDIR = flags.DEFINE_string("workdir", None, "Where rows, tables and figures go.")
-_DATA_DIR = flags.DEFINE_string(
-    "data_dir",
-    os.environ.get("SOFTEQ_DATA_DIR"),
-    "Folder with tfds/ and pretrained/ (default: the variable SOFTEQ_DATA_DIR).",
-)
 _DRY_RUN = flags.DEFINE_bool("dry_run", False, "Print the plans only.")
 
 _log = logging.getLogger(__name__)
@@ -275,20 +267,20 @@ def main(argv: list[str]) -> None:
         raise app.UsageError(f"unexpected arguments {argv[1:]}")
     logging.basicConfig(level=logging.INFO)
     logging.getLogger("absl").setLevel(logging.WARNING)
-    if not _DATA_DIR.value:
+    if not study_flags.DATA_DIR.value:
         raise app.UsageError("--data_dir is needed (or the variable SOFTEQ_DATA_DIR)")
-    config, data_dir = _CONFIG.value, Path(_DATA_DIR.value)
+    config, data_dir = study_flags.CONFIG.value, Path(study_flags.DATA_DIR.value)
     if _DRY_RUN.value:
         network = load_network(config, data_dir)
         for row in config.rows:
             plan = build_plan(network.variables["params"], row)
             print(describe(row, plan, network), end="\n\n")
         return
-    if not _WORKDIR.value:
+    if not study_flags.WORKDIR.value:
         raise app.UsageError("--workdir is needed (or --dry_run)")
-    rows = run(config, data_dir, Path(_WORKDIR.value))
+    rows = run(config, data_dir, Path(study_flags.WORKDIR.value))
     print(report.terminal_table(rows), report.LEGEND, sep="\n\n")
-    print(f"tables, figure and weights are in {_WORKDIR.value}")
+    print(f"tables, figure and weights are in {study_flags.WORKDIR.value}")
 
 
 if __name__ == "__main__":

@@ -25,17 +25,23 @@ from softeq_jax.measures._functions import (
     check_inputs,
     one_array,
     split_callable,
-    with_head,
 )
-from softeq_jax.measures._generators import Action, Flow, Generator, as_generator, as_list
-from softeq_jax.measures._layouts import Fiber, Image, Invariant, Layout, Tokens, as_layout
+from softeq_jax.measures._generators import Flow, Generator
+from softeq_jax.measures._layouts import Invariant, Layout, as_layout
 from softeq_jax.measures._stencils import Stencil, as_stencil
+from softeq_jax.measures.attribution._arguments import (
+    Head,
+    abstract,
+    check_result,
+    generators_of,
+    input_layout,
+    user_functions,
+)
 from softeq_jax.measures.attribution._attribution import Attribution
 from softeq_jax.measures.attribution._estimators import ESTIMATORS, Host, Stages
 from softeq_jax.measures.attribution._flow import Flow as DataFlow
 from softeq_jax.measures.attribution._graph import flatten
 from softeq_jax.measures.attribution._layers import By
-from softeq_jax.measures.attribution._names import HEAD
 from softeq_jax.measures.attribution._propagate import Frame, propagate
 from softeq_jax.measures.attribution._regions import partition
 from softeq_jax.measures.attribution._summary import check_finite, summarize
@@ -134,17 +140,17 @@ def plan(
     dtype = jax.dtypes.canonicalize_dtype(like.dtype)
     images = jax.ShapeDtypeStruct((count, *like.shape[1:]), dtype)
     source = as_layout(input, "input")
-    layout, frame = _input_layout(source, images.shape)
-    arrays, skeleton = split_callable(f, head, *_functions(generators, by))
+    layout, frame = input_layout(source, images.shape)
+    arrays, skeleton = split_callable(f, head, *user_functions(generators, by))
     cut = (_cut if skeleton.lasting else _cut.__wrapped__)(
         skeleton,
-        tuple(_abstract(a) for a in arrays),
+        tuple(abstract(a) for a in arrays),
         images,
-        _generators(generators, layout),
+        generators_of(generators, layout),
         layout,
         frame,
         as_layout(output, "output"),
-        _Head(head),
+        Head(head),
         as_stencil(stencil),
         by,
         tuple((layouts or {}).items()),
@@ -163,7 +169,7 @@ def _cut(
     layout: Layout,
     frame: Frame,
     output: Layout,
-    head: "_Head",
+    head: Head,
     stencil: Stencil,
     by: By,
     layouts: tuple[tuple[str, Any], ...],
@@ -183,7 +189,7 @@ def _cut(
         traced = jax.make_jaxpr(lambda values, x: one_array(function(values, x)))(arrays, images)
     graph = flatten(traced)
     root, result = graph.arguments[-1], graph.outputs[0]
-    _check_result(graph, root, images.shape[0])
+    check_result(graph, root, images.shape[0])
     output.check(graph.shapes[result].shape, "the output")
     output = Invariant() if isinstance(output, Invariant) else output
     facts = propagate(graph, root, layout, output, frame, dict(layouts), alignment)
@@ -270,76 +276,6 @@ def layerwise(
         batch_size=batch_size,
     )
     return planned.measure(images, estimator, probes=probes, key=key, progress=progress)
-
-
-def _functions(generators: Any, by: By) -> tuple[Any, ...]:
-    """What of the arguments is a function of the user's, which may close over anything."""
-    given = [generators] if not isinstance(generators, list | tuple) else generators
-    return (by, *(g.function for g in given if isinstance(g, Action)))
-
-
-def _abstract(a: Array) -> jax.ShapeDtypeStruct:
-    """Shape and dtype; those of keys stay as they are."""
-    extended = jnp.issubdtype(a.dtype, jax.dtypes.extended)
-    dtype = a.dtype if extended else jax.dtypes.canonicalize_dtype(a.dtype)
-    return jax.ShapeDtypeStruct(a.shape, dtype)
-
-
-def _input_layout(layout: Layout, shape: tuple[int, ...]) -> tuple[Layout, Frame]:
-    layout.check(shape, "images")
-    if isinstance(layout, Image):
-        colored = len(shape) > 3 and layout.fiber is None
-        return dataclasses.replace(layout, color=colored), layout.grid(shape)
-    if isinstance(layout, Tokens):
-        return layout, layout.sides(shape)
-    if isinstance(layout, Invariant):
-        raise ValueError("nothing acts on an input of layout 'invariant'")
-    return layout, None
-
-
-def _generators(given: Any, layout: Layout) -> tuple[Generator, ...]:
-    group = layout.rep.group if isinstance(layout, Fiber) else None
-    chosen = tuple(as_generator(item, group) for item in as_list(given))
-    names = [generator.name for generator in chosen]
-    if not chosen or len(set(names)) < len(names):
-        raise ValueError(f"generators must be some, with different names, got {names}")
-    return chosen
-
-
-@dataclasses.dataclass(frozen=True)
-class _Head:
-    """The output head, as a layer of its own."""
-
-    head: str | Function
-
-    def on(self, function: Function) -> Function:
-        """The function with the head behind it."""
-        if self.head == "logits":
-            return function
-        name = self.head if isinstance(self.head, str) else getattr(self.head, "__name__", "head")
-        apply = with_head(lambda y: y, self.head)
-
-        def headed(x: Array) -> Any:
-            y = function(x)
-            with jax.named_scope(f"{HEAD}{name.strip('<>')}"):
-                return apply(y)
-
-        return headed
-
-
-def _check_result(graph: Any, root: int, count: int) -> None:
-    result = graph.outputs[0]
-    if not isinstance(result, int) or not graph.dependent([root])[result]:
-        raise ValueError("the output of f does not depend on its input")
-    if result == root:
-        raise ValueError("f returns its input as it is: there is no layer to attribute to")
-    given = graph.shapes[result]
-    if not graph.is_smooth(result):
-        raise TypeError(f"the output of f must be floating point, got {given.dtype}")
-    if not given.shape or given.shape[0] != count:
-        raise ValueError(
-            f"f must return one entry per image on axis 0: {count} images gave {given.shape}"
-        )
 
 
 def _filled(piece: Array, size: int) -> Array:
