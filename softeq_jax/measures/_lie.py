@@ -79,7 +79,10 @@ def lie_derivative(
     """``L f(x) = J_f(x) D x - D' f(x)`` at every image.
 
     Args:
-      f: images ``[n, ...]`` to an array ``[n, ...]``, example by example (evaluation mode).
+      f: images ``[n, ...]`` to an array ``[n, ...]``, example by example (evaluation mode). A
+        plain function is compiled at every call, since what it closes over may have changed; a
+        ``jax.tree_util.Partial(apply, params)``, ``measures.linen`` or a module that is a pytree
+        is compiled once for all parameters.
       images: floating point, ``[n, h, w, c]`` for images.
       generator: a name ("rotation", "translation_x", ...; per radian, per pixel), a ``Flow``,
         ``Color`` or ``LieElement``, the index of a Lie generator where a representation acts on
@@ -176,8 +179,17 @@ def derivatives(
     f = with_head(skeleton(arrays), setting.head)
     frame = setting.frame(x.shape)
     directions = act(setting.generators, x, setting.input, frame, setting.stencil)
-    with jax.default_matmul_precision("highest"):
-        y, response = jax.vmap(lambda v: jax.jvp(f, (x,), (v,)), out_axes=(None, 0))(directions)
+    try:
+        with jax.default_matmul_precision("highest"):
+            y, response = jax.vmap(lambda v: jax.jvp(f, (x,), (v,)), out_axes=(None, 0))(directions)
+    except TypeError as error:
+        if "custom_vjp" not in str(error):
+            raise
+        raise TypeError(
+            "the function has a derivative rule for reverse mode only (jax.custom_vjp), but the "
+            "Lie derivative is taken in forward mode: give it a jax.custom_jvp, or take the total "
+            "of measures.layerwise, which differentiates what is inside the rule"
+        ) from error
     if one_array(y).ndim == 0 or y.shape[0] != x.shape[0]:
         raise ValueError(
             f"the function must return one array [n, ...] for {x.shape[0]} images, got {y.shape}"

@@ -491,3 +491,13 @@ def test_static_leaves_are_told_apart():
         for s in (1, True)
     )
     np.testing.assert_allclose(true, 2 * one)
+
+
+def test_rules_for_reverse_mode_only_are_explained():
+    @jax.custom_vjp
+    def square(x):
+        return x**2
+
+    square.defvjp(lambda x: (x**2, x), lambda x, g: (2 * x * g,))
+    with pytest.raises(TypeError, match=r"give it a jax.custom_jvp"):
+        measures.lie_derivative(lambda x: square(pooled(x)), GOOD, "scale")
