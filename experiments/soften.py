@@ -26,6 +26,7 @@ import softeq_jax as sq
 from experiments import figures, report, softening, study_flags
 from experiments.pretrained import Data, load_data, load_network
 from softeq_jax import models, training
+from softeq_jax.training.data import RandomCrop, RandomFlip
 
 _DRY_RUN = flags.DEFINE_bool("dry_run", False, "Print the plans only.")
 
@@ -174,7 +175,7 @@ def _tuned(
         plan,
         study.data.source,
         fine_tuning(study.config),
-        augment=training.random_crop_flip,
+        transforms=(RandomCrop(4), RandomFlip()),
         progress=row.name,
     )
     training.save(path, variables, {"made_with": made_with, "loss": loss})

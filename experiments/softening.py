@@ -6,7 +6,7 @@ Shared by the study on pretrained networks (``experiments.soften``) and the demo
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -16,6 +16,7 @@ import optax
 import softeq_jax as sq
 from softeq_jax import training
 from softeq_jax.models import ConvGeometry
+from softeq_jax.training import methods, objectives
 
 TILT = math.radians(30)
 """The angle that invariance errors and bounds are compared at."""
@@ -99,9 +100,9 @@ class Tools:
 def compile_tools(network: Network, tuning: FineTuning) -> Tools:
     """Training step and prediction of a network."""
     optimizer = tuning.optimizer()
-    loss = training.projected_classification(network.apply_train)
+    loss = objectives.classification(network.apply_train)
     return Tools(
-        step=training.make_train_step(loss, optimizer),
+        step=training.make_train_step(loss, optimizer, method=methods.project()),
         predict=training.make_predict(network.apply_test),
         optimizer=optimizer,
     )
@@ -114,7 +115,7 @@ def fine_tune(
     source: Any,
     tuning: FineTuning,
     *,
-    augment: Any = None,
+    transforms: Sequence[Any] = (),
     progress: str | None = None,
 ) -> tuple[dict[str, Any], float]:
     """Trains through a plan and folds it (None: plain training).
@@ -122,19 +123,15 @@ def fine_tune(
     Returns:
       (variables with projected parameters, mean training loss over the last tenth of the steps).
     """
-    batches = training.train_batches(
-        source, tuning.batch_size, seed=tuning.seed, augment=augment, steps=tuning.steps
+    state = training.init_state(
+        network.variables["params"], tools.optimizer, network.model_state, seed=tuning.seed
     )
-    state = training.init_state(network.variables["params"], tools.optimizer, network.model_state)
-    state, history = training.fit(
-        tools.step,
-        state,
-        batches,
-        tuning.steps,
-        extra=plan,
-        seed=tuning.seed,
-        progress=progress,
-    )
+    with training.train_batches(
+        source, tuning.batch_size, seed=tuning.seed, transforms=transforms, steps=tuning.steps
+    ) as batches:
+        state, history = training.fit(
+            tools.step, state, batches, tuning.steps, extra=plan, progress=progress
+        )
     params = state.params if plan is None else plan.project(state.params)
     params = jax.tree.map(np.asarray, params)
     last = history["loss"][-max(1, tuning.steps // 10) :]

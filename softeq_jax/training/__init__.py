@@ -1,61 +1,78 @@
-"""Data, a small `pmap` trainer and verified checkpoints.
+"""Data, a `pmap` trainer that scales over devices and hosts, verified checkpoints, export.
 
-Needs the extra `train`: `pip install softeq-jax[train]`.
+Needs the extra `train`: `pip install softeq-jax[train]`. Everything is imported when it is first
+used, so that the worker processes of `softeq_jax.training.data` load nothing but the data code.
 """
 
-try:
-    import flax as _flax  # noqa: F401
-    import grain as _grain  # noqa: F401
-    import optax as _optax  # noqa: F401
-    import orbax.checkpoint as _orbax  # noqa: F401
-    import tensorflow_datasets as _tfds  # noqa: F401
-    import tqdm as _tqdm  # noqa: F401
-except ModuleNotFoundError as error:
-    raise ImportError(
-        f"softeq_jax.training needs {error.name}: pip install softeq-jax[train]"
-    ) from error
+import importlib
+from typing import TYPE_CHECKING, Any
 
-from softeq_jax.training.checkpoint import restore, save
-from softeq_jax.training.data import (
-    ArraySource,
-    digits,
-    load_arrays,
-    normalize,
-    open_source,
-    random_crop_flip,
-    train_batches,
-)
-from softeq_jax.training.objectives import projected_classification
-from softeq_jax.training.pmap import (
-    AXIS,
-    TrainState,
-    fit,
-    init_state,
-    make_predict,
-    make_train_step,
-    replicate,
-    shard,
-    unreplicate,
-)
+if TYPE_CHECKING:
+    from softeq_jax.training import (
+        checkpoints,
+        config,
+        data,
+        evaluation,
+        export,
+        hosts,
+        methods,
+        objectives,
+        optimizers,
+        watch,
+    )
 
-__all__ = [
-    "AXIS",
-    "ArraySource",
-    "TrainState",
-    "digits",
-    "fit",
-    "init_state",
-    "load_arrays",
-    "make_predict",
-    "make_train_step",
-    "normalize",
-    "open_source",
-    "projected_classification",
-    "random_crop_flip",
-    "replicate",
-    "restore",
-    "save",
-    "shard",
-    "train_batches",
-    "unreplicate",
-]
+_MODULES = (
+    "checkpoints",
+    "config",
+    "data",
+    "evaluation",
+    "export",
+    "hosts",
+    "methods",
+    "objectives",
+    "optimizers",
+    "watch",
+)
+_NAMES = {
+    "checkpoints": ("CheckpointFailed", "Checkpoints", "DamagedCheckpoint", "restore", "save"),
+    "data": (
+        "ArraySource",
+        "BadExampleError",
+        "digits",
+        "eval_batches",
+        "load_arrays",
+        "normalize",
+        "open_source",
+        "train_batches",
+    ),
+    "evaluation": ("make_evaluate", "make_predict"),
+    "loop": ("Hook", "NonFiniteLoss", "every", "fit"),
+    "methods": ("Method",),
+    "pmap": ("AXIS", "replicate", "shard", "unreplicate"),
+    "run": ("Outcome", "RunSettings", "train"),
+    "signals": ("stop_on_signals",),
+    "state": ("TrainState", "averaged", "init_state"),
+    "step": ("make_train_step",),
+}
+_HOME = {name: module for module, names in _NAMES.items() for name in names}
+
+__all__ = sorted([*_MODULES, *_HOME])
+
+
+def __getattr__(name: str) -> Any:
+    home = name if name in _MODULES else _HOME.get(name)
+    if home is None:
+        raise AttributeError(f"module 'softeq_jax.training' has no attribute {name!r}")
+    try:
+        module = importlib.import_module(f"softeq_jax.training.{home}")
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("softeq_jax"):
+            raise
+        raise ImportError(
+            f"softeq_jax.training.{name} needs {error.name}: pip install softeq-jax[train]"
+        ) from error
+    return module if name in _MODULES else getattr(module, name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,4 +1,4 @@
-"""Losses for the trainer. A method is a plain function of the parameters, such as a plan."""
+"""Losses for the trainer: of the weights that the network computes with, whatever the method."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,39 +7,128 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from softeq_jax.projections import Plan
-from softeq_jax.training.pmap import LossFn, Tree
+from softeq_jax.training.pmap import device_mean
+from softeq_jax.training.step import LossFn, Metrics, Tree
 
-Apply = Callable[[Tree, Tree, jax.Array], tuple[jax.Array, Tree]]
+Apply = Callable[..., tuple[jax.Array, Tree]]
 
 
-def projected_classification(apply_train: Apply) -> LossFn:
-    r"""Cross-entropy of the network with projected weights, ``mean -log softmax(f_{P w}(x))_y``.
-
-    The projection is part of the differentiated function, so the gradient is the projected
-    gradient ``P dL/d(P w)`` and the stored weights stay unconstrained. Fold them at the end with
-    ``plan.project(params)``.
+def classification(apply_train: Apply, *, smoothing: float = 0.0, keyed: bool = False) -> LossFn:
+    r"""Cross-entropy, ``mean -sum_c y_c log softmax(f_w(x))_c``.
 
     Args:
-      apply_train: ``(params, model_state, images) -> (logits, new model_state)``.
+      apply_train: ``(weights, model_state, images) -> (logits [b, classes], new model_state)``.
+      smoothing: s of integer labels, ``y = (1 - s) onehot + s / classes``, 0 <= s < 1; labels
+        that are mixed already, float ``[b, classes]``, are taken as they are.
+      keyed: ``apply_train`` takes a key as its fourth argument (dropout, stochastic depth).
 
     Returns:
-      A loss for ``make_train_step`` whose batches hold ``image`` and ``label``, and whose
-      ``extra`` is a ``Plan`` (or None: no projection). Its metrics are ``accuracy``.
+      A loss for ``make_train_step`` whose batches hold ``image`` and ``label`` (integers ``[b]``
+      or float ``[b, classes]``). Its metric is ``accuracy``, the share of examples whose largest
+      logit is the (heaviest) label. Logits are taken in float32.
+
+    Raises:
+      ValueError: smoothing out of range; when traced, labels of another shape.
+    """
+    if not 0 <= smoothing < 1:
+        raise ValueError(f"smoothing must be in [0, 1), got {smoothing}")
+
+    def loss_fn(
+        weights: Tree, model_state: Tree, batch: dict[str, jax.Array], key: jax.Array, extra: Any
+    ) -> tuple[jax.Array, tuple[Tree, Metrics]]:
+        del extra
+        drawn = (key,) if keyed else ()
+        logits, model_state = apply_train(weights, model_state, batch["image"], *drawn)
+        logits = jnp.asarray(logits, jnp.float32)
+        labels = batch["label"]
+        if labels.shape not in (logits.shape[:1], logits.shape):
+            raise ValueError(
+                f"labels have shape {labels.shape}, expected {logits.shape[:1]} or {logits.shape}"
+            )
+        if labels.ndim == 1:
+            target = optax.smooth_labels(jax.nn.one_hot(labels, logits.shape[-1]), smoothing)
+        else:
+            target, labels = jnp.asarray(labels, jnp.float32), labels.argmax(-1)
+        loss = optax.softmax_cross_entropy(logits, target).mean()
+        return loss, (model_state, {"accuracy": jnp.mean(logits.argmax(-1) == labels)})
+
+    return loss_fn
+
+
+def segmentation(apply_train: Apply, *, ignore: int = 255, keyed: bool = False) -> LossFn:
+    r"""Mean cross-entropy over the pixels whose class counts.
+
+    Args:
+      apply_train: ``(weights, model_state, images) -> (logits [b, h, w, classes], model_state)``.
+      ignore: class of the pixels that are left out.
+      keyed: as in ``classification``.
+
+    Returns:
+      A loss for batches with ``image`` and ``mask``, integers ``[b, h, w]``, to be called inside
+      the trainer's step: the mean is over the labeled pixels of all devices (of one part, when
+      accumulating), 0 where there are none. Its metric is ``pixel_accuracy``.
     """
 
     def loss_fn(
-        params: Tree, model_state: Tree, batch: dict[str, jax.Array], key: jax.Array, plan: Any
-    ) -> tuple[jax.Array, tuple[Tree, dict[str, jax.Array]]]:
-        del key
-        if plan is not None and not isinstance(plan, Plan):
-            raise TypeError(f"extra must be a Plan or None, got {type(plan).__name__}")
-        if plan is not None:
-            params = plan.project(params)
-        logits, model_state = apply_train(params, model_state, batch["image"])
-        labels = batch["label"]
-        loss = optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
-        accuracy = jnp.mean(logits.argmax(-1) == labels)
-        return loss, (model_state, {"accuracy": accuracy})
+        weights: Tree, model_state: Tree, batch: dict[str, jax.Array], key: jax.Array, extra: Any
+    ) -> tuple[jax.Array, tuple[Tree, Metrics]]:
+        del extra
+        drawn = (key,) if keyed else ()
+        logits, model_state = apply_train(weights, model_state, batch["image"], *drawn)
+        logits, mask = jnp.asarray(logits, jnp.float32), batch["mask"]
+        if mask.shape != logits.shape[:-1]:
+            raise ValueError(f"mask has shape {mask.shape}, expected {logits.shape[:-1]}")
+        counts = mask != ignore
+        total = _mean_count(counts)
+        labels = jnp.where(counts, mask, 0)
+        losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+        right = (logits.argmax(-1) == mask) & counts
+        loss = jnp.where(counts, losses, 0.0).sum() / total
+        return loss, (model_state, {"pixel_accuracy": right.sum() / total})
 
     return loss_fn
+
+
+def trajectories(apply_train: Apply, *, keyed: bool = False) -> LossFn:
+    r"""Masked mean squared error of predicted positions, in square meters.
+
+    Args:
+      apply_train: ``(weights, model_state, observed [b, people, t, 2], present [b, people]) ->
+        (predicted [b, people, t', 2], model_state)``.
+      keyed: as in ``classification``, the key comes last.
+
+    Returns:
+      A loss for batches with ``observed``, ``future`` ``[b, people, t', 2]`` and ``present``, to
+      be called inside the trainer's step: the mean is over the coordinates of the people who are
+      present, on all devices. Its metric ``displacement`` is their mean distance, in meters
+      (ADE).
+    """
+
+    def loss_fn(
+        weights: Tree, model_state: Tree, batch: dict[str, jax.Array], key: jax.Array, extra: Any
+    ) -> tuple[jax.Array, tuple[Tree, Metrics]]:
+        del extra
+        drawn = (key,) if keyed else ()
+        present = jnp.asarray(batch["present"], jnp.float32)
+        predicted, model_state = apply_train(
+            weights, model_state, batch["observed"], batch["present"], *drawn
+        )
+        if predicted.shape != batch["future"].shape:
+            raise ValueError(
+                f"predicted positions have shape {predicted.shape}, expected "
+                f"{batch['future'].shape}"
+            )
+        error = jnp.asarray(predicted, jnp.float32) - jnp.asarray(batch["future"], jnp.float32)
+        squared = jnp.sum(error**2, axis=-1) * present[..., None]
+        total = _mean_count(present) * squared.shape[-1]
+        positive = squared > 0
+        distance = jnp.where(positive, jnp.sqrt(jnp.where(positive, squared, 1.0)), 0.0)
+        loss = squared.sum() / (2 * total)
+        return loss, (model_state, {"displacement": distance.sum() / total})
+
+    return loss_fn
+
+
+def _mean_count(counts: jax.Array) -> jax.Array:
+    """What a device divides by, so that the mean over devices is the mean over all that counts."""
+    return jnp.maximum(device_mean(jnp.sum(counts, dtype=jnp.float32)), 1e-6)

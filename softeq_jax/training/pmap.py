@@ -1,57 +1,87 @@
-"""The trainer: replicated steps with `jax.pmap`, and nothing else that is parallel.
+"""What is parallel in the trainer: a mapped axis over all devices, and how arrays get there.
 
 `jax.pmap` is used in this module only. Arrays that live on the devices have a leading axis of
-the number of local devices; the mapped axis is called "device".
+the number of local devices; the mapped axis is called "device" and runs over the devices of all
+hosts. The queue of steps in flight is bounded by `InFlight`, because a queue of collective
+operations deadlocks on CPU.
 """
 
 import collections
 import functools
-import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
-import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
-from tqdm import tqdm
 
 AXIS = "device"
 
 Tree = Any
-Metrics = dict[str, Any]
-LossFn = Callable[[Tree, Tree, Tree, jax.Array, Tree], tuple[jax.Array, tuple[Tree, Metrics]]]
-StepFn = Callable[["TrainState", Tree, Any, Tree], tuple["TrainState", Metrics]]
-Callback = Callable[[int, "TrainState", dict[str, float]], None]
-
-_log = logging.getLogger(__name__)
 
 
-@flax.struct.dataclass
-class TrainState:
-    """All that a step reads and changes.
+def over_devices(
+    f: Callable[..., Any] | None = None,
+    *,
+    in_axes: tuple[int | None, ...],
+    out_axes: Any = 0,
+    donate: int = 0,
+) -> Callable[..., Any]:
+    """Compiles a function to run on every device at once, each on its slice of axis 0.
 
-    Attributes:
-      step: number of steps taken, int32.
-      params: what the gradient is taken of.
-      model_state: the model's other variables, such as `{"batch_stats": ...}`; may be empty.
-      opt_state: of the optax optimizer.
+    Arguments reach `jax.pmap` as two tuples. Passed one by one, as many arguments as there are
+    leaves in them all are taken for leaves themselves (jax 0.10.2), and a dictionary beside an
+    empty one is then cut up along the wrong axes without a word.
+
+    Args:
+      f: the function for one device, of positional arguments; collectives over `AXIS` are
+        allowed. None returns a decorator.
+      in_axes: for each argument 0 if it has a device axis, None if it is broadcast.
+      out_axes: the same for the results; None for what is equal on all devices.
+      donate: how many arguments, the first ones, give their memory away; they must not be
+        used again.
     """
+    if f is None:
+        return functools.partial(over_devices, in_axes=in_axes, out_axes=out_axes, donate=donate)
 
-    step: jax.Array
-    params: Tree
-    model_state: Tree
-    opt_state: Tree
+    def of_tuples(given: tuple[Any, ...], kept: tuple[Any, ...]) -> Any:
+        return f(*given, *kept)
+
+    mapped = jax.pmap(
+        of_tuples,
+        axis_name=AXIS,
+        in_axes=(in_axes[:donate], in_axes[donate:]),
+        out_axes=out_axes,
+        donate_argnums=(0,) if donate else (),
+    )
+
+    @functools.wraps(f)
+    def call(*args: Any) -> Any:
+        return mapped(args[:donate], args[donate:])
+
+    return call
 
 
-def init_state(
-    params: Tree, optimizer: optax.GradientTransformation, model_state: Tree | None = None
-) -> TrainState:
-    """The state before the first step, on one device."""
-    state = {} if model_state is None else model_state
-    return TrainState(jnp.zeros((), jnp.int32), params, state, optimizer.init(params))
+def device_index() -> jax.Array:
+    """Number of this device among those of all hosts, inside a mapped function."""
+    return jax.lax.axis_index(AXIS)
+
+
+def device_mean(tree: Tree) -> Tree:
+    """Mean over all devices of the floating-point leaves; other leaves are kept as they are."""
+
+    def average(leaf: Any) -> jax.Array:
+        leaf = jnp.asarray(leaf)
+        inexact = jnp.issubdtype(leaf.dtype, jnp.inexact)
+        return jax.lax.pmean(leaf, AXIS) if inexact else leaf
+
+    return jax.tree.map(average, tree)
+
+
+def device_sum(tree: Tree) -> Tree:
+    """Sum over all devices of every leaf, inside a mapped function."""
+    return jax.lax.psum(tree, AXIS)
 
 
 def replicate(tree: Tree) -> Tree:
@@ -60,18 +90,23 @@ def replicate(tree: Tree) -> Tree:
     count = jax.local_device_count()
 
     def copy(leaf: Any) -> jax.Array:
-        leaf = jnp.asarray(leaf)
-        return jax.device_put(jnp.broadcast_to(leaf, (count, *leaf.shape)), sharding)
+        leaf = np.asarray(leaf)
+        return jax.make_array_from_callback(
+            (count, *leaf.shape), sharding, lambda _: np.array(leaf)[None]
+        )
 
-    return jax.tree.map(copy, tree)
+    return jax.tree.map(copy, jax.tree.map(_canonical, tree))
 
 
 def unreplicate(tree: Tree) -> Tree:
-    """The first local device's copy of every leaf: `[devices, ...]` becomes a NumPy `[...]`."""
+    """The first local device's copy of every leaf, `[devices, ...]` to a NumPy `[...]` of its own.
+
+    The arrays share no memory with the devices, so that a donated buffer cannot change them.
+    """
 
     def first(leaf: Any) -> np.ndarray:
         shards = getattr(leaf, "addressable_shards", None)
-        return np.asarray(leaf if shards is None else shards[0].data)[0]
+        return np.array((leaf if shards is None else shards[0].data)[0])
 
     return jax.tree.map(first, tree)
 
@@ -97,161 +132,52 @@ def shard(batch: Tree) -> Tree:
     return jax.tree_util.tree_map_with_path(split, batch)
 
 
-def _sharding() -> NamedSharding:
-    return NamedSharding(Mesh(np.asarray(jax.local_devices()), (AXIS,)), PartitionSpec(AXIS))
+def default_in_flight() -> int:
+    """1 on CPU, where a queue of collective operations deadlocks, 4 elsewhere."""
+    return 1 if jax.default_backend() == "cpu" else 4
 
 
-def make_train_step(loss_fn: LossFn, optimizer: optax.GradientTransformation) -> StepFn:
-    """Compiles one step of training over all devices.
-
-    Args:
-      loss_fn: `loss_fn(params, model_state, batch, key, extra) -> (loss, (model_state, metrics))`
-        for one device's part of the batch: a scalar mean over it, the model's new variables, and
-        a dictionary of scalars. `key` differs from step to step and device to device.
-      optimizer: applied alike on every device.
-
-    Returns:
-      `step(state, batch, seed, extra) -> (state, metrics)` with a replicated state and a sharded
-      batch. `seed` (an integer) and `extra` (any pytree of arrays, None included) are broadcast;
-      new values of the same shapes and dtypes do not compile again. Gradients, metrics, `loss`
-      among them, and floating-point model variables are averaged over the devices. The
-      metrics are scalars without a device axis.
-    """
-
-    def mean(tree: Tree) -> Tree:
-        def average(leaf: Any) -> jax.Array:
-            leaf = jnp.asarray(leaf)
-            inexact = jnp.issubdtype(leaf.dtype, jnp.inexact)
-            return jax.lax.pmean(leaf, AXIS) if inexact else leaf
-
-        return jax.tree.map(average, tree)
-
-    @functools.partial(jax.pmap, axis_name=AXIS, in_axes=(0, 0, None, None), out_axes=(0, None))
-    def step(state: TrainState, batch: Tree, seed: Any, extra: Tree) -> tuple[TrainState, Metrics]:
-        key = jax.random.fold_in(jax.random.key(seed), state.step)
-        key = jax.random.fold_in(key, jax.lax.axis_index(AXIS))
-        value_and_grad = jax.value_and_grad(loss_fn, has_aux=True)
-        (loss, (model_state, metrics)), grads = value_and_grad(
-            state.params, state.model_state, batch, key, extra
-        )
-        updates, opt_state = optimizer.update(mean(grads), state.opt_state, state.params)
-        params = optax.apply_updates(state.params, updates)
-        metrics = {k: jnp.asarray(v, jnp.float32) for k, v in {**metrics, "loss": loss}.items()}
-        return TrainState(state.step + 1, params, mean(model_state), opt_state), mean(metrics)
-
-    return step
-
-
-def fit(
-    step_fn: StepFn,
-    state: TrainState,
-    batches: Iterable[Tree],
-    steps: int,
-    *,
-    extra: Tree = None,
-    seed: int = 0,
-    in_flight: int | None = None,
-    progress: str | None = None,
-    callback: Callback | None = None,
-) -> tuple[TrainState, dict[str, np.ndarray]]:
-    """Trains for a number of steps.
+class InFlight:
+    """A queue of dispatched steps that waits for the oldest when it is longer than `depth`.
 
     Args:
-      step_fn: from `make_train_step`.
-      state: on one device or the host (as from `init_state`), not replicated.
-      batches: global batches, each a pytree of arrays `[b, ...]`. For a resumed run they start
-        at `state.step`: `train_batches(..., start_step=int(state.step))`.
-      steps: how many steps to take now.
-      extra: handed to the loss on every step.
-      seed: of the random keys, which depend on it, the step and the device.
-      in_flight: steps that may be unfinished while the next is dispatched; 0 waits for
-        each. None is 1 on CPU, where a queue of collective operations deadlocks, and 4 elsewhere.
-      progress: text of a progress bar with the loss, or None for no bar.
-      callback: called as `callback(step, state, metrics)` when a step is done: its number from 1,
-        the replicated state after it (see `unreplicate`) and its metrics as floats.
-
-    Returns:
-      The state on the host (NumPy leaves), and every metric's history `[steps]`, float32.
+      depth: how many may be unfinished while the next one is dispatched; 0 waits for each.
 
     Raises:
-      FloatingPointError: the loss is not finite; the message has the step.
-      ValueError: `batches` ended early, or a batch does not divide among the devices.
+      ValueError: a negative depth.
     """
-    if in_flight is None:
-        in_flight = 1 if jax.default_backend() == "cpu" else 4
-    if steps < 0 or in_flight < 0:
-        raise ValueError(f"expected steps >= 0 and in_flight >= 0, got {steps} and {in_flight}")
-    first = int(state.step)
-    _log.info("training steps %d to %d on %d devices", first, first + steps, jax.device_count())
-    history: dict[str, list[float]] = collections.defaultdict(list)
-    pending: collections.deque[tuple[int, TrainState | None, Metrics]] = collections.deque()
-    state = replicate(state)
-    source = iter(batches)
 
-    with tqdm(total=steps, desc=progress, disable=progress is None, mininterval=1.0) as bar:
+    def __init__(self, depth: int):
+        if depth < 0:
+            raise ValueError(f"in_flight must be >= 0, got {depth}")
+        self._depth = depth
+        self._waiting: collections.deque[tuple[Any, Tree]] = collections.deque()
 
-        def finish_oldest() -> None:
-            number, after, metrics = pending.popleft()
-            values = {name: float(value) for name, value in metrics.items()}
-            if not np.isfinite(values["loss"]):
-                raise FloatingPointError(f"step {number}: the loss is {values['loss']}")
-            for name, value in values.items():
-                history[name].append(value)
-            bar.set_postfix(loss=f"{values['loss']:.4g}", refresh=False)
-            bar.update()
-            if callback is not None:
-                callback(number, after, values)
+    def push(self, label: Any, results: Tree) -> list[tuple[Any, Tree]]:
+        """Adds a step's results; returns the finished (label, results), oldest first."""
+        self._waiting.append((label, results))
+        return self._take(self._depth)
 
-        for number in range(first + 1, first + steps + 1):
-            try:
-                batch = shard(next(source))
-            except StopIteration:
-                done = number - 1 - first
-                raise ValueError(f"batches ended after {done} of {steps} steps") from None
-            state, metrics = step_fn(state, batch, seed, extra)
-            pending.append((number, state if callback is not None else None, metrics))
-            while len(pending) > in_flight:
-                finish_oldest()
-        while pending:
-            finish_oldest()
-    return unreplicate(state), {k: np.asarray(v, np.float32) for k, v in history.items()}
+    def drain(self) -> list[tuple[Any, Tree]]:
+        """Waits for all; returns them, oldest first."""
+        return self._take(0)
+
+    def _take(self, left: int) -> list[tuple[Any, Tree]]:
+        done = []
+        while len(self._waiting) > left:
+            done.append(self._waiting.popleft())
+        for _, results in done:
+            jax.block_until_ready(results)
+        return done
 
 
-def make_predict(apply_fn: Callable[[Tree, Tree, jax.Array, Tree], jax.Array]) -> Callable:
-    """Compiles the evaluation of many images over all devices.
+def _canonical(leaf: Any) -> Any:
+    """The leaf with the dtype that JAX would give it."""
+    if isinstance(leaf, jax.Array):
+        return leaf
+    leaf = np.asarray(leaf)
+    return leaf.astype(jax.dtypes.canonicalize_dtype(leaf.dtype), copy=False)
 
-    Args:
-      apply_fn: `apply_fn(params, model_state, images, extra) -> logits`, each image for itself.
 
-    Returns:
-      `predict(params, model_state, images, batch_size=256, extra=None)`: NumPy logits `[n, ...]`
-      for images `[n, ...]`, in their order, once each; the last batch is filled up with zeros
-      and cut again. `params`, `model_state` and `extra` are not replicated.
-      It raises ValueError for no images or a batch size below 1.
-    """
-    mapped = jax.pmap(apply_fn, axis_name=AXIS)
-
-    def predict(
-        params: Tree,
-        model_state: Tree,
-        images: np.ndarray,
-        batch_size: int = 256,
-        extra: Tree = None,
-    ) -> np.ndarray:
-        if len(images) < 1 or batch_size < 1:
-            raise ValueError(
-                f"expected images and a batch size >= 1, got {len(images)} and {batch_size}"
-            )
-        count = jax.local_device_count()
-        size = -(-min(batch_size, len(images)) // count) * count
-        copies = replicate((params, model_state, extra))
-        logits = []
-        for start in range(0, len(images), size):
-            part = np.asarray(images[start : start + size])
-            padded = np.zeros((size, *part.shape[1:]), part.dtype)
-            padded[: len(part)] = part
-            out = np.asarray(mapped(copies[0], copies[1], shard(padded), copies[2]))
-            logits.append(out.reshape(size, *out.shape[2:])[: len(part)])
-        return np.concatenate(logits)
-
-    return predict
+def _sharding() -> NamedSharding:
+    return NamedSharding(Mesh(np.asarray(jax.local_devices()), (AXIS,)), PartitionSpec(AXIS))

@@ -1,6 +1,11 @@
-"""Trains on the devices that there are and writes the results as JSON; run by `test_pmap.py`."""
+"""Trains on the devices and processes that there are; writes what is worth comparing as JSON.
+
+Run by `test_pmap.py`: `pmap_worker.py OUT SHARED [COORDINATOR COUNT INDEX]`.
+"""
 
 import json
+import logging
+import pathlib
 import sys
 
 import jax
@@ -10,6 +15,10 @@ import optax
 from flax import linen as nn
 
 from softeq_jax import training as tr
+from softeq_jax.training import evaluation, hosts
+
+STEPS = 24
+BATCH = 32
 
 
 class Net(nn.Module):
@@ -22,16 +31,19 @@ class Net(nn.Module):
         return nn.Dense(10, name="head")(nn.relu(x).mean((1, 2)))
 
 
-def main(out: str) -> None:
-    """Trains, resumes, predicts; everything worth comparing goes to the file `out`."""
+def main(out: str, shared: pathlib.Path) -> None:
+    """Trains, stops, saves, evaluates; everything worth comparing goes to the file `out`."""
+    index, count = jax.process_index(), jax.process_count()
     rng = np.random.default_rng(0)
-    source = tr.ArraySource(rng.random((97, 8, 8, 1), np.float32), rng.integers(0, 10, 97))
+    images = rng.random((97, 8, 8, 1), np.float32)
+    brightness = images.mean((1, 2, 3)).argsort().argsort()
+    source = tr.ArraySource(images, brightness * 10 // 97)
     model = Net()
     variables = jax.jit(lambda x: model.init(jax.random.key(0), x, train=False))(source.images[:1])
-    traces = []
+    traces = {"step": 0, "evaluate": 0}
 
     def loss_fn(params, model_state, batch, key, extra):
-        traces.append(1)
+        traces["step"] += 1
         logits, new = model.apply(
             {"params": params, **model_state}, batch["image"], train=True, mutable=["batch_stats"]
         )
@@ -39,63 +51,109 @@ def main(out: str) -> None:
         loss = loss + extra["decay"] * optax.tree.norm(params, squared=True)
         return loss, (new, {"noise": jax.random.uniform(key)})
 
-    step = tr.make_train_step(loss_fn, optimizer := optax.sgd(0.1, momentum=0.9))
-    state = tr.init_state(variables["params"], optimizer, {"batch_stats": variables["batch_stats"]})
+    def apply_test(params, model_state, images):
+        traces["evaluate"] += 1
+        return model.apply({"params": params, **model_state}, images, train=False)
 
-    def run(state, steps, decay, seed=0, **kwargs):
-        batches = tr.train_batches(source, 32, seed=1, start_step=int(state.step))
+    optimizer = optax.sgd(0.1, momentum=0.9)
+    step = tr.make_train_step(loss_fn, optimizer, average_decay=0.9)
+    stats = {"batch_stats": variables["batch_stats"]}
+    start = tr.init_state(variables["params"], optimizer, stats, average=True)
+
+    def batches(start_step):
+        return tr.train_batches(
+            source, BATCH, seed=1, start_step=start_step, host=index, hosts=count, num_threads=1
+        )
+
+    def run(state, steps, decay=1e-3, **kwargs):
         extra = {"decay": jnp.float32(decay)}
-        return tr.fit(step, state, batches, steps, extra=extra, seed=seed, **kwargs)
+        with batches(int(state.step)) as stream:
+            return tr.fit(step, state, stream, steps, extra=extra, **kwargs)
 
-    end, history = run(state, 40, 1e-3)
-    half, first = run(state, 15, 1e-3, in_flight=0)
-    seen = []
-    again, second = run(half, 25, 1e-3, callback=lambda n, s, m: seen.append((n, m["loss"])))
-    other = run(state, 3, 1e-1)[1]
-    keyed = run(state, 3, 1e-3, seed=1)[1]
-    joined = np.concatenate([first["loss"], second["loss"]])
-    apply = lambda p, s, x, e: e * model.apply({"params": p, **s}, x, train=False)  # noqa: E731
-    predict = tr.make_predict(apply)
-    args = (end.params, end.model_state)
-    sizes = ((32, 97), (50, 97), (1000, 97), (7, 20), (3, 1))
-    logits = {f"{b},{n}": predict(*args, source.images[:n], b, extra=2.0) for b, n in sizes}
-    direct = jax.jit(lambda p, s, x: 2 * model.apply({"params": p, **s}, x, train=False))
-    expected = np.asarray(direct(*args, source.images))
+    end, history = run(start, STEPS)
+    half, first = run(start, 10, in_flight=0)
+    again, second = run(half, STEPS - 10)
+    other = run(start, 2, 1e-1)[1]
+    asked = []
+
+    def stop():  # only the last process wishes to stop, and only once
+        asked.append(1)
+        return index == count - 1 and len(asked) == 5
+
+    stopped, _ = run(start, STEPS, stop=stop)
+
+    evaluate = tr.make_evaluate(evaluation.classification_metrics(apply_test))
+    folded = tr.replicate((end.params, end.model_state))
+    evaluated = [
+        evaluate(*folded, tr.eval_batches(source, size, host=index, hosts=count, num_threads=1))
+        for size in (BATCH, BATCH, 64)
+    ]
+
+    checkpoints = tr.Checkpoints(shared / "checkpoints")
+    if not checkpoints.steps():
+        checkpoints.save(int(half.step), half, {"hosts": count})
+    restored = checkpoints.restore(start)
+    checkpoints.close()
+    moved, _ = run(restored.tree, STEPS - 10)
+
+    differs = ""
+    try:
+        hosts.require_same({"lr": 0.1, "seed": index}, "the config")
+    except ValueError as error:
+        differs = str(error)
+    json_out = {
+        "devices": jax.device_count(),
+        "processes": count,
+        "loss": history["loss"].tolist(),
+        "noise": history["noise"].tolist(),
+        "other_loss": other["loss"].tolist(),
+        "traces": traces,
+        "mean": end.model_state["batch_stats"]["bn"]["mean"].tolist(),
+        "kernel": end.params["conv"]["kernel"].ravel().tolist(),
+        "average": end.average["params"]["conv"]["kernel"].ravel().tolist(),
+        "resumed": bool(
+            np.array_equal(np.concatenate([first["loss"], second["loss"]]), history["loss"])
+        ),
+        "same_end": all(map(np.array_equal, jax.tree.leaves(end), jax.tree.leaves(again))),
+        "stopped_at": int(stopped.step),
+        "evaluated": evaluated,
+        "saved_by": restored.meta["hosts"],
+        "moved_kernel": moved.params["conv"]["kernel"].ravel().tolist(),
+        "same_restored": all(
+            map(np.array_equal, jax.tree.leaves(half), jax.tree.leaves(restored.tree))
+        ),
+        "differs": differs,
+        "gathered": hosts.gather({"index": index}),
+        "broadcast": hosts.broadcast(index + 7),
+        "errors": _errors(run, start, step),
+    }
+    with open(out, "w") as file:
+        json.dump(json_out, file)
+
+
+def _errors(run, start, step):
     errors = {}
     try:
-        run(state, 3, np.nan)
-    except FloatingPointError as error:
+        run(start, 3, np.nan)
+    except tr.NonFiniteLoss as error:
         errors["nan"] = str(error)
+        errors["nan_examples"] = error.examples.tolist()
     try:
-        tr.fit(step, state, iter([]), 2, extra={"decay": jnp.float32(0)})
+        tr.fit(step, start, iter([]), 2, extra={"decay": jnp.float32(0)})
     except ValueError as error:
         errors["short"] = str(error)
     try:
         tr.shard({"image": np.zeros((9, 2))})
     except ValueError as error:
         errors["shard"] = str(error)
-    tree = {"a": jnp.arange(3), "b": np.float32(2)}
-    twice = tr.unreplicate(tr.replicate(tree))
-    json_out = {
-        "devices": jax.device_count(),
-        "loss": history["loss"].tolist(),
-        "noise": history["noise"].tolist(),
-        "keyed_noise": keyed["noise"].tolist(),
-        "other_loss": other["loss"].tolist(),
-        "traces": len(traces),
-        "mean": end.model_state["batch_stats"]["bn"]["mean"].tolist(),
-        "resumed": bool(np.array_equal(joined, history["loss"])),
-        "same_end": all(map(np.array_equal, jax.tree.leaves(end), jax.tree.leaves(again))),
-        "seen": [n for n, _ in seen],
-        "seen_losses": bool(np.array_equal(np.float32([v for _, v in seen]), second["loss"])),
-        "shapes": {k: list(v.shape) for k, v in logits.items()},
-        "logit_error": max(float(np.abs(v - expected[: len(v)]).max()) for v in logits.values()),
-        "errors": errors,
-        "replicated": bool(all(map(np.array_equal, tree.values(), twice.values()))),
-    }
-    with open(out, "w") as file:
-        json.dump(json_out, file)
+    return errors
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    logging.basicConfig(level=logging.INFO)
+    arguments = sys.argv[3:]
+    if arguments:
+        hosts.initialize(arguments[0], int(arguments[1]), int(arguments[2]), timeout=60)
+    else:
+        hosts.initialize(timeout=60)
+    main(sys.argv[1], pathlib.Path(sys.argv[2]))

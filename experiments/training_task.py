@@ -1,0 +1,250 @@
+"""From a resolved training config to what the trainer needs: data, network, step, evaluation."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+import softeq_jax as sq
+from softeq_jax import models
+from softeq_jax import training as tr
+from softeq_jax.training import data, methods, objectives, optimizers, watch
+from softeq_jax.training.evaluation import classification_metrics
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """What is trained on what, and how.
+
+    Attributes:
+      state: before the first step.
+      step: the compiled step.
+      batches: this host's training batches from a step on.
+      evaluate: metrics of a replicated state.
+      learning_rate: of a step.
+      plan: given to every step, or None.
+      apply: `apply(params, images) -> logits` in test mode, with parameters and model variables
+        as one tree.
+    """
+
+    state: tr.TrainState
+    step: Any
+    batches: Callable[[int], Any]
+    evaluate: Callable[[int, tr.TrainState], dict[str, float]]
+    learning_rate: optax.Schedule
+    plan: sq.Plan | None
+    apply: Callable[[Any, jax.Array], jax.Array]
+
+
+def make_task(config: Any, data_dir: Path | None) -> Task:
+    """Builds everything from a resolved config.
+
+    Raises:
+      ValueError: a name that does not exist, or a number out of range; it is named.
+      FileNotFoundError: the data are not there.
+    """
+    train, test = sources(config.data, data_dir)
+    model = make_model(config.model, config.data.image_size)
+    local = model.clone(axis_name=None) if hasattr(model, "axis_name") else model
+    channels = np.shape(train[0]["image"])[-1]
+    side = config.data.image_size
+    variables = dict(
+        jax.jit(lambda x: local.init(jax.random.key(config.seed), x, train=False))(
+            jnp.zeros((1, side, side, channels))
+        )
+    )
+    params = variables.pop("params")
+
+    def apply_train(params: Any, model_state: Any, images: jax.Array) -> tuple[jax.Array, Any]:
+        return model.apply(
+            {"params": params, **model_state}, images, train=True, mutable=list(model_state)
+        )
+
+    def apply_test(params: Any, model_state: Any, images: jax.Array) -> jax.Array:
+        return local.apply({"params": params, **model_state}, images, train=False)
+
+    method, plan = make_method(config.method, params)
+    settings = optimizers.OptimizerSettings(
+        **{k: v for k, v in config.optimizer.items() if k not in ("layers", "layer_decay")}
+    )
+    layers, decay = config.optimizer.layers, config.optimizer.layer_decay
+    rates = optimizers.layer_decay(params, layers, decay) if layers else None
+    optimizer = settings.optimizer(params, config.run.steps, rates)
+    step = tr.make_train_step(
+        objectives.classification(apply_train, smoothing=config.augment.smoothing),
+        optimizer,
+        method=method,
+        **config.step,
+    )
+    state = tr.init_state(
+        params,
+        optimizer,
+        variables,
+        seed=config.seed,
+        average=config.step.average_decay is not None,
+    )
+    return Task(
+        state=state,
+        step=step,
+        batches=_batches(config, train),
+        evaluate=_evaluation(config, test, apply_test, method, plan),
+        learning_rate=settings.rate(config.run.steps),
+        plan=plan,
+        apply=lambda both, images: apply_test(both["params"], both["model_state"], images),
+    )
+
+
+def sources(config: Any, data_dir: Path | None) -> tuple[Any, Any]:
+    """Training and test examples.
+
+    Raises:
+      ValueError: a data set on disk without a folder.
+    """
+    if config.name == "digits":
+        train_x, train_y, test_x, test_y = tr.digits()
+        as_bytes = lambda x: np.rint(255 * x).astype(np.uint8)  # noqa: E731
+        return tr.ArraySource(as_bytes(train_x), train_y), tr.ArraySource(as_bytes(test_x), test_y)
+    if data_dir is None:
+        raise ValueError(f"data.name={config.name!r} needs --data_dir (or SOFTEQ_DATA_DIR)")
+    folder = data_dir / config.folder
+    return tuple(tr.open_source(config.name, part, folder) for part in (config.train, config.test))
+
+
+def make_model(config: Any, image_size: int) -> Any:
+    """The Linen module, called as `model.apply(variables, images, train)`.
+
+    Raises:
+      ValueError: an unknown name.
+    """
+    if config.name == "cifar_resnet":
+        return models.CifarResNet(
+            depth=config.depth,
+            width=config.width,
+            num_classes=config.num_classes,
+            axis_name=tr.AXIS,
+        )
+    if config.name == "vit":
+        return models.ViT(
+            image_size=image_size,
+            patch_size=config.patch_size,
+            width=config.width,
+            depth=config.depth,
+            heads=config.heads,
+            pool=config.pool,
+            num_classes=config.num_classes,
+        )
+    raise ValueError(f"model.name must be 'cifar_resnet' or 'vit', got {config.name!r}")
+
+
+def make_method(config: Any, params: Any) -> tuple[tr.Method, sq.Plan | None]:
+    """The method's pair of functions, and the plan that every step gets.
+
+    Raises:
+      ValueError: an unknown name, or as `softeq_jax.plan`.
+    """
+    if config.name == "plain":
+        return methods.plain(), None
+    if config.name == "project":
+        group = sq.groups.from_name(config.group)
+        rule = sq.convolution_rule(group, cutoff=config.cutoff)
+        return methods.project(), sq.plan(params, {config.rules: rule})
+    raise ValueError(f"method.name must be 'plain' or 'project', got {config.name!r}")
+
+
+def transforms(config: Any, *, train: bool) -> tuple[Any, ...]:
+    """What is done to each stored image."""
+    augment, found = config.augment, []
+    if train and augment.crop:
+        found.append(data.RandomCrop(augment.crop))
+    if train and augment.flip:
+        found.append(data.RandomFlip())
+    if train and augment.rotation:
+        found.append(data.RandomRotation(augment.rotation))
+    if train and augment.randaugment:
+        found.append(data.RandAugment(*augment.randaugment))
+    found.append(data.Normalize(config.data.mean, config.data.std))
+    if train and augment.erasing:
+        found.append(data.RandomErasing(augment.erasing))
+    return tuple(found)
+
+
+def pairing(config: Any) -> Any:
+    """Mixup, cutmix, or either in turn; None without them."""
+    mixup, cutmix = config.augment.mixup, config.augment.cutmix
+    options = {"num_classes": config.model.num_classes, "smoothing": config.augment.smoothing}
+    if mixup and cutmix:
+        return data.MixupOrCutmix(mixup, cutmix, **options)
+    if mixup:
+        return data.Mixup(mixup, **options)
+    return data.Cutmix(cutmix, **options) if cutmix else None
+
+
+def _batches(config: Any, source: Any) -> Callable[[int], Any]:
+    def batches(start_step: int) -> Any:
+        return tr.train_batches(
+            source,
+            config.data.batch_size,
+            seed=config.seed,
+            transforms=transforms(config, train=True),
+            pairing=pairing(config),
+            check=data.classification(config.model.num_classes),
+            start_step=start_step,
+            num_threads=config.data.num_threads,
+            num_workers=config.data.num_workers,
+            host=jax.process_index(),
+            hosts=jax.process_count(),
+            on_bad_example=config.data.on_bad_example,
+        )
+
+    return batches
+
+
+def _evaluation(
+    config: Any, source: Any, apply_test: Any, method: tr.Method, plan: sq.Plan | None
+) -> Callable[[int, tr.TrainState], dict[str, float]]:
+    measured = tr.make_evaluate(classification_metrics(apply_test), method=method)
+    check = data.classification(config.model.num_classes)
+    finished = transforms(config, train=False)
+    size = -(-config.data.eval_batch_size // jax.device_count()) * jax.device_count()
+    chosen = min(config.curves.images, len(source))
+    sample = None
+    if chosen:
+        rng = np.random.default_rng(0)
+        examples = [dict(source[i]) for i in range(chosen)]
+        for transform in finished:
+            examples = [transform(example, rng) for example in examples]
+        sample = np.stack([example["image"] for example in examples])
+
+    def network(both: Mapping[str, Any], images: jax.Array) -> jax.Array:
+        return apply_test(both["params"], both["model_state"], images)
+
+    def evaluate(step: int, state: tr.TrainState) -> dict[str, float]:
+        batches = tr.eval_batches(
+            source,
+            size,
+            transforms=finished,
+            check=check,
+            num_threads=config.data.num_threads,
+            host=jax.process_index(),
+            hosts=jax.process_count(),
+            on_bad_example=config.data.on_bad_example,
+        )
+        params, model_state = tr.averaged(state)
+        found = measured(params, model_state, batches, plan, step)
+        found["skipped"] = float(len(batches.skipped))
+        if sample is None:
+            return found
+        params, model_state = tr.unreplicate((params, model_state))
+        folded = method.weights(params, plan, jnp.int32(step))
+        both = {"params": folded, "model_state": model_state}
+        found |= watch.equivariance_values(jax.tree_util.Partial(network, both), sample)
+        if plan is not None:
+            found |= watch.certificate_values(plan, folded)
+        return found
+
+    return evaluate

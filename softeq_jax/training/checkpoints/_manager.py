@@ -1,0 +1,263 @@
+"""The checkpoints of a run: written behind its back, verified before they are believed."""
+
+import json
+import logging
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import orbax.checkpoint as ocp
+from orbax.checkpoint import checkpoint_managers as policies
+
+from softeq_jax.training import hosts
+from softeq_jax.training.checkpoints import _format
+
+Tree = Any
+
+_log = logging.getLogger(__name__)
+
+
+class Restored(NamedTuple):
+    """A verified checkpoint: its step, the tree with NumPy leaves, and its metadata."""
+
+    step: int
+    tree: Tree
+    meta: dict[str, Any]
+
+
+class CheckpointFailed(OSError):
+    """A checkpoint could not be written; the ones before it are intact."""
+
+
+class Checkpoints:
+    """Checkpoints of a run in a folder that all its hosts see (a shared file system).
+
+    Saving is asynchronous: `save` copies nothing and returns when the arrays are handed over;
+    they must not change until it has finished. What went wrong in the background is raised by
+    the next `save`, by `wait` or on leaving the context. A step is offered for restore only
+    when it is whole: Orbax renames a folder to its step when everything in it is written, and
+    every leaf must match the digest that was stored with it.
+
+    Every host calls every method; host 0 writes.
+    """
+
+    def __init__(
+        self,
+        folder: str | os.PathLike[str],
+        *,
+        keep_newest: int = 2,
+        keep_best: int = 0,
+        best_metric: str | None = None,
+        best_mode: str = "max",
+        asynchronous: bool = True,
+    ):
+        """Opens the folder and makes it if need be; removes what killed saves left.
+
+        Args:
+          folder: of these checkpoints alone.
+          keep_newest: how many of the newest are kept, at least 1; with 2, a damaged one
+            costs no more than the steps since the one before.
+          keep_best: how many are kept besides for the best metric; ties go to the newer one.
+          best_metric: its name among the metrics given to `save`; checkpoints without it, or
+            where it is NaN, are never best.
+          best_mode: "max" or "min".
+          asynchronous: False finishes each save before it returns.
+
+        Raises:
+          ValueError: a number or mode out of range, or `keep_best` without `best_metric`.
+        """
+        if keep_newest < 1 or keep_best < 0:
+            raise ValueError(
+                f"expected keep_newest >= 1 and keep_best >= 0, got {keep_newest} and {keep_best}"
+            )
+        if best_mode not in ("max", "min"):
+            raise ValueError(f"best_mode must be 'max' or 'min', got {best_mode!r}")
+        if keep_best and best_metric is None:
+            raise ValueError(f"keep_best={keep_best} needs best_metric")
+        self.folder = Path(folder).absolute()
+        self._metric, self._sign = best_metric, 1.0 if best_mode == "max" else -1.0
+        kept = [policies.LatestN(keep_newest)]
+        if keep_best:
+            kept.append(
+                policies.BestN(
+                    get_metric_fn=self._score, n=keep_best, keep_checkpoints_without_metrics=False
+                )
+            )
+        self._set_aside_unreadable_metrics()
+        self._manager = ocp.CheckpointManager(
+            self.folder,
+            options=ocp.CheckpointManagerOptions(
+                preservation_policy=policies.AnyPreservationPolicy(kept),
+                best_fn=self._score if keep_best else None,
+                cleanup_tmp_directories=True,
+                enable_async_checkpointing=asynchronous,
+                save_decision_policy=policies.FixedIntervalPolicy(1),
+            ),
+            item_handlers={
+                "arrays": ocp.StandardCheckpointHandler(),
+                "record": ocp.JsonCheckpointHandler(),
+            },
+        )
+
+    def _score(self, metrics: Mapping[str, float]) -> float:
+        value = math.nan if self._metric is None else metrics.get(self._metric, math.nan)
+        return -math.inf if math.isnan(value) else self._sign * value
+
+    def steps(self) -> list[int]:
+        """Steps with a complete checkpoint, ascending; they are not verified."""
+        self.wait()
+        return sorted(self._manager.all_steps())
+
+    def save(
+        self,
+        step: int,
+        tree: Tree,
+        meta: dict[str, Any],
+        metrics: Mapping[str, float] | None = None,
+    ) -> None:
+        """Begins to save; waits for the save before this one.
+
+        Args:
+          step: number of steps taken; larger than those saved before.
+          tree: pytree of non-empty arrays and numbers on the host, not replicated.
+          meta: anything that JSON can hold.
+          metrics: numbers to choose the best by.
+
+        Raises:
+          CheckpointFailed: the save before this one, or this one, could not be written.
+          TypeError: a leaf is not an array of numbers, or `meta` is not JSON.
+          ValueError: a checkpoint of this step or a later one exists.
+        """
+        self.wait()
+        newest = max(self._manager.all_steps(), default=-1)
+        if step <= newest:
+            raise ValueError(f"{self.folder}: step {step} cannot follow checkpoint {newest}")
+        items = _format.to_items(tree, meta)
+        metrics = {name: float(value) for name, value in (metrics or {}).items()}
+        try:
+            self._manager.save(step, args=items, metrics=metrics or None)
+        except OSError as error:
+            raise self._failed(error) from error
+
+    def wait(self) -> None:
+        """Waits until nothing is being written.
+
+        Raises:
+          CheckpointFailed: a save in the background could not be written.
+        """
+        try:
+            self._manager.wait_until_finished()
+            self._manager.check_for_errors()
+        except Exception as error:  # whatever Orbax's threads met: a full disk, a lost mount
+            raise self._failed(error) from error
+
+    def check(self) -> None:
+        """Raises what a save in the background has met so far; waits for nothing.
+
+        Raises:
+          CheckpointFailed: it could not be written.
+        """
+        try:
+            self._manager.check_for_errors()
+        except Exception as error:
+            raise self._failed(error) from error
+
+    def _failed(self, error: BaseException) -> CheckpointFailed:
+        left = sorted(int(p.name) for p in self.folder.iterdir() if p.name.isdigit())
+        last = f"the last complete one is of step {left[-1]}" if left else "there is none before it"
+        return CheckpointFailed(
+            f"{self.folder}: a checkpoint could not be written ({error}); {last}"
+        )
+
+    def restore(self, template: Tree, step: int | None = None) -> Restored | None:
+        """The newest checkpoint that is whole, or that of a step.
+
+        Damaged checkpoints are moved to the folder `damaged` beside this one, with a warning in
+        the log, and the one before is tried.
+
+        Args:
+          template: pytree of the saved structure; leaves are arrays, numbers or
+            `jax.ShapeDtypeStruct` with the saved shapes and dtypes.
+          step: this one only, without falling back.
+
+        Returns:
+          The checkpoint, the same on every host, or None where there is none.
+
+        Raises:
+          FileNotFoundError: there is no checkpoint of the step asked for.
+          ValueError: it does not fit the template (nothing is moved), or the one asked for is
+            damaged; the message names the leaf.
+        """
+        self.wait()
+        have = self.steps()
+        if step is not None and step not in have:
+            raise FileNotFoundError(f"{self.folder}: no checkpoint of step {step}; it has {have}")
+        for candidate in [step] if step is not None else reversed(have):
+            found, damage = self._read(candidate, template)
+            problems = [text for text in hosts.gather(damage) if text]
+            if not problems:
+                return found
+            if step is not None:
+                raise _format.DamagedCheckpoint(problems[0])
+            _log.warning("skipping checkpoint %d: %s", candidate, problems[0])
+            self._set_aside(candidate)
+            self._manager.reload()
+        return None
+
+    def _read(self, step: int, template: Tree) -> tuple[Restored | None, str]:
+        def read(item: str, args: Any) -> Any:
+            return self._manager.restore(step, args=ocp.args.Composite(**{item: args}))[item]
+
+        try:
+            tree, meta = _format.from_items(read, template, str(self.folder / str(step)))
+        except _format.DamagedCheckpoint as error:
+            return None, str(error)
+        return Restored(step, tree, meta), ""
+
+    def _set_aside_unreadable_metrics(self) -> None:
+        """Moves checkpoints away whose metrics Orbax could not read when it opens the folder."""
+        names = [p.name for p in self.folder.glob("[0-9]*") if p.name.isdigit()]
+        for step in hosts.broadcast(sorted(map(int, names))):
+            damage = ""
+            try:
+                json.loads((self.folder / str(step) / "metrics" / "metrics").read_text())
+            except FileNotFoundError:
+                pass
+            except ValueError as error:
+                damage = str(error)
+            if any(hosts.gather(damage)):
+                _log.warning("skipping checkpoint %d: metrics cannot be read: %s", step, damage)
+                self._set_aside(step)
+
+    def _set_aside(self, step: int) -> None:
+        """Moves a damaged checkpoint away, so that its step can be saved again."""
+        hosts.barrier(f"aside {step}")
+        if hosts.is_main():
+            target = self.folder.with_name("damaged") / str(step)
+            while target.exists():
+                target = target.with_name(f"{target.name}_again")
+            target.parent.mkdir(exist_ok=True)
+            (self.folder / str(step)).rename(target)
+        hosts.barrier(f"aside {step} done")
+
+    def close(self) -> None:
+        """Waits, then frees Orbax's threads.
+
+        Raises:
+          CheckpointFailed: a save in the background could not be written.
+        """
+        try:
+            self.wait()
+        finally:
+            try:
+                self._manager.close()
+            except Exception as error:  # told by wait already
+                _log.debug("closing after a failed save: %s", error)
+
+    def __enter__(self) -> "Checkpoints":
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.close()

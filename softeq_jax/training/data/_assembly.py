@@ -1,0 +1,261 @@
+"""Batches by number: a batch is a pure function of its number, wherever it is put together.
+
+Nothing here raises: an error is part of what a batch comes as, so that threads and worker
+processes hand on the error itself, with the example it names.
+"""
+
+import pickle
+import traceback
+from dataclasses import dataclass
+from typing import Any, Protocol, TypedDict
+
+import numpy as np
+
+from softeq_jax.training.data._examples import (
+    BadExampleError,
+    Layout,
+    conformed,
+    layout_of,
+    named,
+    read_records,
+    stack,
+)
+from softeq_jax.training.data._order import Order, Stream, generator
+from softeq_jax.training.data._types import Batch, Check, Example, Pairing, Source, Transform
+
+# More bad examples than this in a row mean that something else is wrong.
+BAD_IN_A_ROW = 100
+
+
+class Parcel(TypedDict):
+    """How a batch travels.
+
+    Attributes:
+      batch: the host's rows, empty if there is an error.
+      skipped: (index, reason) of the bad examples met on the way.
+      error: what went wrong, in a list of at most one.
+    """
+
+    batch: Batch
+    skipped: list[tuple[int, str]]
+    error: list[Exception]
+
+
+class Assembly(Protocol):
+    """Random access to parcels, as Grain wants it."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> Parcel: ...
+
+
+@dataclass(frozen=True)
+class Maker:
+    """From a record to a finished example.
+
+    Attributes:
+      source: of the records.
+      check: of the records.
+      transforms: applied in turn, with one generator for all of them.
+      skip: whether bad examples are passed over.
+      layout: what finished examples look like; None while that is being found out.
+    """
+
+    source: Source
+    check: Check
+    transforms: tuple[Transform, ...]
+    skip: bool
+    layout: Layout | None = None
+
+    def make(
+        self, index: int, record: Example | BadExampleError, rng: np.random.Generator | None
+    ) -> Example:
+        """The example, checked and transformed; `rng` may be None if there are no transforms.
+
+        Raises:
+          BadExampleError: it is bad.
+        """
+        if isinstance(record, BadExampleError):
+            raise record
+        try:
+            example = self.check(index, record)
+            for transform in self.transforms:
+                example = transform(example, rng)
+            finished = getattr(self.check, "finished", None)
+            if finished is not None:
+                example = finished(index, example)
+            return conformed(index, example, self.layout)
+        except MemoryError:
+            raise
+        except Exception as error:
+            bad = named(index, record, error)
+        raise bad
+
+    def find_layout(self, seed: int) -> tuple[Layout, Example]:
+        """What the first good example looks like, and this example.
+
+        Raises:
+          BadExampleError: it is bad; with `skip`, `BAD_IN_A_ROW` of them are.
+        """
+        for index in range(min(len(self.source), BAD_IN_A_ROW)):
+            (record,) = read_records(self.source, [index])
+            try:
+                example = self.make(index, record, generator(Stream.LAYOUT, seed, index))
+            except BadExampleError as error:
+                last = error
+                if not self.skip:
+                    raise
+            else:
+                return layout_of(example), example
+        raise _given_up(last)
+
+
+def _given_up(last: BadExampleError) -> BadExampleError:
+    reason = f"the last of too many bad examples in a row: {last.reason}"
+    return BadExampleError(last.index, reason, last.id)
+
+
+@dataclass(frozen=True)
+class TrainAssembly:
+    """Shuffled batches.
+
+    Attributes:
+      maker: of examples.
+      order: of examples.
+      batch_size: of the global batch.
+      rows: first and last (exclusive) row of the global batch that this host has.
+      pairing: applied to rows (0, 1), (2, 3), ... of the global batch, if given.
+      layout: of the examples of a batch, which a pairing may change.
+      length: number of batches.
+    """
+
+    maker: Maker
+    order: Order
+    batch_size: int
+    rows: tuple[int, int]
+    pairing: Pairing | None
+    layout: Layout
+    length: int
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, index: int) -> Parcel:
+        skipped: list[tuple[int, str]] = []
+        try:
+            return _parcel(self._batch(index, skipped), skipped)
+        except Exception as error:
+            return _parcel({}, skipped, error)
+
+    def _batch(self, step: int, skipped: list[tuple[int, str]]) -> Batch:
+        start, stop = (step * self.batch_size + row for row in self.rows)
+        indices = self.order.examples(start, stop).tolist()
+        records = read_records(self.maker.source, indices)
+        examples = [
+            self._example(position, index, record, skipped)
+            for position, index, record in zip(range(start, stop), indices, records, strict=True)
+        ]
+        if self.pairing is not None:
+            for row in range(0, len(examples), 2):
+                pair = self._paired(start + row, indices[row : row + 2], examples[row : row + 2])
+                examples[row : row + 2] = pair
+        return stack(examples, self.layout)
+
+    def _example(
+        self,
+        position: int,
+        index: int,
+        record: Example | BadExampleError,
+        skipped: list[tuple[int, str]],
+    ) -> Example:
+        """The example of a position, or the next good one of the order in its place."""
+        for attempt in range(BAD_IN_A_ROW):
+            if attempt:
+                (index,) = self.order.examples(position + attempt, position + attempt + 1).tolist()
+                (record,) = read_records(self.maker.source, [index])
+            rng = None
+            if self.maker.transforms:
+                rng = generator(Stream.TRANSFORM, self.order.seed, position)
+            try:
+                return self.maker.make(index, record, rng)
+            except BadExampleError as error:
+                if not self.maker.skip:
+                    raise
+                last = error
+                skipped.append((index, error.reason))
+        raise _given_up(last)
+
+    def _paired(self, position: int, indices: list[int], examples: list[Example]) -> list[Example]:
+        rng = generator(Stream.PAIRING, self.order.seed, position)
+        try:
+            pair = self.pairing(*examples, rng)
+        except Exception as error:
+            error.add_note(f"while pairing examples {indices[0]} and {indices[1]}")
+            raise
+        return [
+            conformed(index, example, self.layout)
+            for index, example in zip(indices, pair, strict=True)
+        ]
+
+
+@dataclass(frozen=True)
+class EvalAssembly:
+    """Batches in the order of the source, every example once.
+
+    Attributes:
+      maker: of examples; its layout is set.
+      batch_size: of the global batch.
+      rows: first and last (exclusive) row of the global batch that this host has.
+    """
+
+    maker: Maker
+    batch_size: int
+    rows: tuple[int, int]
+
+    def __len__(self) -> int:
+        return -(-len(self.maker.source) // self.batch_size)
+
+    def __getitem__(self, index: int) -> Parcel:
+        skipped: list[tuple[int, str]] = []
+        try:
+            return _parcel(self._batch(index, skipped), skipped)
+        except Exception as error:
+            return _parcel({}, skipped, error)
+
+    def _batch(self, number: int, skipped: list[tuple[int, str]]) -> Batch:
+        start, stop = (number * self.batch_size + row for row in self.rows)
+        indices = range(start, min(stop, len(self.maker.source)))
+        examples: list[Example | None] = [None] * (stop - start)
+        for row, record in enumerate(read_records(self.maker.source, indices) if indices else ()):
+            rng = None
+            if self.maker.transforms:
+                rng = generator(Stream.EVALUATION, 0, indices[row])
+            try:
+                examples[row] = self.maker.make(indices[row], record, rng)
+            except BadExampleError as error:
+                if not self.maker.skip:
+                    raise
+                skipped.append((indices[row], error.reason))
+        weight = np.array([example is not None for example in examples], np.float32)
+        return {**stack(examples, self.maker.layout), "weight": weight}
+
+
+def _parcel(batch: Batch, skipped: list[tuple[int, str]], error: Exception | None = None) -> Parcel:
+    return {
+        "batch": batch,
+        "skipped": skipped,
+        "error": [] if error is None else [_portable(error)],
+    }
+
+
+def _portable(error: Exception) -> Exception:
+    """The error, or one like it if it cannot travel between processes."""
+    try:
+        copy: Any = pickle.loads(pickle.dumps(error))
+    except Exception:
+        copy = None
+    if type(copy) is type(error) and str(copy) == str(error):
+        return error
+    portable = RuntimeError(f"{type(error).__name__}: {error}")
+    portable.add_note("".join(traceback.format_exception(error)))
+    return portable

@@ -1,0 +1,225 @@
+"""Encoded images: decoding, random crops that decode no more than they need, ImageNet's recipes."""
+
+import io
+import struct
+import zlib
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from softeq_jax.training.data._erasing import RandomErasing, random_box
+from softeq_jax.training.data._geometry import CenterCrop, RandomFlip, Resize, check_resample
+from softeq_jax.training.data._normalize import IMAGENET_MEAN, IMAGENET_STD, Normalize
+from softeq_jax.training.data._randaugment import RandAugment
+from softeq_jax.training.data._resample import (
+    RESAMPLING,
+    check_range,
+    check_size,
+    image_of,
+    mask_of,
+    replaced,
+    resized,
+)
+from softeq_jax.training.data._types import Example, Transform
+
+_PIL_ERRORS = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    struct.error,
+    zlib.error,
+    Image.DecompressionBombError,
+)
+
+
+@dataclass(frozen=True)
+class Decode:
+    """Encoded bytes (JPEG, PNG, ...) to an RGB image `[h, w, 3]`, uint8.
+
+    Arrays are passed on as they are. An orientation noted in the file is not applied. Damage in
+    the middle of compressed data may go unnoticed: JPEG decoders conceal it.
+
+    Raises:
+      ValueError: when called, the bytes are truncated or not an image.
+    """
+
+    def __call__(self, example: Example, rng: np.random.Generator) -> Example:
+        if not isinstance(example.get("image"), bytes):
+            image_of(example)
+            return dict(example)
+        return {**example, "image": decoded(example["image"], "image", "RGB")}
+
+
+def decoded(data: bytes, field: str, mode: str | None = None) -> np.ndarray:
+    """Pixels of an encoded picture, converted to a mode of PIL's unless None.
+
+    Raises:
+      ValueError: the bytes are truncated or not an image; the message names `field`.
+    """
+    picture = opened(data, field)
+    try:
+        picture.load()
+        if mode is not None and picture.mode != mode:
+            picture = picture.convert(mode)
+        return np.array(picture)
+    except _PIL_ERRORS as error:
+        raise _unreadable(data, field, error) from error
+
+
+def opened(data: bytes, field: str) -> Image.Image:
+    """A picture of which only the header has been read; raises as `decoded`."""
+    try:
+        return Image.open(io.BytesIO(data))
+    except _PIL_ERRORS as error:
+        raise _unreadable(data, field, error) from error
+
+
+def _unreadable(data: bytes, field: str, error: Exception) -> ValueError:
+    reason = str(error).split(" <_io")[0]
+    return ValueError(f"{field}: {len(data)} bytes that cannot be decoded: {reason}")
+
+
+@dataclass(frozen=True)
+class RandomResizedCrop:
+    """Cuts out a part of random area and aspect, and resamples it to one size.
+
+    The share of the image's area is uniform in `area`, width over height uniform in its logarithm
+    in `aspect`, the place uniform; of ten draws the first that fits is used. If none does, it is
+    the largest part in the middle whose aspect is allowed. Encoded JPEG images are decoded at 1/2,
+    1/4 or 1/8 of their size where the part is that much larger than the result. A mask is cut and
+    resampled with the nearest pixel.
+
+    Attributes:
+      size: (height, width) of the result, or both at once.
+      area: smallest and largest share of the area.
+      aspect: smallest and largest width over height.
+      resample: "bicubic", "bilinear" or "nearest".
+
+    Raises:
+      ValueError: a field is out of its range; when called, encoded bytes that cannot be decoded.
+    """
+
+    size: int | tuple[int, int]
+    area: tuple[float, float] = (0.08, 1.0)
+    aspect: tuple[float, float] = (3 / 4, 4 / 3)
+    resample: str = "bicubic"
+
+    def __post_init__(self):
+        check_size("size", self.size)
+        check_range("area", self.area, 0, 1)
+        check_range("aspect", self.aspect, 0)
+        check_resample(self.resample)
+
+    def __call__(self, example: Example, rng: np.random.Generator) -> Example:
+        size = self.size if isinstance(self.size, tuple) else (self.size, self.size)
+        data = example.get("image")
+        if isinstance(data, bytes):
+            picture = opened(data, "image")
+            full = picture.size[::-1]
+        else:
+            image = image_of(example)
+            full = image.shape[:2]
+        mask = mask_of(example, full)
+        box = self._box(full, rng)
+        if isinstance(data, bytes):
+            try:
+                image = _cut(picture, box, size, self.resample)
+            except _PIL_ERRORS as error:
+                raise _unreadable(data, "image", error) from error
+        else:
+            image = resized(image, size, self.resample, box)
+        if mask is not None:
+            mask = resized(mask, size, "nearest", box)
+        return replaced(example, image, mask)
+
+    def _box(
+        self, size: tuple[int, int], rng: np.random.Generator
+    ) -> tuple[float, float, float, float]:
+        """(left, upper, right, lower), whole pixels, of the part to use."""
+        height, width = size
+        inverse = (1 / self.aspect[1], 1 / self.aspect[0])
+        found = random_box(size, self.area, inverse, rng)
+        if found is None:
+            rows = min(height, max(1, round(width / self.aspect[0])))
+            cols = min(width, max(1, round(height * self.aspect[1])))
+            found = (height - rows) // 2, (width - cols) // 2, rows, cols
+        top, left, rows, cols = found
+        return left, top, left + cols, top + rows
+
+
+def _cut(
+    picture: Image.Image, box: tuple[float, ...], size: tuple[int, int], resample: str
+) -> np.ndarray:
+    """The part of a picture in `box`, as RGB of this size, decoded no larger than needed."""
+    width, height = picture.size
+    smaller = int(min((box[2] - box[0]) / size[1], (box[3] - box[1]) / size[0]))
+    if smaller > 1:
+        picture.draft("RGB", (-(-width // smaller), -(-height // smaller)))
+    picture.load()
+    if picture.mode != "RGB":
+        picture = picture.convert("RGB")
+    across, down = picture.size[0] / width, picture.size[1] / height
+    box = (box[0] * across, box[1] * down, box[2] * across, box[3] * down)
+    return np.array(picture.resize(size[::-1], RESAMPLING[resample], box=box))
+
+
+def imagenet_train(
+    size: int = 224,
+    *,
+    randaugment: RandAugment | None = None,
+    erasing: float = 0.0,
+    mean: tuple[float, ...] = IMAGENET_MEAN,
+    std: tuple[float, ...] = IMAGENET_STD,
+) -> tuple[Transform, ...]:
+    """The usual training transforms for ImageNet, from encoded bytes or uint8 arrays.
+
+    A random resized crop, a random flip, `randaugment`, normalization and random erasing.
+
+    Args:
+      size: height and width of the result.
+      randaugment: its settings; None leaves it out.
+      erasing: probability of erasing; 0 leaves it out.
+      mean: of the channels, in units of 255.
+      std: of the channels, in units of 255.
+
+    Returns:
+      The transforms in order; the result is float32 `[size, size, 3]`.
+
+    Raises:
+      ValueError: an argument is out of range.
+    """
+    transforms = [RandomResizedCrop(size), RandomFlip()]
+    if randaugment is not None:
+        transforms.append(randaugment)
+    transforms.append(Normalize(mean, std))
+    if erasing:
+        transforms.append(RandomErasing(erasing))
+    return tuple(transforms)
+
+
+def imagenet_eval(
+    size: int = 224,
+    resize: int = 256,
+    *,
+    mean: tuple[float, ...] = IMAGENET_MEAN,
+    std: tuple[float, ...] = IMAGENET_STD,
+) -> tuple[Transform, ...]:
+    """The usual transforms for evaluation on ImageNet: the middle of the resized image.
+
+    Args:
+      size: height and width of the result.
+      resize: length of the short side that the image is resized to, bicubically, before.
+      mean: of the channels, in units of 255.
+      std: of the channels, in units of 255.
+
+    Returns:
+      The transforms in order; the result is float32 `[size, size, 3]`.
+
+    Raises:
+      ValueError: an argument is out of range.
+    """
+    if resize < size:
+        raise ValueError(f"resize must be at least size = {size}, got {resize}")
+    return Decode(), Resize(resize, "bicubic"), CenterCrop(size), Normalize(mean, std)

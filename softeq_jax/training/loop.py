@@ -1,0 +1,207 @@
+"""The loop: batches in, steps dispatched, hooks at their steps, trouble named."""
+
+import array
+import logging
+import math
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from tqdm import tqdm
+
+from softeq_jax.training.pmap import InFlight, default_in_flight, replicate, shard, unreplicate
+from softeq_jax.training.state import TrainState
+from softeq_jax.training.step import StepFn
+
+Tree = Any
+Values = dict[str, float]
+
+_log = logging.getLogger(__name__)
+
+
+class Hook(NamedTuple):
+    """What is done between steps.
+
+    Attributes:
+      due: called with the number of steps taken; says whether `run` is called after that step.
+      run: called as `run(step, state)` when every step so far is finished and found finite.
+        `state` is replicated and its memory is used again by the next step: copy what is kept
+        (`unreplicate` does).
+    """
+
+    due: Callable[[int], bool]
+    run: Callable[[int, TrainState], None]
+
+
+def every(steps: int, *, total: int | None = None) -> Callable[[int], bool]:
+    """A `Hook.due` for every so many steps, and for step `total` if given; 0 is never.
+
+    Raises:
+      ValueError: a negative number of steps.
+    """
+    if steps < 0:
+        raise ValueError(f"expected a number of steps >= 0, got {steps}")
+    return lambda step: step == total or (steps > 0 and step % steps == 0)
+
+
+class NonFiniteLoss(FloatingPointError):
+    """A loss or gradient that is not finite.
+
+    Attributes:
+      step: number of the step, from 1.
+      examples: indices of the examples in its batch, or None where the batches do not tell.
+    """
+
+    def __init__(self, step: int, values: Values, examples: np.ndarray | None, note: str = ""):
+        self.step, self.examples = step, examples
+        named = "" if examples is None else f"; its batch holds examples {_listed(examples)}"
+        super().__init__(
+            f"step {step}: the loss is {values['loss']}, the norm of the gradient "
+            f"{values.get('grad_norm', math.nan)}{named}{note}"
+        )
+
+
+def fit(
+    step_fn: StepFn,
+    state: TrainState,
+    batches: Iterable[Tree],
+    steps: int,
+    *,
+    extra: Tree = None,
+    in_flight: int | None = None,
+    progress: str | None = None,
+    hooks: Sequence[Hook] = (),
+    on_step: Callable[[int, Values], None] | None = None,
+    before_step: Callable[[int], None] | None = None,
+    stop: Callable[[], bool] | None = None,
+    max_skipped: int | None = None,
+    history: bool = True,
+) -> tuple[TrainState, dict[str, np.ndarray]]:
+    """Trains for a number of steps.
+
+    Args:
+      step_fn: from `make_train_step`.
+      state: on one device or the host (as from `init_state`), not replicated.
+      batches: this host's batches, each a pytree of arrays `[b, ...]`. For a resumed run they
+        start at `state.step`: `train_batches(..., start_step=int(state.step))`. If they have a
+        method `examples(step)`, it names the examples of a batch that went wrong.
+      steps: how many steps to take now.
+      extra: handed to the method and the loss on every step.
+      in_flight: steps that may be unfinished while the next is dispatched; 0 waits for
+        each. None is 1 on CPU, where a queue of collective operations deadlocks, and 4 elsewhere.
+      progress: text of a progress bar with the loss, or None for no bar.
+      hooks: run between steps, in this order; all hosts need the same.
+      on_step: called as `on_step(step, values)` when a step is done, in order: its number from 1
+        and its metrics as floats.
+      before_step: called with the number of the step about to be dispatched.
+      stop: asked before every step whether this host wishes to stop. Hosts vote in the step
+        itself, so that all stop after the same one.
+      max_skipped: how many steps in a row may be not finite, for a step made with
+        `skip_nonfinite`; each is logged with its examples. None: the first one raises.
+      history: False keeps no record of the metrics (they go to `on_step`).
+
+    Returns:
+      The state on the host (NumPy leaves), and every metric's history, float32, one entry a step.
+      `state.step` says how many steps were taken: fewer than asked for after a stop.
+
+    Raises:
+      NonFiniteLoss: the loss or the gradient is not finite; names the step and its examples.
+      ValueError: `batches` ended early, or a batch does not divide among the devices.
+    """
+    if steps < 0:
+        raise ValueError(f"expected steps >= 0, got {steps}")
+    queue = InFlight(default_in_flight() if in_flight is None else in_flight)
+    first = int(state.step)
+    _log.info("training steps %d to %d on %d devices", first, first + steps, jax.device_count())
+    watch = _Watch(batches, on_step, max_skipped, history)
+    votes = [shard(np.full(jax.local_device_count(), v, np.float32)) for v in (0.0, 1.0)]
+    state = replicate(state)
+    source = iter(batches)
+    with tqdm(
+        total=first + steps,
+        initial=first,
+        desc=progress,
+        disable=progress is None,
+        mininterval=1.0,
+        unit="step",
+    ) as bar:
+
+        def finish(done: list[tuple[int, Values]]) -> None:
+            for number, metrics in done:
+                values = {name: float(value) for name, value in metrics.items()}
+                watch.check(number, values)
+                bar.set_postfix(loss=f"{values['loss']:.4g}", refresh=False)
+                bar.update()
+
+        for number in range(first + 1, first + steps + 1):
+            wish = stop is not None and stop()
+            if wish and jax.process_count() == 1:
+                break
+            if before_step is not None:
+                before_step(number)
+            try:
+                batch = shard(next(source))
+            except StopIteration:
+                done = number - 1 - first
+                raise ValueError(f"batches ended after {done} of {steps} steps") from None
+            state, metrics = step_fn(state, batch, extra, votes[wish])
+            finish(queue.push(number, metrics))
+            due = [hook for hook in hooks if hook.due(number)]
+            if due:
+                finish(queue.drain())
+                for hook in due:
+                    hook.run(number, state)
+            if watch.stopped:
+                break
+        finish(queue.drain())
+    return unreplicate(state), watch.history()
+
+
+class _Watch:
+    """Looks at the metrics of finished steps: finite, voted to stop, recorded."""
+
+    def __init__(
+        self,
+        batches: Any,
+        on_step: Callable[[int, Values], None] | None,
+        max_skipped: int | None,
+        record: bool,
+    ):
+        self._examples = getattr(batches, "examples", None)
+        self._on_step = on_step
+        self._max_skipped = max_skipped
+        self._skipped = 0
+        self._record: dict[str, array.array] | None = {} if record else None
+        self.stopped = False
+
+    def check(self, number: int, values: Values) -> None:
+        self.stopped |= values.pop("stop", 0.0) > 0
+        finite = values.pop("finite", 1.0) > 0 and math.isfinite(values["loss"])
+        self._skipped = 0 if finite else self._skipped + 1
+        if not finite:
+            self._report(number, values)
+        for name, value in values.items():
+            if self._record is not None:
+                self._record.setdefault(name, array.array("f")).append(value)
+        if self._on_step is not None:
+            self._on_step(number, values)
+
+    def _report(self, number: int, values: Values) -> None:
+        examples = None if self._examples is None else self._examples(number - 1)
+        if self._max_skipped is None:
+            raise NonFiniteLoss(number, values, examples)
+        if self._skipped > self._max_skipped:
+            note = f"; {self._skipped} steps in a row, more than max_skipped={self._max_skipped}"
+            raise NonFiniteLoss(number, values, examples, note)
+        error = NonFiniteLoss(number, values, examples, "; the step was rolled back and skipped")
+        _log.warning("%s", error)
+
+    def history(self) -> dict[str, np.ndarray]:
+        record = self._record or {}
+        return {name: np.asarray(values, np.float32) for name, values in record.items()}
+
+
+def _listed(examples: np.ndarray, most: int = 16) -> str:
+    shown = ", ".join(map(str, examples[:most].tolist()))
+    return shown if len(examples) <= most else f"{shown}, ... ({len(examples)} in all)"

@@ -1,0 +1,73 @@
+r"""What a method of soft equivariance adds to training: a pair of pure functions.
+
+A step minimizes ``loss(weights(params)) + penalty(params)``. Projecting, penalizing and relaxing
+are choices of the pair, as an optimizer of optax is a choice of ``(init, update)``; the trainer
+knows nothing else of them.
+"""
+
+from typing import Any, NamedTuple, Protocol
+
+import jax
+import jax.numpy as jnp
+
+from softeq_jax.projections import Plan
+
+Tree = Any
+
+
+class Weights(Protocol):
+    """``weights(params, extra, step)``: what the network computes with, a tree like params."""
+
+    def __call__(self, params: Tree, extra: Tree, step: jax.Array) -> Tree: ...
+
+
+class Penalty(Protocol):
+    """``penalty(params, extra, step)``: a scalar added to the loss."""
+
+    def __call__(self, params: Tree, extra: Tree, step: jax.Array) -> jax.Array: ...
+
+
+class Method(NamedTuple):
+    """How parameters enter the loss.
+
+    Both functions take the stored parameters, the ``extra`` tree that is given to every step
+    (a ``Plan``, coefficients, ...) and the number of steps taken, an int32 scalar. They must be
+    pure and are differentiated. A penalty of None adds nothing.
+    """
+
+    weights: Weights
+    penalty: Penalty | None = None
+
+
+def plain() -> Method:
+    """The parameters as they are, no penalty; ``extra`` is not looked at."""
+    return Method(lambda params, extra, step: params)
+
+
+def project() -> Method:
+    """Training through a projection: the network sees ``P w``, ``extra`` is the ``Plan``.
+
+    The gradient is the projected gradient ``P dL/d(P w)``, the stored weights stay
+    unconstrained; fold them at the end with ``plan.project(params)``. With ``extra=None``
+    nothing is projected.
+
+    Raises:
+      TypeError: ``extra`` is neither a ``Plan`` nor None.
+    """
+
+    def weights(params: Tree, extra: Tree, step: jax.Array) -> Tree:
+        del step
+        if extra is None:
+            return params
+        if not isinstance(extra, Plan):
+            raise TypeError(f"extra must be a Plan or None, got {type(extra).__name__}")
+        return extra.project(params)
+
+    return Method(weights)
+
+
+def total_penalty(method: Method, params: Tree, extra: Tree, step: jax.Array) -> jax.Array:
+    """The method's penalty in float32, 0 where it has none."""
+    if method.penalty is None:
+        return jnp.zeros((), jnp.float32)
+    return jnp.asarray(method.penalty(params, extra, step), jnp.float32)

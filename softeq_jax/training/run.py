@@ -1,0 +1,345 @@
+"""A run that cannot be lost: resumed exactly, stopped on request, watched, checkpointed."""
+
+import contextlib
+import dataclasses
+import importlib.metadata
+import json
+import logging
+import os
+import platform
+import signal
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from softeq_jax.projections._paths import matches
+from softeq_jax.training import hosts, watch
+from softeq_jax.training._atomic import replacing
+from softeq_jax.training.checkpoints import Checkpoints, Restored
+from softeq_jax.training.config import config_differences
+from softeq_jax.training.loop import Hook, Values, every, fit
+from softeq_jax.training.pmap import unreplicate
+from softeq_jax.training.signals import stop_on_signals
+from softeq_jax.training.state import TrainState
+from softeq_jax.training.step import StepFn
+
+Tree = Any
+
+_log = logging.getLogger(__name__)
+
+_VERSIONED = ("softeq-jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
+
+
+@dataclasses.dataclass(frozen=True)
+class RunSettings:
+    """How long a run is, and what is done along the way.
+
+    Attributes:
+      steps: of the whole run, resumed parts included.
+      log_every: steps that a row of `train.csv` is the mean of.
+      evaluate_every: steps between evaluations; 0 evaluates at the end only.
+      save_every: steps between checkpoints; 0 saves at the end (and when stopped) only.
+      keep_newest: see `Checkpoints`.
+      keep_best: see `Checkpoints`; `save_every` must then be a multiple of `evaluate_every`.
+      best_metric: name of an evaluated metric.
+      best_mode: "max" or "min".
+      in_flight: see `fit`.
+      max_skipped: see `fit`.
+      profile: first and last step to trace, or None.
+      tensorboard: also write TensorBoard's event files.
+      progress: text of the progress bar, or None or "" for no bar.
+    """
+
+    steps: int
+    log_every: int = 50
+    evaluate_every: int = 0
+    save_every: int = 0
+    keep_newest: int = 2
+    keep_best: int = 0
+    best_metric: str | None = None
+    best_mode: str = "max"
+    in_flight: int | None = None
+    max_skipped: int | None = None
+    profile: tuple[int, int] | None = None
+    tensorboard: bool = True
+    progress: str | None = "training"
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "log_every"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be >= 1, got {getattr(self, name)}")
+        for name in ("evaluate_every", "save_every"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must be >= 0, got {getattr(self, name)}")
+        if self.keep_best and self.evaluate_every and self.save_every % self.evaluate_every:
+            raise ValueError(
+                f"keep_best needs a save_every that is a multiple of evaluate_every, got "
+                f"{self.save_every} and {self.evaluate_every}"
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """How a run ended.
+
+    Attributes:
+      state: on the host, NumPy leaves.
+      step: number of steps taken.
+      finished: whether these are all.
+      stopped_by: the signal that ended it early, or None (another host's signal included).
+      metrics: of the last evaluation.
+    """
+
+    state: TrainState
+    step: int
+    finished: bool
+    stopped_by: signal.Signals | None
+    metrics: Values
+
+
+def train(
+    step_fn: StepFn,
+    state: TrainState,
+    batches: Callable[[int], Any],
+    settings: RunSettings,
+    workdir: str | os.PathLike[str],
+    *,
+    extra: Tree = None,
+    evaluate: Callable[[int, TrainState], Mapping[str, float]] | None = None,
+    learning_rate: Callable[[int], Any] | None = None,
+    config: Mapping[str, Any] | None = None,
+    may_change: Sequence[str] = (),
+    signals: Sequence[signal.Signals] = (signal.SIGTERM,),
+) -> Outcome:
+    """Trains to the end, from wherever the work directory stands.
+
+    The work directory (on a file system that all hosts share) gets `config.json`,
+    `checkpoints/`, `train.csv`, `eval.csv`, `tensorboard/` and, with `profile`, `profile/`. A run
+    that was killed at any moment goes on at its newest whole checkpoint, and on the same
+    devices, threads and versions ends with the parameters, to the bit, of a run that was not
+    killed. On a signal it saves and returns; the caller should exit with 0.
+
+    Args:
+      step_fn: from `make_train_step`.
+      state: the state to start from, and the template of the checkpoints.
+      batches: `batches(start_step)` are this host's batches from there on, as from
+        `train_batches`: with `position(step)`, `examples(step)`, `skipped` and `close()`.
+      settings: of the run.
+      workdir: of this run alone.
+      extra: see `fit`.
+      evaluate: `evaluate(step, state) -> {name: number}` of the replicated state, which it must
+        not keep; called on every host.
+      learning_rate: of a step, for the logs.
+      config: what the run was made with; JSON. It must be the same on all hosts and when
+        resumed.
+      may_change: patterns over dotted keys of `config` (`run.*`) that a resumed run may change.
+      signals: that stop the run.
+
+    Raises:
+      ValueError: hosts differ; the work directory holds a run of another config, seed or
+        batch size, or a checkpoint that does not fit the state; the differences are named.
+      NonFiniteLoss: see `fit`.
+      CheckpointFailed: a checkpoint could not be written; the ones before are intact.
+      BadExampleError: from the batches.
+    """
+    workdir = Path(workdir).absolute()
+    config = json.loads(json.dumps(dict(config or {})))
+    versions = library_versions()
+    hosts.require_same({"config": config, "versions": versions}, "the configuration")
+    with contextlib.ExitStack() as stack:
+        request = stack.enter_context(stop_on_signals(signals))
+        checkpoints = stack.enter_context(
+            Checkpoints(
+                workdir / "checkpoints",
+                keep_newest=settings.keep_newest,
+                keep_best=settings.keep_best,
+                best_metric=settings.best_metric,
+                best_mode=settings.best_mode,
+            )
+        )
+        found = checkpoints.restore(state)
+        first, state = (0, state) if found is None else (found.step, found.tree)
+        stream = batches(first)
+        stack.callback(stream.close)
+        if found is not None:
+            _check_resumed(found, config, may_change, versions, stream, workdir)
+        _write_config(workdir, config)
+        log = stack.enter_context(_Log(workdir, settings, stream, learning_rate, first))
+        metrics: Values = {} if found is None else dict(found.meta["metrics"])
+        evaluated = dict.fromkeys([first] if found is not None else [])
+        saved = {first} if found is not None else set()
+
+        def run_evaluation(step: int, state: TrainState) -> None:
+            assert evaluate is not None
+            metrics.clear()
+            metrics.update({name: float(value) for name, value in evaluate(step, state).items()})
+            evaluated[step] = None
+            log.evaluated(step, metrics)
+
+        def run_save(step: int, state: TrainState) -> None:
+            meta = {
+                "position": stream.position(step)._asdict(),
+                "config": config,
+                "versions": versions,
+                "metrics": metrics,
+                "devices": jax.device_count(),
+                "hosts": jax.process_count(),
+            }
+            checkpoints.save(
+                step, unreplicate(state), meta, dict(metrics) if step in evaluated else None
+            )
+            saved.add(step)
+
+        def watched(run: Callable[[int, TrainState], None]) -> Callable[[int, TrainState], None]:
+            def timed(step: int, state: TrainState) -> None:
+                run(step, state)
+                log.resume_clock(step)
+
+            return timed
+
+        hooks = []
+        if evaluate is not None:
+            due = every(settings.evaluate_every, total=settings.steps)
+            hooks.append(Hook(due, watched(run_evaluation)))
+        due = every(settings.save_every, total=settings.steps)
+        hooks.append(Hook(due, watched(run_save)))
+
+        def on_step(step: int, values: Values) -> None:
+            if log.step(step, values):
+                checkpoints.check()
+
+        state, _ = fit(
+            step_fn,
+            state,
+            stream,
+            max(0, settings.steps - first),
+            extra=extra,
+            in_flight=settings.in_flight,
+            progress=(settings.progress or None) if hosts.is_main() else None,
+            hooks=hooks,
+            on_step=on_step,
+            before_step=log.before_step,
+            stop=request,
+            max_skipped=settings.max_skipped,
+            history=False,
+        )
+        step = int(state.step)
+        if step not in saved:
+            run_save(step, jax.tree.map(lambda leaf: np.asarray(leaf)[None], state))
+        checkpoints.wait()
+    finished = step >= settings.steps
+    if not finished:
+        _log.warning("stopped after step %d of %d; run it again to go on", step, settings.steps)
+    return Outcome(state, step, finished, request.signal, metrics)
+
+
+def library_versions() -> dict[str, str]:
+    """Versions of Python and of the libraries that decide what a run computes."""
+    found = {"python": platform.python_version()}
+    for name in _VERSIONED:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return found
+
+
+def _check_resumed(
+    found: Restored,
+    config: dict[str, Any],
+    may_change: Sequence[str],
+    versions: dict[str, str],
+    stream: Any,
+    workdir: Path,
+) -> None:
+    """Refuses to go on with what is not the same run; tells of other versions."""
+    changed = {
+        key: values
+        for key, values in config_differences(found.meta["config"], config).items()
+        if not any(matches(pattern, key) for pattern in may_change)
+    }
+    if changed:
+        named = ", ".join(f"{key} was {old!r}, is {new!r}" for key, (old, new) in changed.items())
+        raise ValueError(
+            f"{workdir} holds a run with another configuration ({named}): choose another "
+            "directory, or undo the change"
+        )
+    position, expected = found.meta["position"], stream.position(found.step)._asdict()
+    if position != expected:
+        raise ValueError(f"{workdir}: the data stood at {position}, these batches at {expected}")
+    if found.meta["versions"] != versions:
+        changed = config_differences(found.meta["versions"], versions)
+        _log.warning("resumed with other versions than before: %s", changed)
+    _log.info("resuming at step %d: %s", found.step, position)
+
+
+def _write_config(workdir: Path, config: dict[str, Any]) -> None:
+    if hosts.is_main() and config:
+        with replacing(workdir / "config.json") as partial:
+            partial.write_text(json.dumps(config, indent=1, sort_keys=True) + "\n")
+
+
+class _Log(contextlib.AbstractContextManager):
+    """Means of the training metrics, rates and memory; evaluations; the profiler."""
+
+    def __init__(
+        self,
+        workdir: Path,
+        settings: RunSettings,
+        stream: Any,
+        learning_rate: Callable[[int], Any] | None,
+        first: int,
+    ):
+        self._settings, self._stream, self._learning_rate = settings, stream, learning_rate
+        self._sums: Values = {}
+        self._count = 0
+        self._rates = watch.Rates(len(stream.examples(first)))
+        self._profiler = None
+        if settings.profile is not None and hosts.is_main():
+            self._profiler = watch.Profiler(workdir / "profile", *settings.profile)
+        self._train: watch.Writer = watch.NullWriter()
+        self._eval: watch.Writer = watch.NullWriter()
+        if hosts.is_main():
+            train, evaluation = [], []
+            if settings.tensorboard:
+                board = watch.TensorBoardWriter(workdir / "tensorboard", resume_step=first)
+                train, evaluation = [board], [board]
+            self._train = watch.Writers(watch.CsvWriter(workdir / "train.csv", first), *train)
+            self._eval = watch.Writers(watch.CsvWriter(workdir / "eval.csv", first), *evaluation)
+
+    def before_step(self, step: int) -> None:
+        if self._profiler is not None:
+            self._profiler.at(step)
+
+    def step(self, step: int, values: Values) -> bool:
+        """Takes a finished step's metrics; says whether a row was written."""
+        for name, value in values.items():
+            self._sums[name] = self._sums.get(name, 0.0) + value
+        self._count += 1
+        if self._rates.step is None:
+            self.resume_clock(step)
+        if step % self._settings.log_every and step != self._settings.steps:
+            return False
+        row = {f"train/{name}": total / self._count for name, total in self._sums.items()}
+        if self._learning_rate is not None:
+            row["train/learning_rate"] = float(self._learning_rate(step - 1))
+        row["data/skipped"] = float(len(self._stream.skipped))
+        rates, self._rates = self._rates.read(step)
+        self._train.write(step, row | rates | watch.device_memory())
+        self._sums, self._count = {}, 0
+        return True
+
+    def resume_clock(self, step: int) -> None:
+        """Leaves a pause out of the rates."""
+        _, self._rates = self._rates.read(step)
+
+    def evaluated(self, step: int, metrics: Values) -> None:
+        self._eval.write(step, {f"eval/{name}": value for name, value in metrics.items()})
+
+    def __exit__(self, *_: Any) -> None:
+        with contextlib.ExitStack() as stack:
+            stack.callback(self._train.close)
+            stack.callback(self._eval.close)
+            if self._profiler is not None:
+                stack.callback(self._profiler.close)

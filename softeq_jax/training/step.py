@@ -1,0 +1,202 @@
+"""One step of training over all devices, as a pure function of state and batch."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from softeq_jax.training import methods
+from softeq_jax.training.pmap import device_index, device_mean, device_sum, over_devices
+from softeq_jax.training.state import TrainState
+
+Tree = Any
+Metrics = dict[str, Any]
+LossFn = Callable[[Tree, Tree, Tree, jax.Array, Tree], tuple[jax.Array, tuple[Tree, Metrics]]]
+StepFn = Callable[[TrainState, Tree, Tree, Any], tuple[TrainState, Metrics]]
+
+REMAT = {
+    "full": jax.checkpoint_policies.nothing_saveable,
+    "dots": jax.checkpoint_policies.dots_saveable,
+    "dots_no_batch": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
+}
+"""Names of what a rematerialized forward pass keeps: nothing, products, products with weights."""
+
+
+def make_train_step(
+    loss_fn: LossFn,
+    optimizer: optax.GradientTransformation,
+    *,
+    method: methods.Method | None = None,
+    accumulate: int = 1,
+    compute_dtype: Any = None,
+    remat: str | None = None,
+    average_decay: float | None = None,
+    skip_nonfinite: bool = False,
+) -> StepFn:
+    r"""Compiles one step of training over all devices.
+
+    A step with parameters w minimizes ``mean loss(weights(w)) + penalty(w)`` with the method's
+    pair of functions; the gradient of the loss is pulled back through ``weights`` once, however
+    many parts the batch is accumulated in.
+
+    Args:
+      loss_fn: `loss_fn(weights, model_state, batch, key, extra) -> (loss, (model_state,
+        metrics))` for one device's part of the batch (or one part of it when accumulating): a
+        scalar mean over it, the model's new variables, and a dictionary of scalars. `key`
+        differs from step to step, device to device and part to part.
+      optimizer: applied alike on every device, to gradients averaged over all of them.
+      method: a pair of functions of the parameters; None is `methods.plain()`.
+      accumulate: parts that each device's share of the batch is processed in, one after the
+        other; their gradients are averaged. Batch statistics are those of a part.
+      compute_dtype: floating-point weights and batch entries are cast to it (bfloat16) for the
+        forward and backward pass; parameters, model variables, gradients, optimizer and
+        metrics stay in their own dtype. None casts nothing.
+      remat: what the backward pass finds stored, a key of `REMAT`, the rest being computed
+        again; None stores everything. (Layers are rematerialized by the model, `nn.remat`.)
+      average_decay: d of the moving average `a <- d_t a + (1 - d_t) w` of parameters and
+        floating-point model variables after step t, `d_t = min(d, (1 + t) / (10 + t))`; the
+        state needs `init_state(..., average=True)`. None keeps no average.
+      skip_nonfinite: a step whose loss or gradient is not finite leaves parameters, model
+        variables, optimizer and average as they were; only `step` advances.
+
+    Returns:
+      `step(state, batch, extra, stop) -> (state, metrics)` with a replicated state, which is
+      donated (do not use it again), and a sharded batch. `extra` (any pytree of arrays, None
+      included) is broadcast; new values of the same shapes and dtypes do not compile again.
+      `stop` `[devices, 1]` float32 is a vote. Metrics are float32 scalars, averaged over the
+      devices: those of the loss function, `loss` (with the penalty), `penalty` where the method
+      has one, `grad_norm` (of the mean gradient in the stored parameters), `finite` (1 or 0) and
+      `stop` (the sum of the votes, the same on all hosts).
+
+    Raises:
+      ValueError: an option out of range, named; when called, a share of the batch that
+        `accumulate` does not divide.
+    """
+    if accumulate < 1:
+        raise ValueError(f"accumulate must be >= 1, got {accumulate}")
+    if remat is not None and remat not in REMAT:
+        raise ValueError(f"remat must be None or one of {sorted(REMAT)}, got {remat!r}")
+    if average_decay is not None and not 0 <= average_decay < 1:
+        raise ValueError(f"average_decay must be in [0, 1), got {average_decay}")
+    method = methods.plain() if method is None else method
+    if remat is not None:
+        loss_fn = jax.checkpoint(loss_fn, policy=REMAT[remat])
+
+    def loss_of(weights: Tree, model_state: Tree, batch: Tree, key: jax.Array, extra: Tree) -> Any:
+        weights, batch = _cast(weights, compute_dtype), _cast(batch, compute_dtype)
+        loss, (model_state, metrics) = loss_fn(weights, model_state, batch, key, extra)
+        metrics = {name: jnp.asarray(value, jnp.float32) for name, value in metrics.items()}
+        return jnp.asarray(loss, jnp.float32), (model_state, metrics)
+
+    @over_devices(in_axes=(0, 0, None, 0), out_axes=(0, None), donate=1)
+    def step(
+        state: TrainState, batch: Tree, extra: Tree, stop: jax.Array
+    ) -> tuple[TrainState, Metrics]:
+        key = jax.random.fold_in(jax.random.wrap_key_data(state.key), state.step)
+        key = jax.random.fold_in(key, device_index())
+        weights, pull_back = jax.vjp(lambda p: method.weights(p, extra, state.step), state.params)
+        loss, model_state, metrics, grads = _accumulated(
+            loss_of, weights, state.model_state, batch, key, extra, accumulate
+        )
+        (grads,) = pull_back(device_mean(grads))
+        if method.penalty is not None:
+            penalty, more = jax.value_and_grad(
+                lambda p: methods.total_penalty(method, p, extra, state.step)
+            )(state.params)
+            grads = jax.tree.map(jnp.add, grads, more)
+            loss, metrics = loss + penalty, {**metrics, "penalty": penalty}
+        metrics = device_mean({**metrics, "loss": loss})
+        metrics["grad_norm"] = jnp.asarray(optax.tree.norm(grads), jnp.float32)
+        finite = jnp.isfinite(metrics["loss"]) & jnp.isfinite(metrics["grad_norm"])
+        metrics["finite"] = finite.astype(jnp.float32)
+        metrics["stop"] = device_sum(stop.sum())
+
+        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+        new = TrainState(
+            step=state.step + 1,
+            params=optax.apply_updates(state.params, updates),
+            model_state=device_mean(model_state),
+            opt_state=opt_state,
+            key=state.key,
+            average=state.average,
+        )
+        if average_decay is not None:
+            new = new.replace(average=_averaged(new, average_decay))
+        if skip_nonfinite:
+            kept = state.replace(step=new.step)
+            new = jax.tree.map(lambda a, b: jnp.where(finite, a, b), new, kept)
+        return new, metrics
+
+    return step
+
+
+def _accumulated(
+    loss_of: Callable[..., Any],
+    weights: Tree,
+    model_state: Tree,
+    batch: Tree,
+    key: jax.Array,
+    extra: Tree,
+    parts: int,
+) -> tuple[jax.Array, Tree, Metrics, Tree]:
+    """(loss, model variables, metrics, gradient) of a batch, averaged over its parts."""
+    value_and_grad = jax.value_and_grad(loss_of, has_aux=True)
+    if parts == 1:
+        (loss, (model_state, metrics)), grads = value_and_grad(
+            weights, model_state, batch, key, extra
+        )
+        return loss, model_state, metrics, grads
+    batch = jax.tree_util.tree_map_with_path(lambda path, x: _split(path, x, parts), batch)
+
+    def part(carry: Any, inputs: Any) -> Any:
+        model_state, grads = carry
+        number, batch = inputs
+        (loss, (model_state, metrics)), more = value_and_grad(
+            weights, model_state, batch, jax.random.fold_in(key, number), extra
+        )
+        return (model_state, jax.tree.map(jnp.add, grads, more)), {**metrics, "loss": loss}
+
+    start = (model_state, jax.tree.map(jnp.zeros_like, weights))
+    (model_state, grads), metrics = jax.lax.scan(part, start, (jnp.arange(parts), batch))
+    metrics = jax.tree.map(jnp.mean, metrics)
+    grads = jax.tree.map(lambda g: g / parts, grads)
+    return metrics.pop("loss"), model_state, metrics, grads
+
+
+def _split(path: Any, leaf: jax.Array, parts: int) -> jax.Array:
+    if leaf.shape[0] % parts:
+        raise ValueError(
+            f"batch{jax.tree_util.keystr(path)}: a device's share of {leaf.shape[0]} examples "
+            f"cannot be accumulated in {parts} equal parts"
+        )
+    return leaf.reshape(parts, -1, *leaf.shape[1:])
+
+
+def _cast(tree: Tree, dtype: Any) -> Tree:
+    """Floating-point leaves in another dtype."""
+    if dtype is None:
+        return tree
+
+    def cast(leaf: Any) -> Any:
+        floating = jnp.issubdtype(jnp.result_type(leaf), jnp.floating)
+        return jnp.asarray(leaf, dtype) if floating else leaf
+
+    return jax.tree.map(cast, tree)
+
+
+def _averaged(new: TrainState, decay: float) -> Tree:
+    """The moving average after a step."""
+    if new.average is None:
+        raise ValueError("average_decay needs a state made with init_state(..., average=True)")
+    taken = new.step.astype(jnp.float32)
+    rate = 1.0 - jnp.minimum(decay, (1.0 + taken) / (10.0 + taken))
+
+    def toward(old: Any, value: Any) -> jax.Array:
+        value = jnp.asarray(value)
+        if not jnp.issubdtype(value.dtype, jnp.inexact):
+            return value
+        return (old + rate * (value - old)).astype(value.dtype)
+
+    return jax.tree.map(toward, new.average, {"params": new.params, "model_state": new.model_state})
