@@ -5,21 +5,7 @@ used, so that the worker processes of `softeq_jax.training.data` load nothing bu
 """
 
 import importlib
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from softeq_jax.training import (
-        checkpoints,
-        config,
-        data,
-        evaluation,
-        export,
-        hosts,
-        methods,
-        objectives,
-        optimizers,
-        watch,
-    )
+from typing import Any
 
 _MODULES = (
     "checkpoints",

@@ -91,7 +91,6 @@ def test_shapes_that_do_not_fit():
         ValueError, match=r"labels have shape \(2, 2\), expected \(2,\) or \(2, 3\)"
     ):
         _value(objectives.classification(_identity), {"image": image, "label": image[:, :2]})
+    batch = {"image": np.zeros((2, 3, 4, 5), np.float32), "mask": np.zeros((2, 3), np.int32)}
     with pytest.raises(ValueError, match=r"mask has shape \(2, 3\), expected \(2, 3, 4\)"):
-        grid = np.zeros((2, 3, 4, 5), np.float32)
-        batch = {"image": grid, "mask": np.zeros((2, 3), np.int32)}
         _value(objectives.segmentation(_identity), batch)

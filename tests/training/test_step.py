@@ -162,7 +162,7 @@ def test_a_method_is_a_pair_of_functions():
         weights=lambda p, extra, step: jax.tree.map(lambda w: w / (1.0 + step), p),
         penalty=lambda p, extra, step: extra * jnp.sum(p["w"] ** 2),
     )
-    state, metrics = one(method=method, extra=np.float32(0.1), accumulate=3)
+    _, metrics = one(method=method, extra=np.float32(0.1), accumulate=3)
     expected_loss = plain_loss(PARAMS)
     penalty = 0.1 * np.sum(PARAMS["w"] ** 2)
     np.testing.assert_allclose(metrics["penalty"], penalty, rtol=1e-5)
