@@ -30,12 +30,13 @@ _PROCESS = flags.DEFINE_integer("process_id", None, "Which of them this is.")
 def run(config, data_dir: Path | None, workdir: Path) -> tr.Outcome:
     """Trains to the end, or until a signal; exports the folded parameters at the end."""
     config = run_config.resolve_config(config, training_config.defaults())
+    settings = tr.RunSettings(**config.run)
     task = make_task(config, data_dir)
     outcome = tr.train(
         task.step,
         task.state,
         task.batches,
-        tr.RunSettings(**config.run),
+        settings,
         workdir,
         extra=task.plan,
         evaluate=task.evaluate,

@@ -1,0 +1,217 @@
+"""The training script: config, launch scripts, several processes, export, restarts elsewhere."""
+
+import csv
+import importlib.util
+import os
+import pathlib
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from absl import flags
+from safetensors.numpy import load_file
+
+import softeq_jax as sq
+from experiments import training_config
+from experiments.kill_test import complete_steps
+
+flags.FLAGS.mark_as_parsed()
+
+ROOT = pathlib.Path(__file__).parents[2]
+CONFIGS = sorted((ROOT / "experiments" / "configs").glob("train_*.py"))
+DIGITS = "experiments/configs/train_digits.py"
+OPTIONS = {
+    "model.width": 4,
+    "run.steps": 12,
+    "run.save_every": 6,
+    "run.evaluate_every": 6,
+    "run.log_every": 4,
+    "run.progress": "",
+    "run.tensorboard": False,
+    "curves.images": 0,
+}
+
+
+def _options(**more):
+    chosen = {**OPTIONS, **{key.replace("__", "."): value for key, value in more.items()}}
+    return [f"--config.{key}={value}" for key, value in chosen.items()]
+
+
+def _environment(devices):
+    return {
+        **os.environ,
+        "JAX_PLATFORMS": "cpu",
+        "PYTHON": sys.executable,
+        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
+    }
+
+
+def _run(arguments, devices=1, limit=240, program=None):
+    """Runs to the end in a process group that is killed at the limit; returns (code, output)."""
+    program = program or [sys.executable, "-m", "experiments.train"]
+    process = subprocess.Popen(
+        [*program, "--config", DIGITS, *map(str, arguments)],
+        cwd=ROOT,
+        env=_environment(devices),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        output, _ = process.communicate(timeout=limit)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        output, _ = process.communicate()
+        pytest.fail(f"not done after {limit} s\n{output}")
+    return process.returncode, output
+
+
+def _evaluated(workdir):
+    return list(csv.DictReader((workdir / "eval.csv").open()))
+
+
+@pytest.fixture(scope="module")
+def four(tmp_path_factory):
+    """One process of 4 devices."""
+    workdir = tmp_path_factory.mktemp("train") / "four"
+    code, output = _run(["--workdir", workdir, *_options()], devices=4)
+    assert code == 0, output
+    return workdir, output
+
+
+def test_the_script_ends_with_a_table_and_the_folded_weights(four):
+    workdir, output = four
+    assert re.search(r"^accuracy +0\.\d+$", output, re.MULTILINE)
+    assert re.search(r"^count +360$", output, re.MULTILINE)
+    assert "4 devices; results are in" in output
+    kernel = load_file(workdir / "params.safetensors")["stage1_block0/conv1/kernel"]
+    rule = sq.convolution_rule(sq.groups.cyclic(4), cutoff=1.0)
+    plan = sq.plan({"kernel": kernel}, {"kernel": rule})
+    np.testing.assert_allclose(plan.project({"kernel": kernel})["kernel"], kernel, atol=1e-6)
+
+
+def test_the_launch_script_gives_the_same_run(four, tmp_path):
+    launcher = ["bash", "experiments/launch/one_machine.sh", "2", "2"]
+    workdir = tmp_path / "two"
+    code, output = _run(["--workdir", workdir, *_options()], program=launcher)
+    assert code == 0, output
+    assert output.count("results are in") == 1
+    assert complete_steps(workdir) == [6, 12]
+    for mine, theirs in zip(_evaluated(workdir), _evaluated(four[0]), strict=True):
+        assert mine["eval/count"] == theirs["eval/count"] == "360.0"
+        for name in ("eval/accuracy", "eval/cross_entropy"):
+            np.testing.assert_allclose(float(mine[name]), float(theirs[name]), rtol=2e-3)
+    left, right = (load_file(w / "params.safetensors") for w in (workdir, four[0]))
+    for name, value in left.items():
+        np.testing.assert_allclose(value, right[name], atol=2e-4, err_msg=name)
+
+
+def test_a_signal_to_one_process_stops_all(tmp_path):
+    workdir, port = tmp_path / "stopped", 21000 + os.getpid() % 10000
+    running = []
+    for index in range(2):
+        more = ["--coordinator", f"127.0.0.1:{port}", "--num_processes", 2, "--process_id", index]
+        arguments = ["--config", DIGITS, "--workdir", workdir, *more]
+        arguments += _options(run__steps=100_000)
+        with (tmp_path / f"{index}.log").open("wb") as log:
+            running.append(
+                subprocess.Popen(
+                    [sys.executable, "-m", "experiments.train", *map(str, arguments)],
+                    cwd=ROOT,
+                    env=_environment(2),
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                )
+            )
+    try:
+        end = time.monotonic() + 180
+        while not complete_steps(workdir) and time.monotonic() < end:
+            time.sleep(0.05)
+        os.kill(running[1].pid, signal.SIGTERM)
+        codes = [process.wait(timeout=90) for process in running]
+    finally:
+        for process in running:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+    logs = [(tmp_path / f"{index}.log").read_text() for index in range(2)]
+    assert codes == [0, 0], "\n".join(log[-3000:] for log in logs)
+    steps = [re.search(r"stopped after step (\d+) of 100000", log).group(1) for log in logs]
+    assert steps[0] == steps[1]
+    assert complete_steps(workdir)[-1] == int(steps[0])
+    assert "stopped after step" in logs[0]
+
+
+def test_a_misspelt_key_suggests_the_right_one(tmp_path):
+    code, output = _run(["--workdir", tmp_path / "x", "--config.optimizer.learning_rat=0.1"])
+    assert code != 0
+    assert "learning_rate" in output
+    assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_configs_have_known_keys_only(path):
+    from softeq_jax.training import RunSettings
+    from softeq_jax.training.config import resolve_config
+
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    config = resolve_config(module.get_config(), training_config.defaults())
+    assert RunSettings(**config.run).steps > 0
+    assert f"--config experiments/configs/{path.name}" in module.__doc__
+
+
+def test_every_name_is_checked(tmp_path):
+    from experiments import training_task
+
+    config = training_config.defaults()
+    config.model.name = "resnet"
+    with pytest.raises(ValueError, match=r"model\.name must be 'cifar_resnet' or 'vit'"):
+        training_task.make_task(config, None)
+    config = training_config.defaults()
+    config.method.name = "projct"
+    with pytest.raises(ValueError, match=r"method\.name must be 'plain' or 'project'"):
+        training_task.make_task(config, None)
+    config.data.name = "cifar10"
+    with pytest.raises(ValueError, match="needs --data_dir"):
+        training_task.make_task(config, None)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"augment": {"mixup": 0.2, "cutmix": 1.0, "smoothing": 0.1, "flip": True, "crop": 1}},
+        {
+            "model": {"name": "vit", "width": 8, "depth": 2, "heads": 2, "patch_size": 4},
+            "augment": {"randaugment": (2, 5), "erasing": 0.5, "rotation": 10.0},
+            "step": {"accumulate": 2, "compute_dtype": "bfloat16", "remat": "dots"},
+            "optimizer": {
+                "algorithm": "adamw",
+                "layers": ("patch_embed/**", "pos_embed", "**"),
+                "layer_decay": 0.5,
+            },
+        },
+    ],
+    ids=["mixed resnet", "vit"],
+)
+def test_settings_of_a_config_reach_the_trainer(tmp_path, changes):
+    from experiments import train
+
+    config = training_config.defaults()
+    config.model.update(width=4)
+    config.run.update(steps=3, log_every=1, evaluate_every=3, save_every=0, progress="")
+    for section, values in changes.items():
+        config[section].update(**values)
+    outcome = train.run(config, None, tmp_path / "run")
+    assert outcome.finished
+    assert outcome.metrics["count"] == 360
+    assert "equivariance/lie_mean_sq/rotation" in outcome.metrics
