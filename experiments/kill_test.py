@@ -37,7 +37,7 @@ class Kill:
     Attributes:
       when: "random" or "saving".
       seconds: from the start of the process.
-      saving: whether a checkpoint was half written when the process was dead.
+      saving: whether it left a checkpoint half written.
       newest: step of the newest complete checkpoint then, 0 if there was none.
     """
 
@@ -90,9 +90,13 @@ def complete_steps(workdir: Path) -> list[int]:
     return sorted(int(name) for name in names if name.isdigit())
 
 
-def is_saving(workdir: Path) -> bool:
-    """Whether a checkpoint is half written."""
-    return any("tmp" in path.name for path in (workdir / "checkpoints").glob("*"))
+def is_saving(workdir: Path, since: float) -> bool:
+    """Whether a checkpoint is half written that was begun after a time (of `time.time`)."""
+    for path in (workdir / "checkpoints").glob("*tmp*"):
+        with contextlib.suppress(FileNotFoundError):  # finished meanwhile
+            if path.stat().st_mtime >= since:
+                return True
+    return False
 
 
 def kill_once(
@@ -109,6 +113,7 @@ def kill_once(
       limit: seconds after which the process is killed in any case.
     """
     before = complete_steps(workdir)[-1:]
+    since = time.time()
     process = start(workdir, steps, **kwargs)
     begun = time.monotonic()
 
@@ -125,7 +130,7 @@ def kill_once(
         reached = time.monotonic()
         waiting(lambda: time.monotonic() - reached >= delay)
         if when == "saving":
-            waiting(lambda: is_saving(workdir))
+            waiting(lambda: is_saving(workdir, since))
     finished = process.poll() is not None
     seconds = time.monotonic() - begun
     with contextlib.suppress(ProcessLookupError):
@@ -136,7 +141,7 @@ def kill_once(
             raise RuntimeError((workdir / "run.log").read_text()[-4000:])
         return None
     newest = complete_steps(workdir)[-1:] or [0]
-    return Kill(when, seconds, is_saving(workdir), newest[0])
+    return Kill(when, seconds, is_saving(workdir, since), newest[0])
 
 
 def finish(workdir: Path, steps: int, limit: float = 600.0, **kwargs) -> None:

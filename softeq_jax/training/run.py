@@ -169,14 +169,13 @@ def train(
         _write_config(workdir, config)
         log = stack.enter_context(_Log(workdir, settings, stream, learning_rate, first))
         metrics: Values = {} if found is None else dict(found.meta["metrics"])
-        evaluated = dict.fromkeys([first] if found is not None else [])
-        saved = {first} if found is not None else set()
+        last = dict.fromkeys(("evaluated", "saved"), -1 if found is None else first)
 
         def run_evaluation(step: int, state: TrainState) -> None:
             assert evaluate is not None
             metrics.clear()
             metrics.update({name: float(value) for name, value in evaluate(step, state).items()})
-            evaluated[step] = None
+            last["evaluated"] = step
             log.evaluated(step, metrics)
 
         def run_save(step: int, state: TrainState) -> None:
@@ -188,10 +187,9 @@ def train(
                 "devices": jax.device_count(),
                 "hosts": jax.process_count(),
             }
-            checkpoints.save(
-                step, unreplicate(state), meta, dict(metrics) if step in evaluated else None
-            )
-            saved.add(step)
+            current = dict(metrics) if step == last["evaluated"] else None
+            checkpoints.save(step, unreplicate(state), meta, current)
+            last["saved"] = step
 
         def watched(run: Callable[[int, TrainState], None]) -> Callable[[int, TrainState], None]:
             def timed(step: int, state: TrainState) -> None:
@@ -227,7 +225,7 @@ def train(
             history=False,
         )
         step = int(state.step)
-        if step not in saved:
+        if step != last["saved"]:
             run_save(step, jax.tree.map(lambda leaf: np.asarray(leaf)[None], state))
         checkpoints.wait()
     finished = step >= settings.steps
