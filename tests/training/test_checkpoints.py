@@ -7,9 +7,9 @@ import signal
 import jax.numpy as jnp
 import numpy as np
 import optax
-import orbax.checkpoint as ocp
 import processes
 import pytest
+from broken_disk import break_disk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -86,9 +86,8 @@ def test_newest_and_best_are_kept(tmp_path_factory, scores, newest, best, mode):
     history, expected = {}, set()
     for step, score in enumerate(scores):
         history[step] = score
-        counted = [s for s in history if history[s] is not None]
-        ranks = {s: -np.inf if np.isnan(history[s]) else sign * history[s] for s in counted}
-        counted = sorted(counted, key=lambda s, ranks=ranks: (ranks[s], s))[-best:] if best else []
+        counted = [s for s in history if history[s] is not None and not np.isnan(history[s])]
+        counted = sorted(counted, key=lambda s, h=history: (sign * h[s], s))[-best:] if best else []
         expected = {*sorted(history)[-newest:], *counted}
         history = {s: history[s] for s in expected}
     assert set(kept) == expected
@@ -167,21 +166,8 @@ def test_a_save_that_fails_in_the_background_is_never_offered(tmp_path, state, m
     with Checkpoints(folder) as checkpoints:
         _save(checkpoints, state, [1])
         checkpoints.wait()
-        write = ocp.StandardCheckpointHandler.async_save
-
-        async def failing(self, directory, *args, **kwargs):
-            futures = await write(self, directory, *args, **kwargs)
-
-            class Broken:
-                def result(self, timeout=None):
-                    for future in futures or []:
-                        future.result(timeout)
-                    raise OSError(28, "No space left on device")
-
-            return [Broken()]
-
         with monkeypatch.context() as patch:
-            patch.setattr(ocp.StandardCheckpointHandler, "async_save", failing)
+            break_disk(patch)
             _save(checkpoints, state, [2])
             with pytest.raises(CheckpointFailed, match=r"No space left.*complete one is of step 1"):
                 checkpoints.wait()

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from broken_disk import break_disk
 
 from softeq_jax import training as tr
 from softeq_jax.training import methods, objectives
@@ -220,6 +221,24 @@ def test_a_run_that_goes_wrong_keeps_what_was_saved(tmp_path):
     assert kept == [error.value.step - 2, error.value.step - 1]
     with tr.Checkpoints(tmp_path / "run" / "checkpoints") as checkpoints:
         assert np.isfinite(checkpoints.restore(_state()).tree.params["w"]).all()
+
+
+def test_a_full_disk_stops_the_run_and_the_last_checkpoint_is_whole(
+    straight, tmp_path, monkeypatch
+):
+    def evaluate(step, state):
+        if step == 20:
+            break_disk(patch)
+        return _evaluate(step, state)
+
+    with (
+        monkeypatch.context() as patch,
+        pytest.raises(tr.CheckpointFailed, match=r"No space left on device.* is of step 10$"),
+    ):
+        _train(tmp_path / "run", evaluate=evaluate)
+    assert [p.name for p in (tmp_path / "run" / "checkpoints").glob("?0")] == ["10"]
+    done = _train(tmp_path / "run")
+    assert _same(done.state, straight[0].state)
 
 
 def test_skipped_examples_are_counted_in_the_log(tmp_path):

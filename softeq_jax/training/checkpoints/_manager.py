@@ -1,10 +1,11 @@
 """The checkpoints of a run: written behind its back, verified before they are believed."""
 
+import dataclasses
 import json
 import logging
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,6 +30,33 @@ class Restored(NamedTuple):
 
 class CheckpointFailed(OSError):
     """A checkpoint could not be written; the ones before it are intact."""
+
+
+@dataclasses.dataclass(frozen=True)
+class _Retention:
+    """The newest, and besides them the best of those that have the metric.
+
+    Orbax's own `BestN` also keeps checkpoints without metrics as long as there are few.
+    """
+
+    newest: int
+    best: int
+    metric: str | None
+    sign: float
+
+    def score(self, metrics: Mapping[str, float] | None) -> float:
+        """Larger is better; -inf for what does not compete."""
+        value = (metrics or {}).get(self.metric or "", math.nan)
+        return -math.inf if math.isnan(value) else self.sign * value
+
+    def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> list[bool]:
+        """One answer for each checkpoint, the oldest first."""
+        del context
+        scores = [self.score(checkpoint.metrics) for checkpoint in checkpoints]
+        competing = [i for i, score in enumerate(scores) if score > -math.inf]
+        best = sorted(competing, key=lambda i: (scores[i], i), reverse=True)[: self.best]
+        oldest_kept = len(checkpoints) - self.newest
+        return [i >= oldest_kept or i in best for i in range(len(checkpoints))]
 
 
 class Checkpoints:
@@ -77,20 +105,14 @@ class Checkpoints:
         if keep_best and best_metric is None:
             raise ValueError(f"keep_best={keep_best} needs best_metric")
         self.folder = Path(folder).absolute()
-        self._metric, self._sign = best_metric, 1.0 if best_mode == "max" else -1.0
-        kept = [policies.LatestN(keep_newest)]
-        if keep_best:
-            kept.append(
-                policies.BestN(
-                    get_metric_fn=self._score, n=keep_best, keep_checkpoints_without_metrics=False
-                )
-            )
+        sign = 1.0 if best_mode == "max" else -1.0
+        retention = _Retention(keep_newest, keep_best, best_metric, sign)
         self._set_aside_unreadable_metrics()
         self._manager = ocp.CheckpointManager(
             self.folder,
             options=ocp.CheckpointManagerOptions(
-                preservation_policy=policies.AnyPreservationPolicy(kept),
-                best_fn=self._score if keep_best else None,
+                preservation_policy=retention,
+                best_fn=retention.score if keep_best else None,
                 cleanup_tmp_directories=True,
                 enable_async_checkpointing=asynchronous,
                 save_decision_policy=policies.FixedIntervalPolicy(1),
@@ -100,10 +122,6 @@ class Checkpoints:
                 "record": ocp.JsonCheckpointHandler(),
             },
         )
-
-    def _score(self, metrics: Mapping[str, float]) -> float:
-        value = math.nan if self._metric is None else metrics.get(self._metric, math.nan)
-        return -math.inf if math.isnan(value) else self._sign * value
 
     def steps(self) -> list[int]:
         """Steps with a complete checkpoint, ascending; they are not verified."""
