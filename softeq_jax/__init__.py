@@ -1,8 +1,9 @@
-"""Soft equivariance in JAX: measure it, project weights onto it, certify it.
+"""Soft equivariance in JAX: measure it, project weights onto it, certify it, train towards it.
 
 ``groups`` and ``reps`` say what acts on the axes of a weight, ``projector`` and ``plan`` filter
 weights and whole models, ``orbits`` average functions, ``certificates`` prove how far a group can
-still move weights and layers, ``measures`` say how far it does. Models, training and data are
+still move weights and layers, ``measures`` say how far it does, ``regularizers`` and
+``relaxation`` train towards symmetry and through it. Models, layers, training and data are
 sub-packages with their own extras. Everything is imported when it is first used.
 """
 
@@ -10,7 +11,15 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from softeq_jax import certificates, groups, measures, orbits, reps
+    from softeq_jax import (
+        certificates,
+        groups,
+        measures,
+        orbits,
+        regularizers,
+        relaxation,
+        reps,
+    )
     from softeq_jax.projections import (
         Certificate,
         Plan,
@@ -32,11 +41,21 @@ __all__ = [
     "orbits",
     "plan",
     "projector",
+    "regularizers",
+    "relaxation",
     "reps",
     "soften",
 ]
 
-_PACKAGES = ("certificates", "groups", "measures", "orbits", "reps")
+_PACKAGES = (
+    "certificates",
+    "groups",
+    "measures",
+    "orbits",
+    "regularizers",
+    "relaxation",
+    "reps",
+)
 
 
 def __getattr__(name: str) -> Any:

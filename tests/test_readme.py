@@ -5,13 +5,14 @@ import re
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
 ROOT = pathlib.Path(__file__).parents[1]
 TEXT = (ROOT / "README.md").read_text()
 
 
 def test_the_examples_run_as_pasted(capsys):
-    softening, algebra, _ = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+    softening, algebra, *_ = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
     names: dict = {}
     exec(compile(softening, "README.md", "exec"), names)
     np.testing.assert_array_equal(names["same"]["stem"]["kernel"], names["w"])
@@ -33,7 +34,7 @@ def test_the_examples_run_as_pasted(capsys):
 
 def test_the_measures_run_as_pasted(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    *_, measuring = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+    _, _, measuring, _ = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
     names: dict = {}
     exec(compile(measuring, "README.md", "exec"), names)
     assert set(names["error"]) == {"translation_x", "rotation"}
@@ -42,6 +43,20 @@ def test_the_measures_run_as_pasted(tmp_path, monkeypatch, capsys):
     assert max(values.max() for values in names["exact"].values()) < 1e-10
     assert (tmp_path / "outputs" / "report" / "lie.png").exists()
     assert "hyperbolic_rotation" in capsys.readouterr().out
+
+
+def test_the_training_runs_as_pasted(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    *_, training = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+    names: dict = {}
+    exec(compile(training, "README.md", "exec"), names)
+    assert names["outcome"].step == 400
+    assert names["outcome"].metrics["count"] == 360
+    assert names["outcome"].metrics["accuracy"] > 0.5
+    folded = load_file(tmp_path / "outputs" / "readme_run" / "folded.safetensors")
+    tree = {**names["params"], "stem": {**names["params"]["stem"], "kernel": folded["stem/kernel"]}}
+    kernel = names["plan"].project(tree)
+    np.testing.assert_allclose(kernel["stem"]["kernel"], folded["stem/kernel"], atol=1e-6)
 
 
 def test_the_commands_exist():

@@ -257,7 +257,11 @@ def _resolve(rule: Rule, path: str, leaf: Array) -> Projector | None:
 
 def _check_finite(leaf: Array) -> None:
     concrete = isinstance(leaf, np.ndarray | jax.Array) and not isinstance(leaf, jax.core.Tracer)
-    if concrete and not np.all(np.isfinite(np.asarray(leaf, dtype=np.float64))):
+    if not concrete:
+        return
+    values = np.asarray(leaf)
+    wide = np.complex128 if np.iscomplexobj(values) else np.float64
+    if not np.all(np.isfinite(values.astype(wide))):
         raise ValueError("the weights contain NaN or infinite values")
 
 

@@ -129,7 +129,7 @@ def fit(
 
         def finish(done: list[tuple[int, Values]]) -> None:
             for number, metrics in done:
-                values = {name: float(value) for name, value in metrics.items()}
+                values = {name: float(value) for name, value in jax.device_get(metrics).items()}
                 watch.check(number, values)
                 bar.set_postfix(loss=f"{values['loss']:.4g}", refresh=False)
                 bar.update()

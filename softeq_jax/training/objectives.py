@@ -129,6 +129,60 @@ def trajectories(apply_train: Apply, *, keyed: bool = False) -> LossFn:
     return loss_fn
 
 
+def binary_classification(
+    apply_train: Apply, *, field: str = "image", keyed: bool = False
+) -> LossFn:
+    r"""Cross-entropy of one logit, ``mean log(1 + exp(-(2 y - 1) f_w(x)))``.
+
+    Args:
+      apply_train: ``(weights, model_state, inputs) -> (logits [b], new model_state)``.
+      field: of the batch, what the network is given.
+      keyed: as in ``classification``.
+
+    Returns:
+      A loss for batches with that field and ``label``, integers 0 and 1, ``[b]``; its metric is
+      ``accuracy``.
+    """
+
+    def loss_fn(
+        weights: Tree, model_state: Tree, batch: dict[str, jax.Array], key: jax.Array, extra: Any
+    ) -> tuple[jax.Array, tuple[Tree, Metrics]]:
+        del extra
+        drawn = (key,) if keyed else ()
+        logits, model_state = apply_train(weights, model_state, batch[field], *drawn)
+        logits, labels = jnp.asarray(logits, jnp.float32), batch["label"]
+        if labels.shape != logits.shape:
+            raise ValueError(f"labels have shape {labels.shape}, expected {logits.shape}")
+        loss = optax.sigmoid_binary_cross_entropy(logits, labels).mean()
+        return loss, (model_state, {"accuracy": jnp.mean((logits > 0) == (labels == 1))})
+
+    return loss_fn
+
+
+def with_penalty(
+    loss_fn: LossFn, penalty: Callable[[Tree, Tree, jax.Array, Any], jax.Array]
+) -> LossFn:
+    """Adds what depends on the data, such as a sampled penalty; ``methods`` add the rest.
+
+    Args:
+      loss_fn: any loss of the trainer.
+      penalty: ``penalty(weights, batch, key, extra)``, a scalar: the mean over the batch. Its key
+        is not that of the loss.
+
+    Returns:
+      The loss plus the penalty, which is also the metric ``data_penalty``.
+    """
+
+    def wrapped(
+        weights: Tree, model_state: Tree, batch: Tree, key: jax.Array, extra: Any
+    ) -> tuple[jax.Array, tuple[Tree, Metrics]]:
+        loss, (model_state, metrics) = loss_fn(weights, model_state, batch, key, extra)
+        added = penalty(weights, batch, jax.random.fold_in(key, 1), extra)
+        return loss + added, (model_state, {**metrics, "data_penalty": added})
+
+    return wrapped
+
+
 def _mean_count(counts: jax.Array) -> jax.Array:
     """What a device divides by, so that the mean over devices is the mean over all that counts."""
     return jnp.maximum(device_mean(jnp.sum(counts, dtype=jnp.float32)), 1e-6)

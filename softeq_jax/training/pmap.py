@@ -117,19 +117,18 @@ def shard(batch: Tree) -> Tree:
     Raises:
       ValueError: a leaf has no leading axis, or the devices do not divide it.
     """
-    sharding = _sharding()
     count = jax.local_device_count()
 
-    def split(path: Any, leaf: Any) -> jax.Array:
+    def split(path: Any, leaf: Any) -> np.ndarray:
         leaf = np.asarray(leaf)
         if not leaf.ndim or leaf.shape[0] % count:
             raise ValueError(
                 f"batch{jax.tree_util.keystr(path)} has shape {leaf.shape}, expected a leading "
                 f"axis that {count} devices divide"
             )
-        return jax.device_put(leaf.reshape(count, -1, *leaf.shape[1:]), sharding)
+        return leaf.reshape(count, leaf.shape[0] // count, *leaf.shape[1:])
 
-    return jax.tree_util.tree_map_with_path(split, batch)
+    return jax.device_put(jax.tree_util.tree_map_with_path(split, batch), _sharding())
 
 
 def default_in_flight() -> int:
@@ -180,4 +179,9 @@ def _canonical(leaf: Any) -> Any:
 
 
 def _sharding() -> NamedSharding:
-    return NamedSharding(Mesh(np.asarray(jax.local_devices()), (AXIS,)), PartitionSpec(AXIS))
+    return _sharding_over(tuple(jax.local_devices()))
+
+
+@functools.lru_cache(maxsize=4)
+def _sharding_over(devices: tuple[jax.Device, ...]) -> NamedSharding:
+    return NamedSharding(Mesh(np.asarray(devices), (AXIS,)), PartitionSpec(AXIS))

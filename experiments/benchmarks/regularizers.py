@@ -1,0 +1,281 @@
+r"""What training towards equivariance costs beside a plain training step.
+
+    .venv/bin/python -m experiments.benchmarks.regularizers
+
+Run it on a quiet machine. On a CPU ViT-Ti/16 and ResNet-18 at batch 32, on an accelerator ViT-S/16
+and ResNet-50 at batch 256 (``--preset``); random weights and images 224 x 224, the plan of
+``plan_apply``: C4 acts on the window of every kernel larger than 1 x 1 and on all hidden channels
+as copies of its regular representation, and a soft level is kept. A step is forward, backward and
+SGD with momentum. The steps of all methods take turns; overheads are medians of the ratios to the
+plain step of the same round. ``alone`` is the penalty with its gradient, or the proximal step, as a
+program of its own: less noisy, and without what XLA hides behind the network. Memory is XLA's own
+count of temporary buffers. Writes regularizers.json and regularizers.md to
+experiments/benchmarks/results/.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import statistics
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import linen as nn
+
+import softeq_jax as sq
+from experiments.benchmarks.plan_apply import GROUP, RESULTS, ResNet50, rule, timed
+from softeq_jax import regularizers as rg
+from softeq_jax.models import ViT
+
+RATE = 0.01
+LIMITS = {"projection": 3.0, "prox": 2.0}
+"""Largest allowed overhead in per cent."""
+
+
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions with batch normalization around a shortcut."""
+
+    features: int
+    stride: int
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        norm = partial(nn.BatchNorm, use_running_average=False)
+        conv = partial(nn.Conv, use_bias=False)
+        strides = (self.stride, self.stride)
+        y = nn.relu(norm()(conv(self.features, (3, 3), strides, padding=1)(x)))
+        y = norm()(conv(self.features, (3, 3), padding=1)(y))
+        if x.shape != y.shape:
+            x = norm()(conv(self.features, (1, 1), strides)(x))
+        return nn.relu(x + y)
+
+
+class ResNet18(nn.Module):
+    """The 18-layer residual network for 1000 classes."""
+
+    width: int = 64
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        x = nn.Conv(self.width, (7, 7), (2, 2), padding=3, use_bias=False)(x)
+        x = nn.relu(nn.BatchNorm(use_running_average=False)(x))
+        x = nn.max_pool(x, (3, 3), (2, 2), padding=((1, 1), (1, 1)))
+        for stage in range(4):
+            for i in range(2):
+                x = BasicBlock(self.width * 2**stage, 2 if stage and i == 0 else 1)(x)
+        return nn.Dense(1000)(x.mean(axis=(1, 2)))
+
+
+class Preset(NamedTuple):
+    """Networks, the batch and the side of the images."""
+
+    networks: dict[str, nn.Module]
+    batch: int
+    side: int
+
+
+def preset(name: str) -> Preset:
+    vit = partial(ViT, image_size=224, patch_size=16, depth=12, num_classes=1000)
+    if name == "cpu":
+        return Preset({"ViT-Ti/16": vit(width=192, heads=3), "ResNet-18": ResNet18()}, 32, 224)
+    if name == "accelerator":
+        return Preset({"ViT-S/16": vit(width=384, heads=6), "ResNet-50": ResNet50()}, 256, 224)
+    small = ViT(image_size=32, patch_size=8, width=32, depth=2, heads=2, num_classes=1000)
+    return Preset({"small ViT": small, "small ResNet": ResNet18(width=8)}, 4, 32)
+
+
+class Setting(NamedTuple):
+    """What the methods work on.
+
+    Attributes:
+      logits: ``(params, images) -> logits``.
+      plan: of the parameters.
+      image: the representation on the images.
+    """
+
+    logits: Callable[[Any, jax.Array], jax.Array]
+    plan: sq.Plan
+    image: sq.reps.Rep
+
+
+Penalty = Callable[[sq.Plan, Any, jax.Array, jax.Array], jax.Array]
+
+
+def penalties(setting: Setting) -> dict[str, Penalty]:
+    """Functions of (plan, params, images, key), by the name of the method."""
+
+    def orbit(samples: int) -> Penalty:
+        def penalty(plan: sq.Plan, params: Any, images: jax.Array, key: jax.Array) -> jax.Array:
+            f = partial(setting.logits, params)
+            return rg.orbit_penalty(f, images, setting.image, None, key, samples)
+
+        return penalty
+
+    return {
+        "projection": lambda plan, params, images, key: rg.projection_penalty(plan, params),
+        "projection, power 1": lambda plan, params, images, key: rg.projection_penalty(
+            plan, params, power=1
+        ),
+        "Lie": lambda plan, params, images, key: rg.lie_penalty(plan, params),
+        "orbit, k = 1": orbit(1),
+        "orbit, k = 4": orbit(4),
+    }
+
+
+def make_step(setting: Setting, penalty: Penalty | None, prox: bool) -> tuple[Callable, Callable]:
+    """A jitted training step, the plan being an argument, and the optimizer's initialization."""
+    optimizer = optax.with_extra_args_support(optax.sgd(RATE, momentum=0.9))
+    if prox:
+        optimizer = optax.chain(optimizer, rg.add_equivariance_decay(setting.plan, RATE))
+
+    def loss(params: Any, plan: sq.Plan, images: jax.Array, labels: jax.Array, key: Any) -> Any:
+        logits = setting.logits(params, images)
+        value = optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
+        return value if penalty is None else value + penalty(plan, params, images, key)
+
+    @jax.jit
+    def step(
+        params: Any, state: Any, plan: sq.Plan, images: jax.Array, labels: jax.Array, key: jax.Array
+    ) -> tuple[Any, Any, jax.Array]:
+        value, gradient = jax.value_and_grad(loss)(params, plan, images, labels, key)
+        updates, state = optimizer.update(gradient, state, params, plan=plan)
+        return optax.apply_updates(params, updates), state, value
+
+    return step, optimizer.init
+
+
+def alone(name: str, penalty: Penalty | None) -> Callable | None:
+    """The part of a method that looks at weights only, as a program of (plan, params)."""
+    if name == "prox":
+        return jax.jit(lambda plan, params: rg.prox_step(plan, params, RATE))
+    if penalty is None or name.startswith("orbit"):
+        return None
+    value_and_grad = jax.value_and_grad(penalty, 1)
+    return jax.jit(lambda plan, params: value_and_grad(plan, params, None, None))
+
+
+def measure(model: nn.Module, batch: int, side: int, repeats: int) -> dict:
+    """Seconds, overheads and memory of all methods on one network."""
+    rng = np.random.default_rng(0)
+    images = jnp.asarray(rng.standard_normal((batch, side, side, 3)), jnp.float32)
+    labels = jnp.arange(batch) % 1000
+    variables = jax.jit(model.init)(jax.random.key(0), images[:1])
+    params = variables["params"]
+    rest = {name: tree for name, tree in variables.items() if name != "params"}
+
+    def logits(params: Any, images: jax.Array) -> jax.Array:
+        return model.apply({"params": params, **rest}, images, mutable=["batch_stats"])[0]
+
+    setting = Setting(logits, sq.plan(params, {"**": rule}), sq.reps.image(GROUP, (side, side)))
+    methods: dict[str, Penalty | None] = {"none": None, **penalties(setting), "prox": None}
+    runs, found = {}, {}
+    for name, penalty in methods.items():
+        step, init = make_step(setting, penalty, name == "prox")
+        args = (params, init(params), setting.plan, images, labels, jax.random.key(1))
+        try:
+            program = step.lower(*args).compile()
+            memory = program.memory_analysis().temp_size_in_bytes / 2**20
+            first = timed(program, *args)
+        except jax.errors.JaxRuntimeError as error:
+            if "RESOURCE_EXHAUSTED" not in str(error):
+                raise
+            found[name] = {"failed": "out of memory"}
+            continue
+        runs[name] = partial(timed, program, *args)
+        found[name] = {"memory_mib": memory, "first_run": first, "times": [], "overheads": []}
+        single = alone(name, penalty)
+        if single is not None:
+            timed(single, setting.plan, params)
+            times = [timed(single, setting.plan, params) for _ in range(4 * repeats)]
+            found[name]["alone"] = statistics.median(times)
+    for i in range(repeats):
+        for name, run in runs.items():
+            if name.startswith("orbit") and i >= max(3, repeats // 3):
+                continue
+            found[name]["times"].append(run())
+            found[name]["overheads"].append(found[name]["times"][-1] / found["none"]["times"][-1])
+    for entry in found.values():
+        if "times" in entry:
+            entry["median"] = statistics.median(entry["times"])
+            entry["overhead_percent"] = 100 * (statistics.median(entry.pop("overheads")) - 1)
+    sizes = [leaf.size for leaf in jax.tree.leaves(params)]
+    planned = sum(w.size for _, _, w in setting.plan.planned(params))
+    return {"parameters": sum(sizes), "planned": planned, "batch": batch, "methods": found}
+
+
+def table(results: dict) -> str:
+    """The results as markdown."""
+    lines = [
+        "# Training towards equivariance: what a step costs",
+        "",
+        f"jax {results['jax']}, {results['device']}, {results['cores']} cores; networks, plan and "
+        "command in `experiments/benchmarks/regularizers.py`. Times in ms, medians of steps in "
+        "turn; overhead is the median of ratios to the plain step of the same round; memory is "
+        "XLA's count of temporary buffers, in MiB.",
+    ]
+    for name, network in results["networks"].items():
+        lines += [
+            "",
+            f"## {name}, batch {network['batch']}, images {results['side']} x {results['side']}",
+            "",
+            f"{network['parameters']} parameters, {network['planned']} of them planned.",
+            "",
+            "| method | step | overhead | limit | alone | alone / plain step | memory |",
+            "| --- | --- | --- | --- | --- | --- | --- |",
+        ]
+        plain = network["methods"]["none"]
+        for method, entry in network["methods"].items():
+            if "failed" in entry:
+                lines.append(f"| {method} | {entry['failed']} | | | | | |")
+                continue
+            limit = f"{LIMITS[method]:.0f} %" if method in LIMITS else ""
+            single = share = ""
+            if "alone" in entry:
+                single = f"{1e3 * entry['alone']:.1f}"
+                share = f"{100 * entry['alone'] / plain['median']:.2f} %"
+            overhead = "" if method == "none" else f"{entry['overhead_percent']:+.1f} %"
+            lines.append(
+                f"| {method} | {1e3 * entry['median']:.1f} | {overhead} | {limit} | {single} | "
+                f"{share} | {entry['memory_mib']:.0f} |"
+            )
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--preset", choices=("auto", "cpu", "accelerator", "tiny"), default="auto")
+    parser.add_argument("--repeats", type=int, default=9)
+    parser.add_argument("--out", type=pathlib.Path, default=RESULTS / "regularizers.json")
+    args = parser.parse_args()
+    on_cpu = jax.default_backend() == "cpu"
+    name = ("cpu" if on_cpu else "accelerator") if args.preset == "auto" else args.preset
+    networks, batch, side = preset(name)
+    results = {
+        "jax": jax.__version__,
+        "device": jax.devices()[0].device_kind,
+        "cores": os.cpu_count(),
+        "preset": name,
+        "side": side,
+        "networks": {},
+    }
+    for network, model in networks.items():
+        found = measure(model, batch, side, args.repeats)
+        results["networks"][network] = found
+        for method, entry in found["methods"].items():
+            shown = entry.get("failed") or (
+                f"step {entry['median']:.3f} s  overhead {entry['overhead_percent']:+.2f} %"
+            )
+            print(f"{network:10s} {method:20s} {shown}", flush=True)
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    args.out.write_text(json.dumps(results, indent=1) + "\n")
+    args.out.with_suffix(".md").write_text(table(results))
+
+
+if __name__ == "__main__":
+    main()

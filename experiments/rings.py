@@ -1,0 +1,194 @@
+r"""Strict, free, and everything between, on rings whose symmetry is broken by degrees.
+
+    python -m experiments.rings --config experiments/configs/rings.py --workdir outputs/rings
+
+One network (a lift to angular frequencies, two linear layers, a contraction), one trainer; a method
+is a name in the config. Every run has a work directory of its own; finished runs are kept. The
+study ends with ``rings.csv`` (all runs), ``rings.md`` and ``rings.png``.
+"""
+
+import collections
+import csv
+import dataclasses
+import hashlib
+import json
+import logging
+import math
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import optax
+from absl import app, flags
+from tqdm import tqdm
+
+from experiments import rings_methods, rings_report, study_flags
+from experiments import rings_task as task
+from experiments.report import write_atomically
+from softeq_jax import training as tr
+from softeq_jax.training import data, objectives
+
+_log = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """One training run."""
+
+    method: str
+    strength: Any
+    sigma: float
+    seed: int
+
+    @property
+    def folder(self) -> str:
+        """Its place in the work directory."""
+        text = f"{self.method} {self.strength} {self.sigma:g} {self.seed}"
+        return "".join(c if c.isalnum() or c == "." else "_" for c in text)
+
+
+def runs_of(config: Any) -> Iterator[Run]:
+    """All runs, those of one compiled step next to each other.
+
+    Raises:
+      ValueError: an unknown method.
+    """
+    unknown = sorted(set(config.strengths) - set(rings_methods.NAMES))
+    if unknown:
+        raise ValueError(f"unknown methods {unknown}; there are {list(rings_methods.NAMES)}")
+    for method in rings_methods.NAMES:
+        for strength in config.strengths.get(method, ()):
+            for sigma in config.sigmas:
+                for seed in range(config.seeds):
+                    yield Run(method, strength, sigma, seed)
+
+
+class Trained:
+    """A method with its compiled step; strengths that are data share one."""
+
+    def __init__(self, config: Any, method: str, strength: Any):
+        self.steps = config.epochs * (2 * config.per_ring // config.batch_size)
+        self.recipe = rings_methods.recipe(method, strength, self.steps, config.learning_rate)
+        recipe = self.recipe
+        self.optimizer = recipe.wrap_optimizer(
+            optax.adam(config.learning_rate), config.learning_rate
+        )
+        loss = objectives.binary_classification(
+            lambda weights, state, points: (recipe.network(weights, points), state), field="point"
+        )
+        self.step = tr.make_train_step(recipe.wrap_loss(loss), self.optimizer, method=recipe.method)
+
+    def train(self, config: Any, run: Run, workdir: Path) -> tuple[Any, float]:
+        """(weights, jump of a projection at the end) of a run."""
+        recipe = self.recipe
+        points, labels = task.rings(run.sigma, run.seed, config.per_ring)
+        source = [{"point": p, "label": y} for p, y in zip(points, labels, strict=True)]
+        params = recipe.begin(recipe.init(jax.random.key(run.seed)))
+        state = tr.init_state(params, self.optimizer, recipe.model_state, seed=run.seed)
+        extra = {"plan": recipe.plan, "strength": _as_data(run.strength)}
+        outcome = tr.train(
+            self.step,
+            state,
+            lambda start: tr.train_batches(
+                source,
+                config.batch_size,
+                seed=run.seed,
+                check=data.anything(),
+                start_step=start,
+                num_threads=1,
+            ),
+            tr.RunSettings(self.steps, log_every=self.steps, tensorboard=False, progress=None),
+            workdir,
+            extra=extra,
+            config=dataclasses.asdict(run),
+        )
+        if not outcome.finished:
+            raise SystemExit(0)
+
+        def loss(weights: Any) -> float:
+            return task.scores(recipe.network, weights, points, labels).loss
+
+        return recipe.finish(outcome.state.params, loss)
+
+
+def _as_data(strength: Any) -> Any:
+    return jax.tree.map(np.float32, tuple(strength) if isinstance(strength, tuple) else strength)
+
+
+def evaluate(config: Any, trained: Trained, run: Run, weights: Any) -> dict[str, float]:
+    """Test scores, and the held-out ones that strengths are chosen by."""
+    network = trained.recipe.network
+    held = task.rings(run.sigma, 1000 + run.seed, config.held_per_ring)
+    test = task.rings(run.sigma, 2000 + run.seed, config.test_per_ring)
+    found = dataclasses.asdict(task.scores(network, weights, *test))
+    chosen_by = task.scores(network, weights, *held)
+    return found | {"held_accuracy": chosen_by.accuracy, "held_loss": chosen_by.loss}
+
+
+def run_one(config: Any, trained: Trained, run: Run, workdir: Path) -> dict[str, Any]:
+    """A run's row, from its folder if it is finished.
+
+    Raises:
+      ValueError: the folder holds this run made with other settings.
+    """
+    shared = {k: v for k, v in config.to_dict().items() if k not in ("strengths", "title")}
+    text = json.dumps([shared, dataclasses.asdict(run)], sort_keys=True, default=list)
+    made_with = hashlib.sha256(text.encode()).hexdigest()[:16]
+    finished = workdir / "runs" / f"{run.folder}.json"
+    if finished.exists():
+        record = json.loads(finished.read_text())
+        if record["made_with"] != made_with:
+            raise ValueError(f"{finished} was made with other settings: choose another --workdir")
+        return record["row"]
+    folder = workdir / "runs" / run.folder
+    weights, jump = trained.train(config, run, folder)
+    row = dataclasses.asdict(run) | evaluate(config, trained, run, weights) | {"jump": jump}
+    row["strength"] = list(run.strength) if isinstance(run.strength, tuple) else run.strength
+    write_atomically(finished, json.dumps({"made_with": made_with, "row": row}, indent=1))
+    shutil.rmtree(folder)
+    return row
+
+
+def run(config: Any, workdir: Path) -> list[dict[str, Any]]:
+    """All runs; writes the table, the figure and the CSV."""
+    runs = list(runs_of(config))
+    (workdir / "runs").mkdir(parents=True, exist_ok=True)
+    rows, compiled = [], {}
+    for one in tqdm(runs, desc="rings", unit="run"):
+        constant = one.method.startswith(("penalty", "Lie", "orbit"))
+        key = (one.method, None if constant else one.strength)
+        if key not in compiled:
+            compiled = {key: Trained(config, one.method, one.strength)}
+        rows.append(run_one(config, compiled[key], one, workdir))
+    with (workdir / "rings.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    rings_report.write(rows, config, workdir)
+    return rows
+
+
+def counted(rows: list[dict[str, Any]]) -> dict[str, int]:
+    """How many runs each method has."""
+    return dict(collections.Counter(row["method"] for row in rows))
+
+
+def main(argv: list[str]) -> None:
+    if len(argv) > 1:
+        raise app.UsageError(f"unexpected arguments {argv[1:]}")
+    logging.basicConfig(level=logging.WARNING)
+    logging.getLogger("absl").setLevel(logging.WARNING)
+    workdir = Path(study_flags.WORKDIR.value)
+    rows = run(study_flags.CONFIG.value, workdir)
+    print(rings_report.terminal(rows, study_flags.CONFIG.value))
+    if any(math.isnan(row["accuracy"]) for row in rows):
+        raise SystemExit("some runs have no accuracy")
+    print(f"table, figure and all {len(rows)} runs are in {workdir}")
+
+
+if __name__ == "__main__":
+    flags.mark_flags_as_required(["config", "workdir"])
+    app.run(main)

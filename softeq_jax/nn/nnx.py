@@ -1,0 +1,142 @@
+"""The relaxed layers for Flax NNX."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax.numpy as jnp
+from jax.nn import initializers
+
+from softeq_jax.nn import _shared
+from softeq_jax.nn._shared import Array, Padding
+from softeq_jax.projections import Projector
+
+try:
+    from flax import nnx
+except ImportError as error:
+    raise ImportError("softeq_jax.nn.nnx needs flax: pip install softeq-jax[models]") from error
+
+Initializer = Callable[..., Array]
+
+_LECUN = initializers.lecun_normal()
+
+
+@dataclasses.dataclass(frozen=True)
+class _Fixed:
+    """Keeps projectors out of the state of a module: they are constants, not variables."""
+
+    kernel: Projector
+    bias: Projector | None
+
+
+class _Relaxed(nnx.Module):
+    """Variables and weights of a relaxed layer, whatever it does with them."""
+
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        projector: Projector,
+        *,
+        rngs: nnx.Rngs,
+        bias_projector: Projector | None = None,
+        use_bias: bool = True,
+        kernel_init: Initializer = _LECUN,
+        free_init: Initializer = initializers.zeros,
+        bias_init: Initializer = initializers.zeros,
+        dtype: Any = None,
+        param_dtype: Any = jnp.float32,
+    ) -> None:
+        _shared.check_projectors(projector, bias_projector, use_bias, len(shape))
+        self.projectors = _Fixed(projector, bias_projector)
+        self.dtype = dtype
+        self.kernel = nnx.Param(kernel_init(rngs.params(), shape, param_dtype))
+        self.free_kernel = nnx.Param(free_init(rngs.params(), shape, param_dtype))
+        self.bias = self.free_bias = nnx.data(None)
+        if use_bias:
+            self.bias = nnx.Param(bias_init(rngs.params(), shape[-1:], param_dtype))
+        if bias_projector is not None:
+            self.free_bias = nnx.Param(free_init(rngs.params(), shape[-1:], param_dtype))
+
+    def _weights(self, theta: Any) -> tuple[Array, Array | None]:
+        """(kernel, bias or None) of the layer at theta."""
+        _shared.check_theta(theta)
+        kernel = _shared.relaxed(
+            self.projectors.kernel, self.kernel[...], self.free_kernel[...], theta
+        )
+        if self.bias is None:
+            return kernel, None
+        free = None if self.free_bias is None else self.free_bias[...]
+        return kernel, _shared.relaxed(self.projectors.bias, self.bias[...], free, theta)
+
+
+class RelaxedLinear(_Relaxed):
+    """``y = x (P W_e + theta B) + bias``: ``softeq_jax.nn.RelaxedDense`` for NNX.
+
+    Variables ``kernel``, ``free_kernel``, ``bias`` and ``free_bias``, as there.
+
+    Args:
+      in_features: in.
+      out_features: out.
+      projector: of the kernel ``[in, out]``, with a hard mask.
+      rngs: for the initializers.
+      **options: as the attributes of ``softeq_jax.nn.RelaxedDense``.
+
+    Call:
+      x: ``[..., in]``.
+      theta: scalar in [0, 1], may be traced; no default.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        projector: Projector,
+        *,
+        rngs: nnx.Rngs,
+        **options: Any,
+    ) -> None:
+        super().__init__((in_features, out_features), projector, rngs=rngs, **options)
+
+    def __call__(self, x: Array, theta: float | Array) -> Array:
+        kernel, bias = self._weights(theta)
+        x, kernel, bias = _shared.as_dtype(self.dtype, x, kernel, bias)
+        y = x @ kernel
+        return y if bias is None else y + bias
+
+
+class RelaxedConv(_Relaxed):
+    """A planar convolution with two branches: ``softeq_jax.nn.RelaxedConv`` for NNX.
+
+    Args:
+      in_features: input channels.
+      out_features: output channels.
+      projector: of the kernel ``[kh, kw, in, out]``, with a hard mask.
+      kernel_size: one or two positive integers.
+      strides: one or two positive integers.
+      padding: ``"SAME"``, ``"VALID"``, pixels on every side, or ``((top, bottom), (left, right))``.
+      rngs: for the initializers.
+      **options: as the attributes of ``softeq_jax.nn.RelaxedDense``.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        projector: Projector,
+        *,
+        rngs: nnx.Rngs,
+        kernel_size: int | Sequence[int] = 3,
+        strides: int | Sequence[int] = 1,
+        padding: Padding = "SAME",
+        **options: Any,
+    ) -> None:
+        window = _shared.pair(kernel_size, "kernel_size")
+        super().__init__((*window, in_features, out_features), projector, rngs=rngs, **options)
+        self.strides = _shared.pair(strides, "strides")
+        self.padding = padding if isinstance(padding, str | int) else tuple(map(tuple, padding))
+
+    def __call__(self, x: Array, theta: float | Array) -> Array:
+        kernel, bias = self._weights(theta)
+        x, kernel, bias = _shared.as_dtype(self.dtype, x, kernel, bias)
+        y = _shared.convolve(x, kernel, self.strides, self.padding)
+        return y if bias is None else y + bias

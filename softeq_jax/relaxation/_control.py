@@ -1,0 +1,142 @@
+"""What decides how far weights are relaxed, as pure functions that any training loop can call.
+
+A loop that uses a control keeps ``(params, state)`` and repeats:
+
+    def objective(params, state):
+        weights = control.weights(plan, params, state, step)
+        return loss(weights, batch)  # + control.penalty(plan, params, state, step) if it has one
+
+    gradient, signal = jax.grad(objective, argnums=(0, 1))(params, state)
+    state = control.update(plan, params, state, signal)
+    params = ...any optimizer's step with gradient...
+
+``start`` puts both into one tree, ``as_method`` gives the pair of functions that the trainer of
+``softeq_jax.training`` takes, ``control_optimizer`` makes one optimizer of the two updates.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+
+from softeq_jax.projections import Plan
+from softeq_jax.relaxation._checks import check_share
+from softeq_jax.relaxation._relax import mixed
+from softeq_jax.relaxation._schedules import check_schedule
+from softeq_jax.relaxation._trees import Branches, Tree
+
+TrainerFn = Callable[[Tree, Any, jax.Array], Any]
+
+
+class Control(NamedTuple):
+    """Pure functions, all with the plan first (a mapping of plans for ``per``).
+
+    Attributes:
+      init: ``init(plan, params) -> state``, a pytree of floating-point arrays; ``()`` if there is
+        nothing to remember.
+      weights: ``weights(plan, params, state, step)``, what the network computes with.
+      penalty: ``penalty(plan, params, state, step)``, a scalar added to the loss, or None.
+      update: ``update(plan, params, state, signal) -> state``; the signal is the gradient of the
+        objective in the state.
+    """
+
+    init: Callable[[Any, Tree], Tree]
+    weights: Callable[[Any, Tree, Tree, Any], Tree]
+    penalty: Callable[[Any, Tree, Tree, Any], jax.Array] | None
+    update: Callable[[Any, Tree, Tree, Tree], Tree]
+
+
+class Controlled(NamedTuple):
+    """Stored parameters beside the state of what controls them; a pytree.
+
+    Attributes:
+      params: one weight or two branches.
+      control: the state of a ``Control``.
+    """
+
+    params: Tree
+    control: Tree
+
+
+def start(control: Control, plan: Any, params: Tree) -> Controlled:
+    """The tree that a training state keeps: parameters and the control's first state.
+
+    Raises:
+      ValueError, TypeError: as the control's ``init``.
+    """
+    return Controlled(params, control.init(plan, params))
+
+
+def as_method(control: Control) -> tuple[TrainerFn, TrainerFn | None]:
+    """``(weights, penalty)`` as functions of ``(params, extra, step)``; extra is the plan.
+
+    The parameters are a ``Controlled`` tree; plain ones will do where the control's state is
+    ``()``. ``softeq_jax.training.Method(*as_method(control))`` is a method of the trainer.
+    """
+
+    def weights(params: Tree, extra: Any, step: Any) -> Tree:
+        stored, state = _opened(params)
+        return control.weights(extra, stored, state, step)
+
+    def penalty(params: Tree, extra: Any, step: Any) -> jax.Array:
+        stored, state = _opened(params)
+        return control.penalty(extra, stored, state, step)
+
+    return weights, (None if control.penalty is None else penalty)
+
+
+def scheduled(schedule: Callable[[Any], Any], steps: int | None = None) -> Control:
+    """Relaxation that follows a schedule, ``P w + theta(step) N w``; no state.
+
+    Args:
+      schedule: theta as a function of the step.
+      steps: of the run that the schedule is checked against, if given.
+
+    Raises:
+      ValueError, TypeError: see ``check_schedule``.
+    """
+    if steps is not None:
+        check_schedule(schedule, steps)
+
+    def apply(plan: Plan, params: Tree | Branches, state: Tree, step: Any) -> Tree:
+        del state
+        theta = schedule(step)
+        check_share(theta, "theta")
+        return mixed(plan, params, theta, "all")
+
+    return Control(no_state, apply, None, keep_state)
+
+
+def weights(schedule: Callable[[Any], Any], steps: int | None = None) -> TrainerFn:
+    """``weights(params, extra, step)`` of the trainer for ``scheduled``; extra is the plan."""
+    return as_method(scheduled(schedule, steps))[0]
+
+
+def no_state(plan: Any, params: Tree) -> tuple[()]:
+    """The state of a control that remembers nothing."""
+    del plan, params
+    return ()
+
+
+def keep_state(plan: Any, params: Tree, state: Tree, signal: Tree) -> Tree:
+    """The update of a control whose state does not change."""
+    del plan, params, signal
+    return state
+
+
+def state_of(kind: type, state: Any) -> Any:
+    """The state, if it is of the control's kind.
+
+    Raises:
+      TypeError: it is not.
+    """
+    if not isinstance(state, kind):
+        raise TypeError(
+            f"the control's state must be {kind.__name__}, got {type(state).__name__}: "
+            "begin with start(control, plan, params)"
+        )
+    return state
+
+
+def _opened(params: Tree) -> tuple[Tree, Tree]:
+    return params if isinstance(params, Controlled) else (params, ())

@@ -1,0 +1,116 @@
+r"""A level per layer that follows what the gradient asks for.
+
+A stand-in for recurrent equivariant constraint modulation, whose rule is not public: heuristic,
+without its theorem. With an exponential average m of the loss gradient in the network's weights,
+
+.. math:: \theta_l \leftarrow (1 - \kappa) \theta_l + \kappa \,
+          \min(1, \|N m_l\| / \|m_l\|).
+
+Where the data are symmetric and the layer is equivariant, the mean gradient is equivariant as
+well: the ratio is left with noise, which averaging reduces, and the level falls. A stored residual
+that the loss is shrinking counts as demand, too, so begin with the strict weights
+(``plan.project(params)``); and where all gradients vanish the ratio is one of noise.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from softeq_jax.projections import Plan
+from softeq_jax.regularizers._groups import Grouping
+from softeq_jax.regularizers._norms import square
+from softeq_jax.relaxation import _trees
+from softeq_jax.relaxation._checks import check_share
+from softeq_jax.relaxation._control import Control, state_of
+from softeq_jax.relaxation._relax import mixed
+from softeq_jax.relaxation._trees import Branches, Tree
+
+
+class RecurrentState(NamedTuple):
+    """Levels and what they are estimated from.
+
+    Attributes:
+      theta: one per group, float32 ``[groups]`` in [0, 1], in the order of ``group_names``.
+      gradient: the average m, like the planned parameters (None elsewhere). It costs as much
+        memory as they do in float32.
+    """
+
+    theta: jax.Array
+    gradient: Tree
+
+
+def recurrent(
+    *, rate: float = 0.01, memory: float = 0.99, theta: float = 1.0, groups: Grouping = "layer"
+) -> Control:
+    """A control that adapts how far each layer is relaxed.
+
+    Its weights are ``P w + theta_l N w`` plus the average gradient minus itself: the gradient of
+    the objective in that term, the signal of ``update``, is the raw gradient in the network's
+    weights, of which the gradient in the stored ones has lost the N-part at theta = 0.
+
+    Args:
+      rate: kappa in (0, 1].
+      memory: of the average m, in [0, 1): ``m <- memory m + (1 - memory) g``.
+      theta: where all levels start, in [0, 1].
+      groups: which parameters share a level, see ``group_names``.
+
+    Returns:
+      A control with a ``RecurrentState``.
+
+    Raises:
+      ValueError: an argument out of range, named.
+    """
+    check_share(rate, "rate")
+    check_share(theta, "theta")
+    if rate == 0:
+        raise ValueError("rate must be > 0: at 0 the levels never move")
+    if not 0 <= memory < 1:
+        raise ValueError(f"memory must be in [0, 1), got {memory}")
+
+    def init(plan: Plan, params: Tree | Branches) -> RecurrentState:
+        stored = _stored(params)
+        zeros = [
+            jnp.zeros(w.shape, jnp.promote_types(w.dtype, jnp.float32))
+            for _, _, w in _trees.planned(plan, stored)
+        ]
+        levels = jnp.full(len(_trees.group_names(plan, groups)), theta, jnp.float32)
+        return RecurrentState(levels, _trees.planned_only(plan, stored, zeros))
+
+    def weights(plan: Plan, params: Tree | Branches, state: RecurrentState, step: Any) -> Tree:
+        del step
+        levels, average = state_of(RecurrentState, state)
+        mixture = mixed(plan, params, jax.lax.stop_gradient(levels), groups)
+        probes = _trees.values_at(plan, _stored(params), average, "the average gradient")
+        values = [w for _, _, w in _trees.planned(plan, mixture)]
+        pairs = zip(values, probes, strict=True)
+        probed = [w + (m - jax.lax.stop_gradient(m)).astype(w.dtype) for w, m in pairs]
+        return _trees.replaced(plan, mixture, probed)
+
+    def update(
+        plan: Plan, params: Tree | Branches, state: RecurrentState, signal: RecurrentState
+    ) -> RecurrentState:
+        stored = _stored(params)
+        old = _trees.values_at(plan, stored, state.gradient, "the average gradient")
+        new = _trees.values_at(plan, stored, signal.gradient, "the signal")
+        average = [memory * m + (1.0 - memory) * g for m, g in zip(old, new, strict=True)]
+        tree = _trees.planned_only(plan, stored, average)
+        target = jnp.minimum(_ratios(plan, stored, average, groups), 1.0)
+        return RecurrentState(state.theta + rate * (target - state.theta), tree)
+
+    return Control(init, weights, None, update)
+
+
+def _ratios(plan: Plan, stored: Tree, average: list[jax.Array], groups: Grouping) -> jax.Array:
+    """``||N m|| / ||m||`` of every group, 0 where m is 0."""
+    index = jnp.asarray(_trees.group_index(plan, groups))
+    count = len(_trees.group_names(plan, groups))
+    parts = _trees.split(plan, _trees.replaced(plan, stored, average))
+    odd = jnp.stack([square(part) for _, part in parts])
+    whole = jnp.stack([square(m) for m in average])
+    odd, whole = (jax.ops.segment_sum(x, index, count) for x in (odd, whole))
+    return jnp.where(whole > 0, jnp.sqrt(odd / jnp.where(whole > 0, whole, 1.0)), 0.0)
+
+
+def _stored(params: Tree | Branches) -> Tree:
+    return params.equivariant if isinstance(params, Branches) else params

@@ -1,0 +1,218 @@
+r"""Weights between strict and free, and the way back at the end.
+
+The same functions have two parametrizations, with different optimizer paths. With raw gradient g
+of the loss in the network's weights v, one step of gradient descent at rate eta moves v by
+
+* one weight, ``v = P w + theta N w`` :math:`= (1 - \theta) P w + \theta w`: the gradient in w is
+  :math:`(P + \theta N) g` and v moves by :math:`-\eta (P + \theta^2 N) g`. Half the memory. At
+  theta = 0 the stored N w is frozen, not zero: it returns if theta rises, and the moments of Adam
+  keep moving it unless masked (``freeze_residual``).
+* two branches, ``v = P W_e + theta B``: the gradients are :math:`P g` and :math:`\theta g` and v
+  moves by :math:`-\eta (P + \theta^2) g`, on the equivariant part the faster by
+  :math:`1 + \theta^2`. At theta = 0 the whole of B is frozen, in the same sense.
+
+Either way end with ``finish``, which also zeroes what is stored.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from softeq_jax.projections import Plan
+from softeq_jax.regularizers._groups import Grouping
+from softeq_jax.relaxation import _trees
+from softeq_jax.relaxation._checks import check_share, check_weight, is_traced
+from softeq_jax.relaxation._trees import Array, Branches, Tree
+
+
+def relax(
+    plan: Plan, params: Tree | Branches, theta: float | Array, *, groups: Grouping = "layer"
+) -> Tree:
+    """``P w + theta N w`` for every planned parameter; ``P W_e + theta B`` for two branches.
+
+    Works under any transformation, with the plan as an argument. A theta that is concretely 0
+    leaves the other branch out of the computation.
+
+    Args:
+      plan: the plan; hard masks (a level above 0 relaxes what is above that level).
+      params: the parameters the plan was built for, or two branches of them.
+      theta: in [0, 1], a scalar, or ``[len(group_names(plan, groups))]``. Traced values are not
+        checked.
+      groups: what a theta per group refers to, see ``group_names``.
+
+    Returns:
+      Weights for the network, a tree like the parameters with their shapes and dtypes.
+
+    Raises:
+      ValueError: theta outside [0, 1] or of a wrong shape; a plan built for other parameters; a
+        smooth mask; a free branch that does not fit (names the path).
+      TypeError: ``plan`` is no Plan.
+    """
+    check_share(theta, "theta")
+    return mixed(plan, params, theta, groups)
+
+
+def mixed(plan: Plan, params: Tree | Branches, theta: Array, groups: Grouping) -> Tree:
+    """``relax`` for any real theta."""
+    if isinstance(params, Branches):
+        stored = params.equivariant
+        even = [pair[0] for pair in _trees.split(plan, stored)]
+        other = _trees.values_at(plan, stored, params.free, "the free branch")
+    else:
+        stored = params
+        pairs = _trees.split(plan, stored)
+        even, other = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+    thetas = _per_parameter(plan, theta, groups)
+    parts = zip(even, other, thetas, strict=True)
+    return _trees.replaced(plan, stored, [_sum(e, t, o) for e, o, t in parts])
+
+
+def branches(plan: Plan, params: Tree, *, scale: float = 1.0) -> Branches:
+    """Opens a second branch: ``W_e = P w`` and ``B = scale * N w``.
+
+    Args:
+      plan: the plan.
+      params: the parameters it was built for.
+      scale: 1 keeps the function at every theta, ``relax(plan, branches(plan, w), theta) ==
+        relax(plan, w, theta)``; 0 starts with an empty branch, a small number with a branch that
+        hardly acts.
+
+    Raises:
+      ValueError: as ``relax``; a negative, NaN or infinite scale.
+    """
+    check_weight(scale, "scale")
+    pairs = _trees.split(plan, params)
+    free = [jnp.zeros_like(odd) if _is_zero(scale) else _times(scale, odd) for _, odd in pairs]
+    equivariant = _trees.replaced(plan, params, [even for even, _ in pairs])
+    return Branches(equivariant, _trees.planned_only(plan, params, free))
+
+
+def finish(
+    plan: Plan, params: Tree | Branches, theta: float | Array = 0.0, *, groups: Grouping = "layer"
+) -> Tree:
+    r"""The strict network at the end of a relaxed training.
+
+    .. math:: P (P W_e + \theta B) = P W_e + \theta P B
+
+    is the equivariant map nearest to the relaxed one, at the distance
+    :math:`\theta \|B - P B\| \le \theta \|B\|`: in the Frobenius norm never further than dropping
+    B, and so too in the norm weighted by a second moment of the inputs that commutes with the
+    representation. One weight gives P w for every theta, its stored N w is gone. For the state of
+    a control project the network's weights: ``finish(plan, control.weights(...))``.
+
+    Args:
+      plan: the plan.
+      params: one weight or two branches.
+      theta: the last theta; matters for two branches only.
+      groups: as in ``relax``.
+
+    Returns:
+      Plain parameters, a tree like those the plan was built for. ``branches(plan, ...)`` of them
+      has an empty free branch.
+
+    Raises:
+      ValueError, TypeError: as ``relax``.
+    """
+    if not isinstance(params, Branches):
+        check_share(theta, "theta")
+        return relax(plan, params, 0.0)
+    stored = params.equivariant
+    planned = _trees.planned(plan, stored)
+    free = _trees.values_at(plan, stored, params.free, "the free branch")
+    even = [projector(b) for (_, projector, _), b in zip(planned, free, strict=True)]
+    folded = Branches(stored, _trees.planned_only(plan, stored, even))
+    return relax(plan, folded, theta, groups=groups)
+
+
+class Jump(NamedTuple):
+    """What replacing some weights by others does.
+
+    Attributes:
+      before: loss with the former.
+      after: loss with the latter.
+      moved: relative distance ``||after - before|| / ||before||`` of the weights, in float64.
+    """
+
+    before: float
+    after: float
+    moved: float
+
+    @property
+    def change(self) -> float:
+        """``after - before``, positive where the loss rises."""
+        return self.after - self.before
+
+
+def jump(loss_fn: Callable[[Tree], Any], before: Tree, after: Tree) -> Jump:
+    """The jump in loss from one set of the network's weights to another. Host-side.
+
+    Args:
+      loss_fn: `loss_fn(weights)`, a scalar.
+      before: weights, such as ``relax(plan, params, theta)``.
+      after: a tree of the same structure, such as ``finish(plan, params, theta)``.
+
+    Raises:
+      ValueError: the trees differ in structure or shapes, or the loss is no scalar.
+    """
+    former, structure = jax.tree.flatten(before)
+    latter, other = jax.tree.flatten(after)
+    if structure != other:
+        raise ValueError(f"before and after differ in structure: {structure} and {other}")
+    shapes = [(jnp.shape(a), jnp.shape(b)) for a, b in zip(former, latter, strict=True)]
+    wrong = [pair for pair in shapes if pair[0] != pair[1]]
+    if wrong:
+        raise ValueError(f"before and after differ in shapes: {wrong[0][0]} and {wrong[0][1]}")
+    numbers = [(_wide(a), _wide(b)) for a, b in zip(former, latter, strict=True)]
+    size = math.sqrt(sum(float(np.sum(np.abs(a) ** 2)) for a, _ in numbers))
+    distance = math.sqrt(sum(float(np.sum(np.abs(b - a) ** 2)) for a, b in numbers))
+    moved = distance / size if size else (math.inf if distance else 0.0)
+    return Jump(_loss(loss_fn, before), _loss(loss_fn, after), moved)
+
+
+def _loss(loss_fn: Callable[[Tree], Any], weights: Tree) -> float:
+    value = loss_fn(weights)
+    if jnp.shape(value) != ():
+        raise ValueError(f"loss_fn must return a scalar, got shape {jnp.shape(value)}")
+    return float(value)
+
+
+def _wide(leaf: Any) -> np.ndarray:
+    if not hasattr(leaf, "dtype"):
+        return np.zeros(())
+    wide = jnp.issubdtype(leaf.dtype, jnp.complexfloating)
+    return np.asarray(leaf).astype(np.complex128 if wide else np.float64)
+
+
+def _per_parameter(plan: Plan, theta: Any, groups: Grouping) -> list[Any]:
+    """One scalar for every planned parameter."""
+    index = _trees.group_index(plan, groups)
+    shape = jnp.shape(theta)
+    if shape == ():
+        return [theta] * len(index)
+    names = _trees.group_names(plan, groups)
+    if shape != (len(names),):
+        raise ValueError(
+            f"theta must be a scalar or one number for each of the {len(names)} groups "
+            f"{names[:4]}, got shape {shape}"
+        )
+    return [theta[i] for i in index]
+
+
+def _sum(even: Array, theta: Any, other: Array) -> Array:
+    return even if _is_zero(theta) else even + _times(theta, other)
+
+
+def _is_zero(theta: Any) -> bool:
+    return not is_traced(theta) and float(theta) == 0.0
+
+
+def _times(theta: Any, x: Array) -> Array:
+    """``theta * x`` in the dtype of x."""
+    if is_traced(theta):
+        real = jax.dtypes.canonicalize_dtype(jnp.finfo(x.dtype).dtype)
+        return theta.astype(real) * x
+    return float(theta) * x

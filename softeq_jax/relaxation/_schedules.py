@@ -1,0 +1,138 @@
+r"""Schedules of theta over a run: functions of the step that end at exactly zero.
+
+With S steps, a final share h at zero and :math:`A = S - \lceil h S \rceil` active steps, each is
+theta times a function of :math:`x = t / A` while t < A, and 0 from step A on.
+"""
+
+import dataclasses
+import math
+import numbers
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from softeq_jax.relaxation._checks import check_share, is_traced
+
+_SHAPES: dict[str, Callable[[jax.Array], jax.Array]] = {
+    "triangular": lambda x: 1.0 - jnp.abs(2.0 * x - 1.0),
+    "linear": lambda x: 1.0 - x,
+    "cosine": lambda x: 0.5 + 0.5 * jnp.cos(jnp.pi * x),
+    "constant": jnp.ones_like,
+}
+
+_PROBES = 1000
+
+
+@dataclasses.dataclass(frozen=True)
+class Schedule:
+    """theta as a function of the step. Immutable and hashable.
+
+    Attributes:
+      shape: ``"triangular"``, ``"linear"``, ``"cosine"`` or ``"constant"``.
+      steps: of the whole run.
+      hold: share of the run, in [0, 1), that ends it at exactly zero: at least one step if it is
+        positive.
+      theta: the largest value, in [0, 1].
+
+    Raises:
+      ValueError: a field out of range, named.
+    """
+
+    shape: str
+    steps: int
+    hold: float = 0.1
+    theta: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.shape not in _SHAPES:
+            raise ValueError(f"shape must be one of {sorted(_SHAPES)}, got {self.shape!r}")
+        if not isinstance(self.steps, numbers.Integral) or self.steps < 1:
+            raise ValueError(f"steps must be an integer >= 1, got {self.steps!r}")
+        if not 0 <= self.hold < 1:
+            raise ValueError(f"hold must be in [0, 1), got {self.hold}")
+        check_share(self.theta, "theta")
+        if self.active < 1:
+            raise ValueError(f"hold={self.hold} leaves none of the {self.steps} steps to relax in")
+
+    @property
+    def active(self) -> int:
+        """Number of steps before the final stretch."""
+        return self.steps - math.ceil(self.hold * self.steps * (1 - 1e-12))
+
+    def __call__(self, step: int | jax.Array) -> jax.Array:
+        """theta at a step counted from 0, a float32 scalar; steps may be traced.
+
+        Raises:
+          ValueError: a negative step.
+        """
+        if not is_traced(step) and np.any(np.asarray(step) < 0):
+            raise ValueError(f"step must be >= 0, got {step}")
+        step = jnp.asarray(step)
+        x = step.astype(jnp.float32) / self.active
+        value = self.theta * jnp.clip(_SHAPES[self.shape](x), 0.0, 1.0)
+        last = self.theta if self.shape == "constant" and not self.hold else 0.0
+        return jnp.where(step >= self.active, last, value).astype(jnp.float32)
+
+
+def triangular(steps: int, hold: float = 0.1, theta: float = 1.0) -> Schedule:
+    """From 0 up to theta at half of the active steps, and back: ``theta (1 - |2 x - 1|)``.
+
+    Args:
+      steps: of the whole run.
+      hold: share of the run at exactly zero, at its end.
+      theta: the largest value.
+
+    Raises:
+      ValueError: see ``Schedule``.
+    """
+    return Schedule("triangular", steps, hold, theta)
+
+
+def linear(steps: int, hold: float = 0.1, theta: float = 1.0) -> Schedule:
+    """From theta down to 0: ``theta (1 - x)``. Arguments and errors as ``triangular``."""
+    return Schedule("linear", steps, hold, theta)
+
+
+def cosine(steps: int, hold: float = 0.1, theta: float = 1.0) -> Schedule:
+    """From theta down to 0: ``theta (1 + cos(pi x)) / 2``. Arguments and errors as
+    ``triangular``."""
+    return Schedule("cosine", steps, hold, theta)
+
+
+def constant(steps: int, hold: float = 0.1, theta: float = 1.0) -> Schedule:
+    """theta, then 0; with ``hold=0`` theta throughout. Arguments and errors as ``triangular``."""
+    return Schedule("constant", steps, hold, theta)
+
+
+def check_schedule(schedule: Callable[[Any], Any], steps: int) -> Callable[[Any], Any]:
+    """Checks a schedule against the run it is for; any function of the step will do.
+
+    Args:
+      schedule: a ``Schedule``, or a function that is tried at up to 1000 steps of the run.
+      steps: of the run.
+
+    Returns:
+      The schedule.
+
+    Raises:
+      ValueError: ``schedule.steps`` exceeds the run, so that theta would not come down; a value
+        outside [0, 1], or no scalar (names the step).
+      TypeError: the schedule is no function.
+    """
+    if not callable(schedule):
+        raise TypeError(f"schedule must be a function of the step, got {schedule!r}")
+    if isinstance(schedule, Schedule):
+        if schedule.steps > steps:
+            raise ValueError(
+                f"schedule.steps is {schedule.steps}, longer than the run of steps={steps}"
+            )
+        return schedule
+    for step in np.unique(np.linspace(0, steps - 1, min(steps, _PROBES)).astype(int)):
+        value = np.asarray(schedule(int(step)))
+        if value.shape != ():
+            raise ValueError(f"schedule({step}) must be a scalar, got shape {value.shape}")
+        check_share(value, f"theta = schedule({step})")
+    return schedule

@@ -1,0 +1,109 @@
+"""Trees of parameters seen through a plan: planned leaves, their groups, two branches."""
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from softeq_jax.projections import Plan, Projector, _plan
+from softeq_jax.regularizers._groups import Grouping, parameter_groups
+
+Tree = Any
+Array = jax.Array | np.ndarray
+
+
+class Branches(NamedTuple):
+    """Two branches in parallel, ``P W_e + theta B``; a pytree.
+
+    Attributes:
+      equivariant: W_e, a tree like the model's parameters (with the unplanned ones, which have no
+        second branch). Its N-part never acts.
+      free: B, a tree of the same structure with None at the unplanned parameters.
+    """
+
+    equivariant: Tree
+    free: Tree
+
+
+def planned(plan: Plan, params: Tree) -> list[tuple[str, Projector, Array]]:
+    """``(path, projector, weight)`` of the planned parameters.
+
+    Raises:
+      TypeError: ``plan`` is no Plan.
+      ValueError: the plan was built for other parameters.
+    """
+    if not isinstance(plan, Plan):
+        raise TypeError(f"plan must be a Plan, got {type(plan).__name__}")
+    return plan.planned(params)
+
+
+def split(plan: Plan, params: Tree) -> list[tuple[Array, Array]]:
+    """``(P w, N w)`` of the planned parameters, in their order.
+
+    Raises:
+      ValueError: a smooth mask, or a weight of another shape (names the path).
+      TypeError: a weight of another kind of numbers (names the path).
+    """
+    pairs = []
+    for path, projector, w in planned(plan, params):
+        with _plan._naming(path):
+            pairs.append(projector.split(w))
+    return pairs
+
+
+def replaced(plan: Plan, params: Tree, values: Iterable[Array]) -> Tree:
+    """The tree with other values at the planned parameters."""
+    leaves, treedef = jax.tree.flatten(params)
+    values = iter(values)
+    pairs = zip(leaves, plan.chosen, strict=True)
+    return jax.tree.unflatten(treedef, [w if i < 0 else next(values) for w, i in pairs])
+
+
+def planned_only(plan: Plan, params: Tree, values: Iterable[Array]) -> Tree:
+    """A tree of the same structure with values at the planned parameters and None elsewhere."""
+    treedef, values = jax.tree.structure(params), iter(values)
+    return jax.tree.unflatten(treedef, [None if i < 0 else next(values) for i in plan.chosen])
+
+
+def values_at(plan: Plan, params: Tree, tree: Tree, what: str) -> list[Array]:
+    """The values of a ``planned_only`` tree in the order of the planned parameters.
+
+    Raises:
+      ValueError: another structure, None at a planned parameter, or another shape than the
+        parameter's; the message starts with ``what``.
+    """
+    try:
+        leaves = jax.tree.structure(params).flatten_up_to(tree)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{what} is not a tree like the parameters: {error}") from error
+    values = [leaf for leaf, i in zip(leaves, plan.chosen, strict=True) if i >= 0]
+    for (path, _, w), value in zip(planned(plan, params), values, strict=True):
+        shape = None if value is None else jnp.shape(value)
+        if shape != jnp.shape(w):
+            raise ValueError(f"{what} at {path!r} has shape {shape}, expected {jnp.shape(w)}")
+    return values
+
+
+def group_names(plan: Plan, groups: Grouping = "layer") -> tuple[str, ...]:
+    """Names of the groups of planned parameters, in the order of their first parameter.
+
+    Args:
+      plan: the plan.
+      groups: ``"parameter"`` (each on its own, named by its path), ``"layer"`` (those with the
+        same parent, such as kernel and bias, named by it), ``"all"``, or a function from a path
+        to the name of its group.
+
+    Raises:
+      ValueError: another ``groups``.
+    """
+    return tuple(group.name for group in parameter_groups(plan, groups, None))
+
+
+def group_index(plan: Plan, groups: Grouping) -> list[int]:
+    """For each planned parameter the index of its group in ``group_names``."""
+    members = parameter_groups(plan, groups, None)
+    index = {path: i for i, group in enumerate(members) for path in group.paths}
+    pairs = zip(plan.paths, plan.chosen, strict=True)
+    return [index[path] for path, chosen in pairs if chosen >= 0]
