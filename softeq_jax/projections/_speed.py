@@ -61,10 +61,11 @@ def lie_images(space: Space, w: np.ndarray) -> np.ndarray:
 
 def speed(space: Space, w: np.ndarray) -> Speed:
     """``v(w)`` and ``||L w||`` of a weight."""
-    flat = lie_images(space, w).reshape(len(space.group.lie_generators), -1)
-    gram = np.real(flat @ flat.conj().T)
-    if not len(gram):
+    count = len(space.group.lie_generators)
+    if not count:
         return Speed(0.0, 0.0)
+    flat = lie_images(space, w).reshape(count, -1)
+    gram = np.real(flat @ flat.conj().T)
     largest = max(float(np.linalg.eigvalsh(gram)[-1]), 0.0)
     return Speed(math.sqrt(largest), math.sqrt(max(float(np.trace(gram)), 0.0)))
 

@@ -343,3 +343,8 @@ def test_cutoff_bounds_take_a_norm():
         ct.cutoff_bound(projector, 1.0, np.ones(3))
     expected = ct.cutoff_bound(projector, 2.0, 0.5)
     assert ct.cutoff_bound(projector, np.float32(2.0), np.array(0.5)) == expected
+
+
+def test_finite_groups_have_no_lie_generators_to_move_by():
+    V = sq.reps.vector(sq.groups.cyclic(4))
+    assert ct.lie_norm(sq.projector("i o", {"i": V, "o": V}), np.ones((2, 2))) == 0.0

@@ -246,6 +246,17 @@ def test_nan_weights_are_named(params):
         sq.soften(params, {"conv1/kernel": KERNEL}, softness=0.5)
 
 
+@pytest.mark.filterwarnings("error")
+def test_nan_in_an_imaginary_part_is_named():
+    V = sq.reps.vector(sq.groups.su(2))
+    rule = sq.projector("i o", {"i": V.dual, "o": V})
+    w = np.ones((2, 2), complex)
+    assert sq.plan({"w": w}, {"w": rule}).chosen == (0,)
+    w[0, 1] = complex(0.0, np.nan)
+    with pytest.raises(ValueError, match="parameter 'w'.*NaN"):
+        sq.plan({"w": w}, {"w": rule})
+
+
 def test_other_parameters_are_refused(params):
     plan = sq.plan(params, {"conv1/kernel": KERNEL})
     fewer = {k: v for k, v in params.items() if k != "head"}
