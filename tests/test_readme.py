@@ -34,7 +34,7 @@ def test_the_examples_run_as_pasted(capsys):
 
 def test_the_measures_run_as_pasted(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    _, _, measuring, _ = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+    _, _, measuring, *_ = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
     names: dict = {}
     exec(compile(measuring, "README.md", "exec"), names)
     assert set(names["error"]) == {"translation_x", "rotation"}
@@ -47,7 +47,7 @@ def test_the_measures_run_as_pasted(tmp_path, monkeypatch, capsys):
 
 def test_the_training_runs_as_pasted(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    *_, training = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+    _, _, _, training, _ = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
     names: dict = {}
     exec(compile(training, "README.md", "exec"), names)
     assert names["outcome"].step == 400
@@ -57,6 +57,16 @@ def test_the_training_runs_as_pasted(tmp_path, monkeypatch):
     tree = {**names["params"], "stem": {**names["params"]["stem"], "kernel": folded["stem/kernel"]}}
     kernel = names["plan"].project(tree)
     np.testing.assert_allclose(kernel["stem"]["kernel"], folded["stem/kernel"], atol=1e-6)
+
+
+def test_the_penalties_run_as_pasted(capsys):
+    *_, penalizing = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+    names: dict = {}
+    exec(compile(penalizing, "README.md", "exec"), names)
+    norms = names["sq"].regularizers.part_norms(names["plan"], names["params"])["dense/kernel"]
+    assert norms.residual < 1e-5 * norms.equivariant
+    assert "0.0 1.0 0.0" in capsys.readouterr().out
+    assert names["relaxed"]["dense"]["kernel"].shape == (12, 12)
 
 
 def test_the_commands_exist():

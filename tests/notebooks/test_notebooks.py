@@ -27,7 +27,12 @@ each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path
 
 
 def test_there_are_notebooks():
-    assert NOTEBOOKS
+    assert [path.stem for path in NOTEBOOKS] == [
+        "01_soften_a_network",
+        "02_measure_a_network",
+        "03_penalize_your_own_model",
+        "04_train_through_relaxation",
+    ]
 
 
 @each_notebook
