@@ -1,6 +1,8 @@
 # Everything is installed into .venv from pinned constraints; no other set-up is needed.
 PYTHON ?= python3
 VENV := .venv
+# Test files run side by side; one thread for each, so that they do not spin against each other.
+JOBS ?= 2
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
@@ -10,7 +12,7 @@ demo: $(INSTALLED)
 	$(BIN)/python -m experiments.digits_demo --out outputs/demo
 
 test: $(INSTALLED) lint
-	$(BIN)/python -m pytest
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -5,8 +5,9 @@ of the loss in the network's weights v, one step of gradient descent at rate eta
 
 * one weight, ``v = P w + theta N w`` :math:`= (1 - \theta) P w + \theta w`: the gradient in w is
   :math:`(P + \theta N) g` and v moves by :math:`-\eta (P + \theta^2 N) g`. Half the memory. At
-  theta = 0 the stored N w is frozen, not zero: it returns if theta rises, and the moments of Adam
-  keep moving it unless masked (``freeze_residual``).
+  theta = 0 the stored N w is frozen, not zero: it returns if theta rises, and Adam keeps moving
+  it unless masked (``freeze_residual``): by its moments, and because scaling entry by entry
+  turns an equivariant gradient into a step that is not.
 * two branches, ``v = P W_e + theta B``: the gradients are :math:`P g` and :math:`\theta g` and v
   moves by :math:`-\eta (P + \theta^2) g`, on the equivariant part the faster by
   :math:`1 + \theta^2`. At theta = 0 the whole of B is frozen, in the same sense.
