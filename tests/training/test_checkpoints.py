@@ -62,7 +62,6 @@ def test_the_saved_values_are_those_of_the_call(tmp_path):
     tree = {"w": np.zeros(300_000, np.float32)}
     with Checkpoints(tmp_path / "c") as checkpoints:
         checkpoints.save(1, tree, {})
-        checkpoints.wait()
         tree["w"] += 1
         assert checkpoints.restore(tree).tree["w"].max() == 0
 

@@ -62,9 +62,9 @@ class _Retention:
 class Checkpoints:
     """Checkpoints of a run in a folder that all its hosts see (a shared file system).
 
-    Saving is asynchronous: `save` copies nothing and returns when the arrays are handed over;
-    they must not change until it has finished. What went wrong in the background is raised by
-    the next `save`, by `wait` or on leaving the context. A step is offered for restore only
+    Saving is asynchronous: `save` digests and copies the arrays and returns; they are written
+    in the background. What went wrong there is raised by the next `save`, by `check`, by `wait`
+    or on leaving the context. A step is offered for restore only
     when it is whole: Orbax renames a folder to its step when everything in it is written, and
     every leaf must match the digest that was stored with it.
 
