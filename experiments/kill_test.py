@@ -23,7 +23,7 @@ from absl import app, flags
 from tqdm import tqdm
 
 _KILLS = flags.DEFINE_integer("kills", 20, "How often the run is killed.", lower_bound=0)
-_STEPS = flags.DEFINE_integer("steps", 400, "Length of the run.", lower_bound=1)
+_STEPS = flags.DEFINE_integer("steps", 600, "Length of the run.", lower_bound=1)
 _OUT = flags.DEFINE_string("out", "outputs/kill_test", "Where the runs and the table go.")
 _SEED = flags.DEFINE_integer("seed", 0, "Of the moments.")
 
