@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from experiments import kill_test
-from experiments.kill_test import complete_steps, digests, finish, kill_once, start
+from experiments import killing
+from experiments.killing import complete_steps, digests, finish, kill_once, start
 
 STEPS = 80
 
@@ -39,7 +39,7 @@ def test_killed_at_random_and_while_saving(straight, tmp_path):
     assert digests(workdir, STEPS) == digests(straight, STEPS)
     left, right = ((w / "params.safetensors").read_bytes() for w in (workdir, straight))
     assert left == right
-    page = kill_test.report(kills, True, 100, STEPS)
+    page = killing.report(kills, True, 100, STEPS)
     assert "equal to the bit" in page
     assert page.count("| a random moment |") == 2
 

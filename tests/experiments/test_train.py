@@ -17,7 +17,7 @@ from safetensors.numpy import load_file
 
 import softeq_jax as sq
 from experiments import training_config
-from experiments.kill_test import complete_steps
+from experiments.killing import complete_steps
 
 flags.FLAGS.mark_as_parsed()
 
