@@ -45,7 +45,8 @@ def run(config, data_dir: Path | None, workdir: Path) -> tr.Outcome:
         may_change=training_config.MAY_CHANGE,
     )
     if outcome.finished and hosts.is_main():
-        save_params(workdir / "params.safetensors", tr.averaged(outcome.state)[0], plan=task.plan)
+        folded = task.plan if config.method.name == "project" else None
+        save_params(workdir / "params.safetensors", tr.averaged(outcome.state)[0], plan=folded)
     return outcome
 
 

@@ -50,10 +50,14 @@ def defaults() -> ConfigDict:
     )
     config.method = ConfigDict(
         {
-            "name": "plain",  # or "project"
+            "name": "plain",  # or "project", "penalize"
             "group": "c4",
             "rules": "**/kernel",
             "cutoff": 0.0,
+            # of "penalize"
+            "lambda_g": 0.0,
+            "lambda_perp": 1e-3,
+            "power": 2,
         }
     )
     config.optimizer = ConfigDict(

@@ -1,6 +1,7 @@
 """From a resolved training config to what the trainer needs: data, network, step, evaluation."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -149,11 +150,21 @@ def make_method(config: Any, params: Any) -> tuple[tr.Method, sq.Plan | None]:
     """
     if config.name == "plain":
         return methods.plain(), None
+    if config.name not in ("project", "penalize"):
+        raise ValueError(
+            f"method.name must be 'plain', 'project' or 'penalize', got {config.name!r}"
+        )
+    rule = sq.convolution_rule(sq.groups.from_name(config.group), cutoff=config.cutoff)
+    plan = sq.plan(params, {config.rules: rule})
     if config.name == "project":
-        group = sq.groups.from_name(config.group)
-        rule = sq.convolution_rule(group, cutoff=config.cutoff)
-        return methods.project(), sq.plan(params, {config.rules: rule})
-    raise ValueError(f"method.name must be 'plain' or 'project', got {config.name!r}")
+        return methods.project(), plan
+    penalty = functools.partial(
+        sq.regularizers.projection_penalty,
+        lambda_g=config.lambda_g,
+        lambda_perp=config.lambda_perp,
+        power=config.power,
+    )
+    return methods.penalize(penalty), plan
 
 
 def transforms(config: Any, *, train: bool) -> tuple[Any, ...]:

@@ -5,12 +5,14 @@ are choices of the pair, as an optimizer of optax is a choice of ``(init, update
 knows nothing else of them.
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
 
 from softeq_jax.projections import Plan
+from softeq_jax.relaxation import Control, as_method
 
 Tree = Any
 
@@ -64,6 +66,33 @@ def project() -> Method:
         return extra.project(params)
 
     return Method(weights)
+
+
+def penalize(penalty: Callable[[Any, Tree], jax.Array]) -> Method:
+    """The parameters as they are, and a penalty on them; ``extra`` is the ``Plan``.
+
+    Args:
+      penalty: ``penalty(plan, params)``, a scalar, such as
+        ``softeq_jax.regularizers.projection_penalty`` with its coefficients bound.
+    """
+
+    def of_plan(params: Tree, extra: Tree, step: jax.Array) -> jax.Array:
+        del step
+        return penalty(extra, params)
+
+    return Method(plain().weights, of_plan)
+
+
+def controlled(control: Control) -> Method:
+    """Training through relaxation; ``extra`` is the plan (a mapping of plans for ``per``).
+
+    The trained tree is ``relaxation.start(control, plan, params)``, its optimizer
+    ``relaxation.control_optimizer(control, plan, inner)``; end with ``relaxation.finish``.
+
+    Args:
+      control: of ``softeq_jax.relaxation``: ``scheduled``, ``ace``, ``rpp``, ``per``, ...
+    """
+    return Method(*as_method(control))
 
 
 def total_penalty(method: Method, params: Tree, extra: Tree, step: jax.Array) -> jax.Array:

@@ -179,7 +179,7 @@ def test_every_name_is_checked(tmp_path):
         training_task.make_task(config, None)
     config = training_config.defaults()
     config.method.name = "projct"
-    with pytest.raises(ValueError, match=r"method\.name must be 'plain' or 'project'"):
+    with pytest.raises(ValueError, match=r"method\.name must be 'plain', 'project' or"):
         training_task.make_task(config, None)
     config.data.name = "cifar10"
     with pytest.raises(ValueError, match="needs --data_dir"):
@@ -191,6 +191,10 @@ def test_every_name_is_checked(tmp_path):
     [
         {"augment": {"mixup": 0.2, "cutmix": 1.0, "smoothing": 0.1, "flip": True, "crop": 1}},
         {
+            "method": {"name": "penalize", "rules": "**/conv?/kernel", "lambda_perp": 0.1},
+            "optimizer": {"clip": 1.0},
+        },
+        {
             "model": {"name": "vit", "width": 8, "depth": 2, "heads": 2, "patch_size": 4},
             "augment": {"randaugment": (2, 5), "erasing": 0.5, "rotation": 10.0},
             "step": {"accumulate": 2, "compute_dtype": "bfloat16", "remat": "dots"},
@@ -201,7 +205,7 @@ def test_every_name_is_checked(tmp_path):
             },
         },
     ],
-    ids=["mixed resnet", "vit"],
+    ids=["mixed resnet", "penalized resnet", "vit"],
 )
 def test_settings_of_a_config_reach_the_trainer(tmp_path, changes):
     from experiments import train
@@ -215,3 +219,6 @@ def test_settings_of_a_config_reach_the_trainer(tmp_path, changes):
     assert outcome.finished
     assert outcome.metrics["count"] == 360
     assert "equivariance/lie_mean_sq/rotation" in outcome.metrics
+    header = (tmp_path / "run" / "train.csv").read_text().splitlines()[0]
+    assert ("train/penalty" in header) == ("method" in changes)
+    assert ("certificate/bound" in outcome.metrics) == ("method" in changes)

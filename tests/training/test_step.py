@@ -179,6 +179,21 @@ def test_a_method_is_a_pair_of_functions():
     assert methods.total_penalty(methods.plain(), PARAMS, None, 0) == 0
 
 
+def test_penalties_and_controls_are_methods():
+    plan = sq.plan(PARAMS, {"w": sq.convolution_rule(sq.groups.cyclic(4))})
+    penalized, metrics = one(
+        method=methods.penalize(sq.regularizers.projection_penalty), extra=plan
+    )
+    odd = plan.split(PARAMS)[1]["w"]
+    np.testing.assert_allclose(metrics["penalty"], np.sum(np.square(odd)), rtol=1e-5)
+    plain, _ = one()
+    np.testing.assert_allclose(penalized.params["w"], plain.params["w"] - odd, atol=1e-5)
+    half = sq.relaxation.scheduled(sq.relaxation.constant(10, hold=0.0, theta=0.5))
+    state, _ = one(method=methods.controlled(half), extra=plan)
+    grads = jax.grad(lambda p: plain_loss(sq.relaxation.relax(plan, p, 0.5)))(PARAMS)
+    np.testing.assert_allclose(state.params["w"], PARAMS["w"] - 0.5 * grads["w"], atol=1e-6)
+
+
 @pytest.mark.parametrize("where", ["loss", "gradient"])
 def test_a_step_that_is_not_finite_is_rolled_back(where):
     def loss_fn(params, state, batch, key, extra):
