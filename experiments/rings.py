@@ -7,7 +7,6 @@ is a name in the config. Every run has a work directory of its own; finished run
 study ends with ``rings.csv`` (all runs), ``rings.md`` and ``rings.png``.
 """
 
-import collections
 import csv
 import dataclasses
 import hashlib
@@ -169,11 +168,6 @@ def run(config: Any, workdir: Path) -> list[dict[str, Any]]:
         writer.writerows(rows)
     rings_report.write(rows, config, workdir)
     return rows
-
-
-def counted(rows: list[dict[str, Any]]) -> dict[str, int]:
-    """How many runs each method has."""
-    return dict(collections.Counter(row["method"] for row in rows))
 
 
 def main(argv: list[str]) -> None:

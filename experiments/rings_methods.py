@@ -190,17 +190,17 @@ def _remul_loss(loss: Any, adaptive: bool) -> Any:
     return wrapped
 
 
-def _with_plan(pair: tuple[Any, Any], name: str = "plan") -> methods.Method:
+def _with_plan(pair: tuple[Any, Any]) -> methods.Method:
     """A control's pair of functions, whose extra is the plan (or plans) alone."""
     weights, penalty = pair
 
     def weights_of(params: Tree, extra: Tree, step: jax.Array) -> Tree:
-        return weights(params, extra[name], step)
+        return weights(params, extra["plan"], step)
 
     if penalty is None:
         return methods.Method(weights_of)
     return methods.Method(
-        weights_of, lambda params, extra, step: penalty(params, extra[name], step)
+        weights_of, lambda params, extra, step: penalty(params, extra["plan"], step)
     )
 
 
