@@ -11,19 +11,40 @@ except ModuleNotFoundError as error:
         f"softeq_jax.models needs {error.name}: pip install softeq-jax[models]"
     ) from error
 
+from softeq_jax.models.cifar_resnet import CifarResNet
 from softeq_jax.models.defects import Defect, conv_defects
+from softeq_jax.models.dinov2 import DINOv2
 from softeq_jax.models.geometry import ConvGeometry, conv_geometry
-from softeq_jax.models.resnet import CifarResNet
+from softeq_jax.models.heads import LinearHead, SegFormerHead, Segmenter
+from softeq_jax.models.mixer import MLPMixer
+from softeq_jax.models.plans import Dials, soft_plan
+from softeq_jax.models.presets import PRESETS, create, segmenter
+from softeq_jax.models.resnet import ResNet
+from softeq_jax.models.segformer import SegFormer
+from softeq_jax.models.transformer import resize_positions
 from softeq_jax.models.vit import ViT
 from softeq_jax.models.weights import load_cifar_resnet, save_cifar_resnet
 
 __all__ = [
+    "PRESETS",
     "CifarResNet",
     "ConvGeometry",
+    "DINOv2",
     "Defect",
+    "Dials",
+    "LinearHead",
+    "MLPMixer",
+    "ResNet",
+    "SegFormer",
+    "SegFormerHead",
+    "Segmenter",
     "ViT",
     "conv_defects",
     "conv_geometry",
+    "create",
     "load_cifar_resnet",
+    "resize_positions",
     "save_cifar_resnet",
+    "segmenter",
+    "soft_plan",
 ]

@@ -1,4 +1,4 @@
-"""A plain vision transformer."""
+"""The vision transformer."""
 
 from typing import Literal
 
@@ -6,50 +6,37 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-_NORM_EPSILON = 1e-6
-
-
-class TransformerBlock(nn.Module):
-    """Self-attention and a two-layer perceptron, each normalized first and added to its input.
-
-    Attributes:
-      heads: attention heads; must divide the channels.
-      mlp_ratio: hidden channels of the perceptron in units of its input's.
-    """
-
-    heads: int
-    mlp_ratio: int = 4
-
-    @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """Maps tokens `[n, t, c]` to tokens of the same shape and dtype."""
-        channels = x.shape[-1]
-        init = nn.initializers.xavier_uniform()
-        y = nn.LayerNorm(epsilon=_NORM_EPSILON, name="norm1")(x)
-        y = nn.MultiHeadDotProductAttention(self.heads, kernel_init=init, name="attention")(y, y)
-        x = x + y
-        y = nn.LayerNorm(epsilon=_NORM_EPSILON, name="norm2")(x)
-        y = nn.Dense(self.mlp_ratio * channels, kernel_init=init, name="mlp_in")(y)
-        y = nn.Dense(channels, kernel_init=init, name="mlp_out")(nn.gelu(y))
-        return x + y
+from softeq_jax.groups import Group
+from softeq_jax.models import plans
+from softeq_jax.models.transformer import TransformerBlock, resize_positions
 
 
 class ViT(nn.Module):
-    """Vision transformer with learned positions.
+    """Vision transformer with learned positions (Dosovitskiy et al. 2021).
 
-    Patches are numbered row by row. The parameters that see the grid are `patch_embed/kernel`
-    `[patch, patch, in, width]` and `pos_embed` `[1, t, width]`; `pool="cls"` adds `cls_token`
-    `[1, 1, width]` in front, so that t is 1 + patches there and the number of patches otherwise.
+    Patches are numbered row by row, tokens are the class token, registers, patches. The parameters
+    that see the grid are ``patch_embed/kernel`` ``[patch, patch, in, width]`` and ``pos_embed``
+    ``[1, rows, width]``.
 
     Attributes:
-      image_size: side of the square images, in pixels; a multiple of `patch_size`.
+      image_size: side of the square images in pixels that the position table is for; a multiple of
+        ``patch_size``.
       patch_size: side of a patch.
-      width: channels of a token; a multiple of `heads`.
+      width: channels of a token; a multiple of ``heads``.
       depth: number of blocks.
       heads: attention heads.
-      mlp_ratio: hidden channels of the perceptrons in units of `width`.
-      num_classes: length of the logits.
+      mlp_ratio: hidden channels of the perceptrons in units of ``width``.
+      num_classes: length of the logits; 0 for a model without a head.
       pool: what the head reads: the class token ("cls") or the mean over patches ("mean").
+      class_token: whether there is one; by default only where the head reads it.
+      registers: tokens that carry no image and are dropped at the end.
+      position_prefix: which tokens beside the patches the position table has rows for: "all", the
+        class token only ("class"), or "none".
+      norm_epsilon: of the layer norms.
+      layer_scale: initial gain of each residual branch, or None for none.
+      norm_after_pool: whether the last norm comes after the mean over patches, not before.
+      interpolate: whether images of other sizes are taken (multiples of ``patch_size``), the
+        position table being resized to their grid in each forward pass.
     """
 
     image_size: int
@@ -57,13 +44,53 @@ class ViT(nn.Module):
     width: int
     depth: int
     heads: int
-    mlp_ratio: int = 4
+    mlp_ratio: float = 4
     num_classes: int = 10
     pool: Literal["cls", "mean"] = "cls"
+    class_token: bool | None = None
+    registers: int = 0
+    position_prefix: Literal["all", "class", "none"] = "all"
+    norm_epsilon: float = 1e-6
+    layer_scale: float | None = None
+    norm_after_pool: bool = False
+    interpolate: bool = False
 
-    def _check(self, shape: tuple[int, ...]) -> None:
+    @property
+    def has_class_token(self) -> bool:
+        """Whether there is a class token."""
+        return self.pool == "cls" if self.class_token is None else self.class_token
+
+    @property
+    def position_rows(self) -> int:
+        """Rows of the position table before those of the patches."""
+        rows = {"all": self.has_class_token + self.registers, "class": int(self.has_class_token)}
+        return rows.get(self.position_prefix, 0)
+
+    @property
+    def grid(self) -> int:
+        """Patches along a side of the trained resolution."""
+        return self.image_size // self.patch_size
+
+    def soft_rules(self, group: Group, dials: plans.Dials) -> dict[str, plans.Rule]:
+        """See ``softeq_jax.models.soft_plan``."""
+        self._check_attributes()
+        return {
+            "patch_embed/kernel": plans.windows(group, dials),
+            "pos_embed": plans.positions(group, dials, self.grid, self.position_rows),
+            "**": None,
+        }
+
+    def _check_attributes(self) -> None:
         if self.pool not in ("cls", "mean"):
             raise ValueError(f'pool must be "cls" or "mean", got {self.pool!r}')
+        if self.pool == "cls" and not self.has_class_token:
+            raise ValueError('pool "cls" needs a class token, got class_token=False')
+        if self.position_prefix not in ("all", "class", "none"):
+            raise ValueError(
+                f'position_prefix must be "all", "class" or "none", got {self.position_prefix!r}'
+            )
+        if self.norm_after_pool and self.pool == "cls":
+            raise ValueError('norm_after_pool is for pool "mean", got pool "cls"')
         if self.patch_size < 1 or self.image_size % self.patch_size:
             raise ValueError(
                 f"image_size must be a multiple of patch_size, got {self.image_size} and "
@@ -71,21 +98,47 @@ class ViT(nn.Module):
             )
         if self.heads < 1 or self.width % self.heads:
             raise ValueError(f"width must be a multiple of heads, got {self.width}, {self.heads}")
-        if len(shape) != 4 or shape[1:3] != (self.image_size, self.image_size):
+
+    def _check(self, shape: tuple[int, ...]) -> None:
+        self._check_attributes()
+        size, patch = self.image_size, self.patch_size
+        if self.interpolate:
+            if len(shape) != 4 or min(shape[1:3]) < 1 or shape[1] % patch or shape[2] % patch:
+                raise ValueError(
+                    f"images must be [n, h, w, c] with h and w multiples of {patch}, got {shape}"
+                )
+        elif len(shape) != 4 or shape[1:3] != (size, size):
             raise ValueError(
-                f"images must be [n, {self.image_size}, {self.image_size}, c], got shape {shape}"
+                f"images must be [n, {size}, {size}, c], got shape {shape}; interpolate=True takes "
+                "other sizes"
             )
 
+    def _prefix(self, x: jax.Array) -> jax.Array:
+        """Class token and registers, ``[n, k, width]``."""
+        normal = nn.initializers.normal(0.02)
+        tokens = [jnp.zeros((1, 0, self.width))]
+        if self.has_class_token:
+            tokens.append(self.param("cls_token", nn.initializers.zeros, (1, 1, self.width)))
+        if self.registers:
+            shape = (1, self.registers, self.width)
+            tokens.append(self.param("register_tokens", normal, shape))
+        prefix = jnp.concatenate(tokens, axis=1).astype(x.dtype)
+        return jnp.broadcast_to(prefix, (x.shape[0], *prefix.shape[1:]))
+
     @nn.compact
-    def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
+    def __call__(
+        self, x: jax.Array, train: bool = False, *, features: bool = False
+    ) -> jax.Array | tuple[jax.Array, ...]:
         """Logits of images.
 
         Args:
-          x: images `[n, image_size, image_size, c]`, floating point.
+          x: images ``[n, image_size, image_size, c]``, floating point.
           train: accepted so that all models are called alike; nothing depends on it.
+          features: return what the patches have become instead.
 
         Returns:
-          Logits `[n, num_classes]`.
+          Logits ``[n, num_classes]``; the pooled features ``[n, width]`` if there are no classes;
+          with ``features`` one map ``([n, h, w, width],)`` of the patches.
 
         Raises:
           ValueError: the images do not fit, or the attributes do not fit together.
@@ -94,16 +147,32 @@ class ViT(nn.Module):
         self._check(x.shape)
         patch = (self.patch_size, self.patch_size)
         x = nn.Conv(self.width, patch, strides=patch, padding="VALID", name="patch_embed")(x)
+        grid = x.shape[1:3]
         x = x.reshape(x.shape[0], -1, self.width)
-        if self.pool == "cls":
-            token = self.param("cls_token", nn.initializers.zeros, (1, 1, self.width))
-            token = jnp.broadcast_to(token.astype(x.dtype), (x.shape[0], 1, self.width))
-            x = jnp.concatenate([token, x], axis=1)
-        shape = (1, x.shape[1], self.width)
-        x = x + self.param("pos_embed", nn.initializers.normal(0.02), shape)
+        rows = self.position_rows
+        shape = (1, rows + self.grid**2, self.width)
+        table = self.param("pos_embed", nn.initializers.normal(0.02), shape)
+        table = resize_positions(table, rows, grid).astype(x.dtype)
+        prefix = self._prefix(x)
+        first = prefix.shape[1]
+        if rows < first:
+            none = jnp.zeros((1, first - rows, self.width), x.dtype)
+            table = jnp.concatenate([table[:, :rows], none, table[:, rows:]], axis=1)
+        x = jnp.concatenate([prefix, x], axis=1) + table if first else x + table
         for i in range(self.depth):
-            x = TransformerBlock(self.heads, self.mlp_ratio, name=f"block{i}")(x)
-        x = nn.LayerNorm(epsilon=_NORM_EPSILON, name="norm")(x)
-        x = x[:, 0] if self.pool == "cls" else jnp.mean(x, axis=1)
+            block = TransformerBlock(
+                self.heads, self.mlp_ratio, self.norm_epsilon, self.layer_scale, name=f"block{i}"
+            )
+            x = block(x)
+        norm = nn.LayerNorm(epsilon=self.norm_epsilon, name="norm")
+        if not self.norm_after_pool:
+            x = norm(x)
+        if features:
+            return (x[:, first:].reshape(x.shape[0], *grid, self.width),)
+        x = x[:, 0] if self.pool == "cls" else jnp.mean(x[:, first:], axis=1)
+        if self.norm_after_pool:
+            x = norm(x)
+        if not self.num_classes:
+            return x
         head_init = nn.initializers.truncated_normal(0.02)
         return nn.Dense(self.num_classes, kernel_init=head_init, name="head")(x)

@@ -12,7 +12,7 @@ import safetensors
 from flax import traverse_util
 from safetensors.numpy import load_file, save_file
 
-from softeq_jax.models.resnet import CifarResNet
+from softeq_jax.models.cifar_resnet import CifarResNet
 
 Shape = tuple[int, ...]
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from softeq_jax.models import CifarResNet, load_cifar_resnet
-from softeq_jax.models.resnet import shortcut
+from softeq_jax.models.cifar_resnet import shortcut
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 

@@ -1,0 +1,162 @@
+"""Residual networks for small images, laid out so that published CIFAR weights fit."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from softeq_jax.groups import Group
+from softeq_jax.models import plans
+
+_PAD_ONE = ((1, 1), (1, 1))
+
+
+def _conv3x3(features: int, stride: int, name: str) -> nn.Conv:
+    """A 3x3 convolution without bias, one pixel of zeros on every side.
+
+    The padding is spelled out because XLA's "SAME" pads an even map at stride 2 on one side only.
+    """
+    return nn.Conv(
+        features,
+        (3, 3),
+        strides=(stride, stride),
+        padding=_PAD_ONE,
+        use_bias=False,
+        kernel_init=nn.initializers.variance_scaling(2.0, "fan_out", "normal"),
+        name=name,
+    )
+
+
+def shortcut(x: jax.Array, features: int, stride: int) -> jax.Array:
+    """Parameter-free shortcut: keep every `stride`-th pixel, add zero channels on both sides.
+
+    Args:
+      x: `[n, h, w, c]`.
+      features: channels wanted; `features - c` must be an even number >= 0.
+      stride: subsampling step along both grid axes.
+
+    Returns:
+      `[n, ceil(h / stride), ceil(w / stride), features]`, the dtype of `x`.
+
+    Raises:
+      ValueError: `features - c` is negative or odd.
+    """
+    extra = features - x.shape[-1]
+    if extra < 0 or extra % 2:
+        raise ValueError(
+            f"shortcut from {x.shape[-1]} to {features} channels: the difference must be even "
+            f"and >= 0, got {extra}"
+        )
+    x = x[:, ::stride, ::stride, :]
+    return jnp.pad(x, ((0, 0), (0, 0), (0, 0), (extra // 2, extra // 2)))
+
+
+class ResidualBlock(nn.Module):
+    """Two 3x3 convolutions with batch norm, added to a parameter-free shortcut.
+
+    Attributes:
+      features: output channels.
+      stride: stride of the first convolution and of the shortcut.
+      axis_name: mapped axis over which batch statistics are averaged, or None.
+    """
+
+    features: int
+    stride: int = 1
+    axis_name: str | None = None
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+        """Maps `[n, h, w, c]` to `[n, ceil(h / stride), ceil(w / stride), features]`."""
+        norm = functools.partial(_batch_norm, train=train, axis_name=self.axis_name)
+        y = _conv3x3(self.features, self.stride, "conv1")(x)
+        y = nn.relu(norm(name="bn1")(y))
+        y = _conv3x3(self.features, 1, "conv2")(y)
+        y = norm(name="bn2")(y)
+        return nn.relu(y + shortcut(x, self.features, self.stride))
+
+
+def _batch_norm(*, train: bool, axis_name: str | None, name: str) -> nn.BatchNorm:
+    return nn.BatchNorm(
+        use_running_average=not train,
+        momentum=0.9,
+        epsilon=1e-5,
+        axis_name=axis_name,
+        name=name,
+    )
+
+
+class CifarResNet(nn.Module):
+    """ResNet for small images: three stages of `(depth - 2) / 6` blocks, widths 1:2:4.
+
+    Its modules are named `conv1`, `bn1`, `stage{1,2,3}_block{b}` and `linear`.
+
+    Attributes:
+      depth: number of layers with weights, `6 n + 2` with n >= 1.
+      num_classes: length of the logits; 0 for a model without a head.
+      width: channels of the first stage, an even number.
+      axis_name: mapped axis over which batch statistics are averaged (`"device"` in the trainer
+        of `softeq_jax.training`), or None for statistics of the local batch.
+    """
+
+    depth: int = 20
+    num_classes: int = 10
+    width: int = 16
+    axis_name: str | None = None
+
+    @property
+    def blocks(self) -> int:
+        """Number of residual blocks in each stage.
+
+        Raises:
+          ValueError: `depth` is not `6 n + 2` with n >= 1.
+        """
+        if self.depth < 8 or (self.depth - 2) % 6:
+            raise ValueError(
+                f"depth must be 6 n + 2 with n >= 1 (8, 14, 20, ...), got {self.depth}"
+            )
+        return (self.depth - 2) // 6
+
+    def soft_rules(self, group: Group, dials: plans.Dials) -> dict[str, plans.Rule]:
+        """See ``softeq_jax.models.soft_plan``."""
+        return {"**/conv?/kernel": plans.windows(group, dials), "**": None}
+
+    @nn.compact
+    def __call__(
+        self, x: jax.Array, train: bool = False, *, features: bool = False
+    ) -> jax.Array | tuple[jax.Array, ...]:
+        """Logits of images.
+
+        Args:
+          x: images `[n, h, w, c]`, floating point; any h, w, c >= 1.
+          train: True normalizes by the batch's own statistics and updates the collection
+            `batch_stats` (make it mutable); False uses the running ones.
+          features: return the feature maps of the three stages instead.
+
+        Returns:
+          Logits `[n, num_classes]`; the pooled features `[n, 4 width]` if there are no classes;
+          with `features` three maps, finest first.
+
+        Raises:
+          ValueError: `x` does not have four axes, or depth or width are not allowed.
+        """
+        if x.ndim != 4:
+            raise ValueError(f"images must be [n, h, w, c], got shape {x.shape}")
+        if self.width < 2 or self.width % 2:
+            raise ValueError(f"width must be an even number >= 2, got {self.width}")
+        x = _conv3x3(self.width, 1, "conv1")(x)
+        x = nn.relu(_batch_norm(train=train, axis_name=self.axis_name, name="bn1")(x))
+        maps = []
+        for stage in range(3):
+            for block in range(self.blocks):
+                x = ResidualBlock(
+                    features=self.width * 2**stage,
+                    stride=2 if stage > 0 and block == 0 else 1,
+                    axis_name=self.axis_name,
+                    name=f"stage{stage + 1}_block{block}",
+                )(x, train)
+            maps.append(x)
+        if features:
+            return tuple(maps)
+        x = jnp.mean(x, axis=(1, 2))
+        return nn.Dense(self.num_classes, name="linear")(x) if self.num_classes else x

@@ -1,0 +1,118 @@
+"""DINOv2: vision transformers trained without labels, with or without registers."""
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from softeq_jax.groups import Group
+from softeq_jax.models import plans
+from softeq_jax.models.transformer import TransformerBlock, resize_positions
+
+
+class DINOv2(nn.Module):
+    """DINOv2 (Oquab et al. 2024; registers: Darcet et al. 2024).
+
+    A vision transformer with gains on its residual branches. Its position table ``pos_embed``
+    ``[1, 1 + side^2, width]`` (class token and patches, none for registers) is resized to the grid
+    of the images in each forward pass: bicubic, antialiased if there are registers, as the
+    published models do. Other names are those of ``ViT``.
+
+    Attributes:
+      width: channels of a token; a multiple of ``heads``.
+      depth: number of blocks.
+      heads: attention heads.
+      image_size: side of the images that the position table was trained at.
+      patch_size: side of a patch.
+      mlp_ratio: hidden channels of the perceptrons in units of ``width``.
+      registers: tokens that carry no image.
+      num_classes: length of the logits; 0 for the backbone alone. The head reads the class token
+        beside the mean over patches.
+      norm_epsilon: of the layer norms.
+    """
+
+    width: int
+    depth: int
+    heads: int
+    image_size: int = 518
+    patch_size: int = 14
+    mlp_ratio: float = 4
+    registers: int = 0
+    num_classes: int = 0
+    norm_epsilon: float = 1e-6
+
+    @property
+    def grid(self) -> int:
+        """Patches along a side of the trained resolution."""
+        return self.image_size // self.patch_size
+
+    def soft_rules(self, group: Group, dials: plans.Dials) -> dict[str, plans.Rule]:
+        """See ``softeq_jax.models.soft_plan``."""
+        self._check_attributes()
+        return {
+            "patch_embed/kernel": plans.windows(group, dials),
+            "pos_embed": plans.positions(group, dials, self.grid, 1),
+            "**": None,
+        }
+
+    def _check_attributes(self) -> None:
+        if self.patch_size < 1 or self.image_size % self.patch_size:
+            raise ValueError(
+                f"image_size must be a multiple of patch_size, got {self.image_size} and "
+                f"{self.patch_size}"
+            )
+        if self.heads < 1 or self.width % self.heads:
+            raise ValueError(f"width must be a multiple of heads, got {self.width}, {self.heads}")
+
+    @nn.compact
+    def __call__(
+        self, x: jax.Array, train: bool = False, *, features: bool = False
+    ) -> jax.Array | tuple[jax.Array, ...]:
+        """Logits of images.
+
+        Args:
+          x: images ``[n, h, w, c]``, floating point, h and w multiples of ``patch_size``.
+          train: accepted so that all models are called alike; nothing depends on it.
+          features: return what the patches have become instead.
+
+        Returns:
+          Logits ``[n, num_classes]``; the class token ``[n, width]`` if there are no classes; with
+          ``features`` one map ``([n, h / patch, w / patch, width],)``.
+
+        Raises:
+          ValueError: the images do not fit, or the attributes do not fit together.
+        """
+        del train
+        self._check_attributes()
+        side = self.patch_size
+        if x.ndim != 4 or min(x.shape[1:3]) < 1 or x.shape[1] % side or x.shape[2] % side:
+            raise ValueError(
+                f"images must be [n, h, w, c] with h and w multiples of {side}, got {x.shape}"
+            )
+        x = nn.Conv(
+            self.width, (side, side), strides=(side, side), padding="VALID", name="patch_embed"
+        )(x)
+        grid = x.shape[1:3]
+        n = x.shape[0]
+        normal = nn.initializers.truncated_normal(0.02)
+        token = self.param("cls_token", normal, (1, 1, self.width)).astype(x.dtype)
+        table = self.param("pos_embed", normal, (1, 1 + self.grid**2, self.width))
+        table = resize_positions(table, 1, grid, antialias=self.registers > 0).astype(x.dtype)
+        tokens = [jnp.broadcast_to(token + table[:, :1], (n, 1, self.width))]
+        if self.registers:
+            shape = (1, self.registers, self.width)
+            registers = self.param("register_tokens", normal, shape).astype(x.dtype)
+            tokens.append(jnp.broadcast_to(registers, (n, *shape[1:])))
+        first = 1 + self.registers
+        x = jnp.concatenate([*tokens, x.reshape(n, -1, self.width) + table[:, 1:]], axis=1)
+        for i in range(self.depth):
+            block = TransformerBlock(
+                self.heads, self.mlp_ratio, self.norm_epsilon, 1.0, name=f"block{i}"
+            )
+            x = block(x)
+        x = nn.LayerNorm(epsilon=self.norm_epsilon, name="norm")(x)
+        if features:
+            return (x[:, first:].reshape(n, *grid, self.width),)
+        if not self.num_classes:
+            return x[:, 0]
+        x = jnp.concatenate([x[:, 0], jnp.mean(x[:, first:], axis=1)], axis=-1)
+        return nn.Dense(self.num_classes, kernel_init=normal, name="head")(x)

@@ -1,0 +1,100 @@
+"""Semantic segmentation: a head on the feature maps of any backbone."""
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from softeq_jax.groups import Group
+from softeq_jax.models import plans
+
+Maps = tuple[jax.Array, ...]
+
+
+class LinearHead(nn.Module):
+    """A linear layer at every position of the last feature map, started at N(0, 0.02).
+
+    Attributes:
+      num_classes: channels of the logits.
+    """
+
+    num_classes: int
+
+    @nn.compact
+    def __call__(self, maps: Maps, train: bool = False) -> jax.Array:
+        """Maps ``(..., [n, h, w, c])`` to logits ``[n, h, w, num_classes]``."""
+        del train
+        init = nn.initializers.normal(0.02)
+        return nn.Conv(self.num_classes, (1, 1), kernel_init=init, name="classifier")(maps[-1])
+
+
+class SegFormerHead(nn.Module):
+    """SegFormer's head: all maps projected, resized to the finest one, mixed, classified.
+
+    Attributes:
+      num_classes: channels of the logits.
+      width: channels that every map is projected to.
+      axis_name: mapped axis over which batch statistics are averaged, or None.
+    """
+
+    num_classes: int
+    width: int = 256
+    axis_name: str | None = None
+
+    @nn.compact
+    def __call__(self, maps: Maps, train: bool = False) -> jax.Array:
+        """Maps feature maps, finest first, to logits ``[n, h, w, num_classes]`` at the finest."""
+        finest = maps[0].shape[1:3]
+        projected = [
+            resize_bilinear(nn.Dense(self.width, name=f"project{i}")(x), finest)
+            for i, x in enumerate(maps, 1)
+        ]
+        x = jnp.concatenate(projected[::-1], axis=-1)
+        x = nn.Conv(self.width, (1, 1), use_bias=False, name="fuse")(x)
+        x = nn.BatchNorm(
+            use_running_average=not train,
+            momentum=0.9,
+            epsilon=1e-5,
+            axis_name=self.axis_name,
+            name="fuse_norm",
+        )(x)
+        return nn.Conv(self.num_classes, (1, 1), name="classifier")(nn.relu(x))
+
+
+class Segmenter(nn.Module):
+    """A backbone with a segmentation head; its parameters are ``backbone`` and ``head``.
+
+    Attributes:
+      backbone: a vision model of this package; its own head is not made.
+      head: ``LinearHead`` or ``SegFormerHead``.
+      upsample: whether logits are resized (bilinear) to the images.
+    """
+
+    backbone: nn.Module
+    head: nn.Module
+    upsample: bool = True
+
+    def soft_rules(self, group: Group, dials: plans.Dials) -> dict[str, plans.Rule]:
+        """Those of the backbone; heads act on each position alike. See ``soft_plan``."""
+        return plans.prefixed("backbone", self.backbone.soft_rules(group, dials)) | {"**": None}
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
+        """Logits of every pixel.
+
+        Args:
+          x: images ``[n, h, w, c]``, as the backbone takes them.
+          train: whether batch norms use (and update) statistics of the batch.
+
+        Returns:
+          ``[n, h, w, num_classes]``, or at the head's own resolution without ``upsample``.
+        """
+        logits = self.head(self.backbone(x, train, features=True), train)
+        return resize_bilinear(logits, x.shape[1:3]) if self.upsample else logits
+
+
+def resize_bilinear(x: jax.Array, grid: tuple[int, int]) -> jax.Array:
+    """Bilinear resizing of maps ``[n, h, w, c]``, pixel centers at halves, no antialiasing."""
+    if x.shape[1:3] == tuple(grid):
+        return x
+    shape = (x.shape[0], *grid, x.shape[-1])
+    return jax.image.resize(x, shape, "bilinear", antialias=False)

@@ -1,0 +1,130 @@
+"""The MLP-Mixer."""
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from softeq_jax.groups import Group
+from softeq_jax.models import plans
+from softeq_jax.models.transformer import gelu
+from softeq_jax.projections import projector
+from softeq_jax.reps import tokens
+
+
+class MixerBlock(nn.Module):
+    """A perceptron over the tokens of each channel, then one over the channels of each token.
+
+    Attributes:
+      token_hidden: hidden units of the first.
+      channel_hidden: hidden units of the second.
+      norm_epsilon: of the layer norms.
+    """
+
+    token_hidden: int
+    channel_hidden: int
+    norm_epsilon: float = 1e-6
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Maps tokens ``[n, t, c]`` to tokens of the same shape and dtype."""
+        tokens, channels = x.shape[1:]
+        y = nn.LayerNorm(epsilon=self.norm_epsilon, name="norm1")(x).swapaxes(1, 2)
+        y = gelu(nn.Dense(self.token_hidden, name="token_in")(y))
+        x = x + nn.Dense(tokens, name="token_out")(y).swapaxes(1, 2)
+        y = nn.LayerNorm(epsilon=self.norm_epsilon, name="norm2")(x)
+        y = gelu(nn.Dense(self.channel_hidden, name="channel_in")(y))
+        return x + nn.Dense(channels, name="channel_out")(y)
+
+
+class MLPMixer(nn.Module):
+    """MLP-Mixer (Tolstikhin et al. 2021): patches, mixing blocks, mean over patches, head.
+
+    Attributes:
+      image_size: side of the square images in pixels, a multiple of ``patch_size``. The
+        token-mixing layers fix it.
+      patch_size: side of a patch.
+      width: channels of a token.
+      depth: number of blocks.
+      token_hidden: hidden units of the token-mixing perceptrons.
+      channel_hidden: hidden units of the channel-mixing perceptrons.
+      num_classes: length of the logits; 0 for a model without a head.
+      norm_epsilon: of the layer norms.
+    """
+
+    image_size: int
+    patch_size: int
+    width: int
+    depth: int
+    token_hidden: int
+    channel_hidden: int
+    num_classes: int = 1000
+    norm_epsilon: float = 1e-6
+
+    @property
+    def grid(self) -> int:
+        """Patches along a side."""
+        return self.image_size // self.patch_size
+
+    def soft_rules(self, group: Group, dials: plans.Dials) -> dict[str, plans.Rule]:
+        """See ``softeq_jax.models.soft_plan``.
+
+        The group permutes the patches and leaves the hidden units of the token-mixing layers
+        alone, the only permutation representation that trained weights do not have to be sorted
+        into. The position dial is that of the token-mixing layers.
+        """
+        self._check_attributes()
+        patches = tokens(group, (self.grid, self.grid))
+        into = projector("i o", {"i": patches.dual}, **dials.positions)
+        out_of = projector("i o", {"o": patches}, **dials.positions)
+        return {
+            "patch_embed/kernel": plans.windows(group, dials),
+            "*/token_in/kernel": into,
+            "*/token_out/kernel": out_of,
+            "*/token_out/bias": projector("o", {"o": patches}, **dials.positions),
+            "**": None,
+        }
+
+    def _check_attributes(self) -> None:
+        if self.patch_size < 1 or self.image_size % self.patch_size:
+            raise ValueError(
+                f"image_size must be a multiple of patch_size, got {self.image_size} and "
+                f"{self.patch_size}"
+            )
+
+    @nn.compact
+    def __call__(
+        self, x: jax.Array, train: bool = False, *, features: bool = False
+    ) -> jax.Array | tuple[jax.Array, ...]:
+        """Logits of images.
+
+        Args:
+          x: images ``[n, image_size, image_size, c]``, floating point.
+          train: accepted so that all models are called alike; nothing depends on it.
+          features: return what the patches have become instead.
+
+        Returns:
+          Logits ``[n, num_classes]``; the mean token ``[n, width]`` if there are no classes; with
+          ``features`` one map ``([n, grid, grid, width],)``.
+
+        Raises:
+          ValueError: the images do not fit, or the attributes do not fit together.
+        """
+        del train
+        self._check_attributes()
+        size, patch = self.image_size, self.patch_size
+        if x.ndim != 4 or x.shape[1:3] != (size, size):
+            raise ValueError(f"images must be [n, {size}, {size}, c], got shape {x.shape}")
+        x = nn.Conv(
+            self.width, (patch, patch), strides=(patch, patch), padding="VALID", name="patch_embed"
+        )(x)
+        x = x.reshape(x.shape[0], -1, self.width)
+        for i in range(self.depth):
+            block = MixerBlock(
+                self.token_hidden, self.channel_hidden, self.norm_epsilon, name=f"block{i}"
+            )
+            x = block(x)
+        x = nn.LayerNorm(epsilon=self.norm_epsilon, name="norm")(x)
+        if features:
+            return (x.reshape(x.shape[0], self.grid, self.grid, self.width),)
+        x = jnp.mean(x, axis=1)
+        return nn.Dense(self.num_classes, name="head")(x) if self.num_classes else x

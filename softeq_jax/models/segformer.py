@@ -1,0 +1,166 @@
+"""SegFormer's encoder: a hierarchical transformer without a position table."""
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from softeq_jax.groups import Group
+from softeq_jax.models import plans
+from softeq_jax.models.transformer import attend, gelu
+
+_LEAVE_SMALL_ABOVE = 0.9
+_EPSILON = 1e-5
+
+
+class ReducedAttention(nn.Module):
+    """Self-attention whose keys and values live on a coarser grid.
+
+    A convolution ``reduce`` of window and stride ``reduction`` and a layer norm ``reduce_norm``
+    make that grid; at reduction 1 there is neither.
+
+    Attributes:
+      heads: must divide the channels.
+      reduction: side of the window.
+    """
+
+    heads: int
+    reduction: int = 1
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Maps feature maps ``[n, h, w, c]`` to such; h and w at least ``reduction``."""
+        n, h, w, c = x.shape
+        memory = x
+        if self.reduction > 1:
+            window = (self.reduction, self.reduction)
+            memory = nn.Conv(c, window, strides=window, padding="VALID", name="reduce")(x)
+            memory = nn.LayerNorm(epsilon=_EPSILON, name="reduce_norm")(memory)
+        tokens = attend(x.reshape(n, h * w, c), memory.reshape(n, -1, c), self.heads)
+        return tokens.reshape(n, h, w, c)
+
+
+class SegFormerBlock(nn.Module):
+    """Reduced self-attention, then a perceptron with a depthwise 3x3 convolution inside.
+
+    Attributes:
+      heads: must divide the channels.
+      reduction: of the attention's keys and values.
+      mlp_ratio: hidden channels of the perceptron in units of its input's.
+    """
+
+    heads: int
+    reduction: int
+    mlp_ratio: float = 4
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Maps feature maps ``[n, h, w, c]`` to such."""
+        channels = x.shape[-1]
+        y = nn.LayerNorm(epsilon=_EPSILON, name="norm1")(x)
+        x = x + ReducedAttention(self.heads, self.reduction, name="attention")(y)
+        y = nn.LayerNorm(epsilon=_EPSILON, name="norm2")(x)
+        hidden = round(self.mlp_ratio * channels)
+        y = nn.Dense(hidden, name="mlp_in")(y)
+        y = nn.Conv(
+            hidden, (3, 3), padding=((1, 1), (1, 1)), feature_group_count=hidden, name="mlp_conv"
+        )(y)
+        return x + nn.Dense(channels, name="mlp_out")(gelu(y))
+
+
+class SegFormer(nn.Module):
+    """SegFormer's encoder (Xie et al. 2021) with a linear head on its last map; B0 by default.
+
+    Attributes:
+      widths: channels of the stages.
+      depths: blocks of the stages.
+      heads: attention heads of the stages.
+      reductions: of the keys and values in the stages.
+      patch_sizes: windows of the overlapping patch embeddings.
+      strides: of the patch embeddings.
+      mlp_ratios: hidden channels of the perceptrons in units of the widths.
+      num_classes: length of the logits; 0 for a model without a head.
+    """
+
+    widths: tuple[int, ...] = (32, 64, 160, 256)
+    depths: tuple[int, ...] = (2, 2, 2, 2)
+    heads: tuple[int, ...] = (1, 2, 5, 8)
+    reductions: tuple[int, ...] = (8, 4, 2, 1)
+    patch_sizes: tuple[int, ...] = (7, 3, 3, 3)
+    strides: tuple[int, ...] = (4, 2, 2, 2)
+    mlp_ratios: tuple[float, ...] = (4, 4, 4, 4)
+    num_classes: int = 1000
+
+    def soft_rules(self, group: Group, dials: plans.Dials) -> dict[str, plans.Rule]:
+        """See ``softeq_jax.models.soft_plan``."""
+        windows = plans.windows(group, dials, leave_small_above=_LEAVE_SMALL_ABOVE)
+        small = (dials.softness or 0.0) > _LEAVE_SMALL_ABOVE
+        rules: dict[str, plans.Rule] = {"*_patch_embed/kernel": windows}
+        if any(r > 1 and not (small and r <= 3) for r in self.reductions):
+            rules["*/attention/reduce/kernel"] = windows
+        if not small:
+            rules["*/mlp_conv/kernel"] = windows
+        return {**rules, "**": None}
+
+    def _check(self, shape: tuple[int, ...]) -> None:
+        stages = {
+            len(values)
+            for values in (
+                self.widths,
+                self.depths,
+                self.heads,
+                self.reductions,
+                self.patch_sizes,
+                self.strides,
+                self.mlp_ratios,
+            )
+        }
+        if len(stages) != 1:
+            raise ValueError(f"attributes need one entry for each stage, got lengths {stages}")
+        if len(shape) != 4:
+            raise ValueError(f"images must be [n, h, w, c], got shape {shape}")
+
+    @nn.compact
+    def __call__(
+        self, x: jax.Array, train: bool = False, *, features: bool = False
+    ) -> jax.Array | tuple[jax.Array, ...]:
+        """Logits of images.
+
+        Args:
+          x: images ``[n, h, w, c]``, floating point.
+          train: accepted so that all models are called alike; nothing depends on it.
+          features: return the maps of the stages instead.
+
+        Returns:
+          Logits ``[n, num_classes]``; the mean of the last map if there are no classes; with
+          ``features`` one map for each stage, finest first (strides 4, 8, 16, 32).
+
+        Raises:
+          ValueError: ``x`` does not have four axes, or the attributes do not fit together.
+        """
+        del train
+        self._check(x.shape)
+        maps = []
+        for s in range(len(self.widths)):
+            window, stride = self.patch_sizes[s], self.strides[s]
+            pad = (window // 2, window // 2)
+            x = nn.Conv(
+                self.widths[s],
+                (window, window),
+                strides=(stride, stride),
+                padding=(pad, pad),
+                name=f"stage{s + 1}_patch_embed",
+            )(x)
+            x = nn.LayerNorm(epsilon=_EPSILON, name=f"stage{s + 1}_patch_norm")(x)
+            for j in range(self.depths[s]):
+                x = SegFormerBlock(
+                    self.heads[s],
+                    self.reductions[s],
+                    self.mlp_ratios[s],
+                    name=f"stage{s + 1}_block{j}",
+                )(x)
+            x = nn.LayerNorm(epsilon=_EPSILON, name=f"stage{s + 1}_norm")(x)
+            maps.append(x)
+        if features:
+            return tuple(maps)
+        x = jnp.mean(x, axis=(1, 2))
+        return nn.Dense(self.num_classes, name="head")(x) if self.num_classes else x
