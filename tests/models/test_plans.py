@@ -1,0 +1,166 @@
+"""Rules of soft equivariance for each family: what is filtered, what is not, and what it gives."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import softeq_jax as sq
+from softeq_jax import models
+
+C4 = sq.groups.cyclic(4)
+SEGFORMER = models.SegFormer(
+    widths=(4, 8), depths=(1, 1), heads=(1, 2), reductions=(2, 1), patch_sizes=(7, 3),
+    strides=(4, 2), mlp_ratios=(2, 2), num_classes=3,
+)  # fmt: skip
+
+
+def made(model, side, seed=0):
+    """(images, variables) with every parameter and running mean moved away from its start."""
+    x = jnp.asarray(np.random.default_rng(seed).standard_normal((2, side, side, 3)), jnp.float32)
+    variables = jax.jit(model.init)(jax.random.key(1), x)
+    rng = np.random.default_rng(2)
+    moved = jax.tree.map(
+        lambda leaf: leaf + 0.1 * rng.standard_normal(leaf.shape).astype(np.float32), variables
+    )
+    if "batch_stats" in moved:
+        moved["batch_stats"] = jax.tree.map(jnp.abs, moved["batch_stats"])
+    return x, moved
+
+
+def filtered(model, side, group=C4, **dials):
+    """Paths that a plan filters."""
+    x = jax.ShapeDtypeStruct((1, side, side, 3), jnp.float32)
+    params = jax.eval_shape(lambda x: model.init(jax.random.key(1), x), x)["params"]
+    plan = sq.plan(params, models.soft_plan(model, group, **dials))
+    return {path for path, index in zip(plan.paths, plan.chosen, strict=True) if index >= 0}
+
+
+def test_vision_transformers_filter_patches_and_positions_only():
+    for model in (
+        models.ViT(12, 4, 8, 1, 2, registers=2),
+        models.DINOv2(8, 1, 2, image_size=12, patch_size=4, registers=2),
+    ):
+        assert filtered(model, 12) == {"patch_embed/kernel", "pos_embed"}
+
+
+def test_convolutional_networks_filter_windows_only():
+    model = models.ResNet((1, 1, 1, 1), width=4, num_classes=3)
+    body = {f"stage{s}_block0/conv2/kernel" for s in range(1, 5)}
+    assert filtered(model, 17, softness=0.8) == {"conv1/kernel"} | body
+    assert filtered(model, 17, softness=0.81) == {"conv1/kernel"}
+    basic = models.ResNet((1, 1, 1, 1), bottleneck=False, width=4, num_classes=3)
+    assert len(filtered(basic, 17)) == 9
+    assert len(filtered(models.CifarResNet(8, 3, 4), 9, softness=0.9)) == 7
+    expected = {
+        "stage1_patch_embed/kernel", "stage2_patch_embed/kernel",
+        "stage1_block0/attention/reduce/kernel",
+        "stage1_block0/mlp_conv/kernel", "stage2_block0/mlp_conv/kernel",
+    }  # fmt: skip
+    assert filtered(SEGFORMER, 17, softness=0.9) == expected
+    assert filtered(SEGFORMER, 17, softness=0.95) == {"stage1_patch_embed/kernel"}
+    segmenter = models.segmenter(SEGFORMER, 3)
+    assert filtered(segmenter, 17) == {f"backbone/{path}" for path in expected}
+
+
+def test_mixers_filter_token_mixing_on_its_token_axis():
+    model = models.MLPMixer(12, 4, 8, 1, 6, 16, num_classes=3)
+    mixing = {f"block0/token_{name}" for name in ("in/kernel", "out/kernel", "out/bias")}
+    assert filtered(model, 12) == {"patch_embed/kernel"} | mixing
+
+
+@pytest.mark.parametrize(
+    ("model", "side"),
+    [
+        (models.ViT(12, 4, 16, 2, 2, pool="mean", num_classes=5), 12),
+        (models.ViT(12, 4, 16, 2, 2, pool="cls", registers=2, num_classes=5), 12),
+        (models.ViT(12, 4, 16, 2, 2, num_classes=5, interpolate=True), 20),
+        (models.DINOv2(16, 2, 2, image_size=20, patch_size=4, num_classes=5), 12),
+        (models.DINOv2(16, 2, 2, image_size=12, patch_size=4, registers=1, num_classes=5), 24),
+        (models.MLPMixer(12, 4, 16, 2, 6, 16, num_classes=5), 12),
+        (models.ResNet((1, 1, 1, 1), width=4, num_classes=3), 33),
+        (models.CifarResNet(8, 3, 4), 9),
+        (SEGFORMER.clone(reductions=(1, 1)), 25),  # on odd maps a reduction by 2 cuts a side off
+    ],
+    ids=["vit-mean", "vit-cls", "vit-resized", "dinov2", "dinov2-reg", "mixer", "resnet", "cifar",
+         "segformer"],
+)  # fmt: skip
+def test_strict_networks_are_invariant_where_the_lattice_allows_it(model, side):
+    x, variables = made(model, side)
+    plan = sq.plan(variables["params"], models.soft_plan(model, C4, softness=0.0))
+    apply = jax.jit(lambda params, x: model.apply({**variables, "params": params}, x))
+    soft = plan.project(variables["params"])
+    scale = float(jnp.abs(apply(soft, x)).max())
+    for turns in (1, 2, 3):
+        moved = jnp.rot90(x, turns, axes=(1, 2))
+        np.testing.assert_allclose(apply(soft, moved), apply(soft, x), atol=2e-5 * scale)
+    raw = apply(variables["params"], jnp.rot90(x, axes=(1, 2))) - apply(variables["params"], x)
+    assert float(jnp.abs(raw).max()) > 1e-2 * scale
+
+
+def test_strict_segmentation_commutes_with_quarter_turns():
+    model = models.segmenter(models.ViT(12, 4, 16, 2, 2, pool="mean"), 3)
+    x, variables = made(model, 12)
+    soft = sq.plan(variables["params"], models.soft_plan(model, C4)).project(variables["params"])
+    apply = jax.jit(lambda x: model.apply({"params": soft}, x))
+    moved = apply(jnp.rot90(x, axes=(1, 2)))
+    np.testing.assert_allclose(moved, jnp.rot90(apply(x), axes=(1, 2)), atol=1e-5)
+
+
+def test_the_table_is_filtered_as_stored_and_resized_after():
+    model = models.DINOv2(8, 1, 2, image_size=20, patch_size=4)
+    _, variables = made(model, 12)
+    plan = sq.plan(variables["params"], models.soft_plan(model, C4))
+    table = plan.project(variables["params"])["pos_embed"]
+    assert table.shape == (1, 26, 8)
+    np.testing.assert_array_equal(table[:, :1], variables["params"]["pos_embed"][:, :1])
+    grid = table[0, 1:].reshape(5, 5, 8)
+    np.testing.assert_allclose(jnp.rot90(grid), grid, atol=1e-6)
+    small = models.resize_positions(table, 1, (3, 3))[0, 1:].reshape(3, 3, 8)
+    np.testing.assert_allclose(jnp.rot90(small), small, atol=1e-6)
+
+
+def test_two_dials():
+    model = models.ViT(12, 4, 8, 1, 2)
+    _, variables = made(model, 12)
+
+    def dials(**given):
+        plan = sq.plan(variables["params"], models.soft_plan(model, C4, **given))
+        return {path: p.softness for path, p, _ in plan.planned(variables["params"])}
+
+    both = dials(softness=1.0, position_softness=0.0)
+    assert (both["patch_embed/kernel"], both["pos_embed"]) == (1.0, 0.0)
+    both = dials(cutoff=0.0, position_softness=1.0)
+    assert (both["patch_embed/kernel"], both["pos_embed"]) == (0.0, 1.0)
+    assert dials(softness=1.0) == {"patch_embed/kernel": 1.0, "pos_embed": 1.0}
+    assert dials() == {"patch_embed/kernel": 0.0, "pos_embed": 0.0}
+    plan = sq.plan(variables["params"], models.soft_plan(model, C4, softness=0.5, mask="heat"))
+    assert {p.kind for p in plan.projectors} == {"heat"}
+
+
+def test_softness_one_changes_nothing():
+    model = models.ResNet((1, 1, 1, 1), width=4, num_classes=3)
+    _, variables = made(model, 17)
+    plan = sq.plan(variables["params"], models.soft_plan(model, sq.groups.so(2), softness=1.0))
+    for a, b in zip(
+        jax.tree.leaves(plan.project(variables["params"])),
+        jax.tree.leaves(variables["params"]),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_bad_input():
+    model = models.ViT(12, 4, 8, 1, 2)
+    with pytest.raises(ValueError, match="not both: got 0.5 and 1.0"):
+        models.soft_plan(model, C4, softness=0.5, cutoff=1.0)
+    with pytest.raises(ValueError, match="not both"):
+        models.soft_plan(model, C4, position_softness=0.5, position_cutoff=1.0)
+    with pytest.raises(ValueError, match="softness"):
+        models.soft_plan(model, C4, softness=1.5)
+    with pytest.raises(ValueError, match="mask"):
+        models.soft_plan(model, C4, softness=0.5, mask="boxcar")
+    with pytest.raises(TypeError, match="LinearHead has no soft_rules"):
+        models.soft_plan(models.LinearHead(3), C4)
+    with pytest.raises((ValueError, TypeError), match=r"SO\(3\)|planar"):
+        models.soft_plan(model, sq.groups.so(3))
