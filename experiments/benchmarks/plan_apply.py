@@ -17,7 +17,6 @@ import pathlib
 import statistics
 import time
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import jax
@@ -27,43 +26,10 @@ import optax
 from flax import linen as nn
 
 import softeq_jax as sq
-from softeq_jax.models import ViT
+from softeq_jax import models
 
 RESULTS = pathlib.Path(__file__).parent / "results"
 GROUP = sq.groups.cyclic(4)
-
-
-class Bottleneck(nn.Module):
-    """1x1, 3x3, 1x1 convolutions with batch normalization around a shortcut."""
-
-    features: int
-    stride: int
-
-    @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        norm = partial(nn.BatchNorm, use_running_average=False)
-        conv = partial(nn.Conv, use_bias=False)
-        strides = (self.stride, self.stride)
-        y = nn.relu(norm()(conv(self.features, (1, 1))(x)))
-        y = nn.relu(norm()(conv(self.features, (3, 3), strides, padding=1)(y)))
-        y = norm()(conv(4 * self.features, (1, 1))(y))
-        if x.shape != y.shape:
-            x = norm()(conv(4 * self.features, (1, 1), strides)(x))
-        return nn.relu(x + y)
-
-
-class ResNet50(nn.Module):
-    """The 50-layer residual network for 1000 classes."""
-
-    @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        x = nn.Conv(64, (7, 7), (2, 2), padding=3, use_bias=False)(x)
-        x = nn.relu(nn.BatchNorm(use_running_average=False)(x))
-        x = nn.max_pool(x, (3, 3), (2, 2), padding=((1, 1), (1, 1)))
-        for stage, blocks in enumerate((3, 4, 6, 3)):
-            for i in range(blocks):
-                x = Bottleneck(64 * 2**stage, 2 if stage and i == 0 else 1)(x)
-        return nn.Dense(1000)(x.mean(axis=(1, 2)))
 
 
 def rule(path: str, weight: Any) -> sq.Projector | None:
@@ -81,10 +47,6 @@ def rule(path: str, weight: Any) -> sq.Projector | None:
         window = {} if shape[0] == 1 else {"h w": sq.reps.image(GROUP, shape[:2])}
         ends = {"i": channels(shape[2]), "o": channels(shape[3])}
         return sq.projector("h w i o", window | ends, softness=0.5)
-    if len(shape) == 3:
-        spec, ends = ("i n o", (0, 2)) if "out" not in path.split("/")[-2] else ("n i o", (1, 2))
-        i, o = (channels(shape[axis]) for axis in ends)
-        return sq.projector(spec, {"i": i, "o": o}, softness=0.5)
     i, o = channels(shape[0]), channels(shape[1])
     return sq.projector("i o", {"i": i, "o": o}, softness=0.5)
 
@@ -94,7 +56,8 @@ def make_step(model: nn.Module, rest: Any) -> tuple[Callable, Callable]:
     optimizer = optax.sgd(0.01, momentum=0.9)
 
     def loss(params: Any, images: jax.Array, labels: jax.Array) -> jax.Array:
-        logits = model.apply({"params": params, **rest}, images, mutable=["batch_stats"])[0]
+        variables = {"params": params, **rest}
+        logits = model.apply(variables, images, train=True, mutable=["batch_stats"])[0]
         return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
 
     @jax.jit
@@ -150,13 +113,12 @@ def main() -> None:
     parser.add_argument("--out", type=pathlib.Path, default=RESULTS / "plan_apply.json")
     args = parser.parse_args()
     on_cpu = jax.default_backend() == "cpu"
-    vit = partial(ViT, image_size=224, patch_size=16, depth=12, num_classes=1000)
     networks = {
-        "ViT-S/16": (vit(width=384, heads=6), 32),
-        "ResNet-50": (ResNet50(), 32),
+        "ViT-S/16": (models.create("vit_s16"), 32),
+        "ResNet-50": (models.create("resnet50"), 32),
     }
     if not on_cpu:
-        networks["ViT-B/16"] = (vit(width=768, heads=12), 256)
+        networks["ViT-B/16"] = (models.create("vit_b16"), 256)
     results = {
         "jax": jax.__version__,
         "device": jax.devices()[0].device_kind,

@@ -29,47 +29,13 @@ import optax
 from flax import linen as nn
 
 import softeq_jax as sq
-from experiments.benchmarks.plan_apply import GROUP, RESULTS, ResNet50, rule, timed
+from experiments.benchmarks.plan_apply import GROUP, RESULTS, rule, timed
+from softeq_jax import models
 from softeq_jax import regularizers as rg
-from softeq_jax.models import ViT
 
 RATE = 0.01
 LIMITS = {"projection": 3.0, "prox": 2.0}
 """Largest allowed overhead in per cent."""
-
-
-class BasicBlock(nn.Module):
-    """Two 3x3 convolutions with batch normalization around a shortcut."""
-
-    features: int
-    stride: int
-
-    @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        norm = partial(nn.BatchNorm, use_running_average=False)
-        conv = partial(nn.Conv, use_bias=False)
-        strides = (self.stride, self.stride)
-        y = nn.relu(norm()(conv(self.features, (3, 3), strides, padding=1)(x)))
-        y = norm()(conv(self.features, (3, 3), padding=1)(y))
-        if x.shape != y.shape:
-            x = norm()(conv(self.features, (1, 1), strides)(x))
-        return nn.relu(x + y)
-
-
-class ResNet18(nn.Module):
-    """The 18-layer residual network for 1000 classes."""
-
-    width: int = 64
-
-    @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        x = nn.Conv(self.width, (7, 7), (2, 2), padding=3, use_bias=False)(x)
-        x = nn.relu(nn.BatchNorm(use_running_average=False)(x))
-        x = nn.max_pool(x, (3, 3), (2, 2), padding=((1, 1), (1, 1)))
-        for stage in range(4):
-            for i in range(2):
-                x = BasicBlock(self.width * 2**stage, 2 if stage and i == 0 else 1)(x)
-        return nn.Dense(1000)(x.mean(axis=(1, 2)))
 
 
 class Preset(NamedTuple):
@@ -81,13 +47,14 @@ class Preset(NamedTuple):
 
 
 def preset(name: str) -> Preset:
-    vit = partial(ViT, image_size=224, patch_size=16, depth=12, num_classes=1000)
     if name == "cpu":
-        return Preset({"ViT-Ti/16": vit(width=192, heads=3), "ResNet-18": ResNet18()}, 32, 224)
+        networks = {"ViT-Ti/16": models.create("vit_ti16"), "ResNet-18": models.create("resnet18")}
+        return Preset(networks, 32, 224)
     if name == "accelerator":
-        return Preset({"ViT-S/16": vit(width=384, heads=6), "ResNet-50": ResNet50()}, 256, 224)
-    small = ViT(image_size=32, patch_size=8, width=32, depth=2, heads=2, num_classes=1000)
-    return Preset({"small ViT": small, "small ResNet": ResNet18(width=8)}, 4, 32)
+        networks = {"ViT-S/16": models.create("vit_s16"), "ResNet-50": models.create("resnet50")}
+        return Preset(networks, 256, 224)
+    vit = models.ViT(image_size=32, patch_size=8, width=32, depth=2, heads=2, num_classes=1000)
+    return Preset({"small ViT": vit, "small ResNet": models.create("resnet18", width=8)}, 4, 32)
 
 
 class Setting(NamedTuple):
@@ -170,7 +137,8 @@ def measure(model: nn.Module, batch: int, side: int, repeats: int) -> dict:
     rest = {name: tree for name, tree in variables.items() if name != "params"}
 
     def logits(params: Any, images: jax.Array) -> jax.Array:
-        return model.apply({"params": params, **rest}, images, mutable=["batch_stats"])[0]
+        variables = {"params": params, **rest}
+        return model.apply(variables, images, train=True, mutable=["batch_stats"])[0]
 
     setting = Setting(logits, sq.plan(params, {"**": rule}), sq.reps.image(GROUP, (side, side)))
     methods: dict[str, Penalty | None] = {"none": None, **penalties(setting), "prox": None}

@@ -1,0 +1,184 @@
+r"""Forward pass and training step of ViT-S/16 and ResNet-50, beside ``transformers`` in PyTorch.
+
+    python3 -m venv build/torch && build/torch/bin/pip install torch==2.13.0 transformers==5.23
+    .venv/bin/python -m experiments.benchmarks.networks --torch_python build/torch/bin/python
+
+Run it on a quiet machine. Random weights, images 224 x 224, float32, the same number of threads on
+both sides; a step is forward, backward and SGD with momentum, with batch statistics. The peers are
+processes of their own that compute when asked, one for each memory layout of the convolutions;
+runs that are compared take turns; medians. Compilation is reported apart. On an accelerator
+(``--batch 256``) the peer is left out and the share of the device's peak is given: floating point
+operations as XLA counts them, over ``--peak_tflops``. Writes networks.json and networks.md to
+experiments/benchmarks/results/.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import statistics
+import subprocess
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from softeq_jax import models
+
+RESULTS = pathlib.Path(__file__).parent / "results"
+NETWORKS = {"ViT-S/16": "vit_s16", "ResNet-50": "resnet50"}
+
+
+class Peer:
+    """The PyTorch process."""
+
+    def __init__(self, python: str, batch: int, *options: str):
+        script = pathlib.Path(__file__).with_name("networks_torch.py")
+        self.process = subprocess.Popen(
+            [python, str(script), str(os.cpu_count()), str(batch), *options],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self.versions = json.loads(self.process.stdout.readline())
+
+    def run(self, network: str, run: str) -> float:
+        """Seconds of a run."""
+        self.process.stdin.write(f"{network} {run}\n")
+        self.process.stdin.flush()
+        return float(self.process.stdout.readline())
+
+    def close(self) -> None:
+        """Ends the process."""
+        self.process.stdin.close()
+        self.process.wait(timeout=60)
+
+
+def timed(function: Callable, *args: Any) -> float:
+    """Seconds until the result is there."""
+    start = time.perf_counter()
+    jax.block_until_ready(function(*args))
+    return time.perf_counter() - start
+
+
+def programs(name: str, batch: int) -> tuple[dict[str, Callable[[], float]], dict[str, Any]]:
+    """Timed runs of a network, and what compiling them took and counted."""
+    model = models.create(name)
+    images = jnp.asarray(np.random.default_rng(0).standard_normal((batch, 224, 224, 3)), "float32")
+    labels = jnp.arange(batch) % 1000
+    variables = jax.jit(model.init)(jax.random.key(0), images[:1])
+    params, rest = variables["params"], {k: v for k, v in variables.items() if k != "params"}
+    optimizer = optax.sgd(0.01, momentum=0.9)
+
+    def loss(params: Any, images: jax.Array) -> Any:
+        logits, new = model.apply(
+            {"params": params, **rest}, images, train=True, mutable=["batch_stats"]
+        )
+        return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean(), new
+
+    def step(params: Any, state: Any, images: jax.Array) -> Any:
+        (value, new), gradient = jax.value_and_grad(loss, has_aux=True)(params, images)
+        updates, state = optimizer.update(gradient, state, params)
+        return optax.apply_updates(params, updates), state, new, value
+
+    calls = {
+        "forward": (lambda params, x: model.apply({"params": params, **rest}, x), (params, images)),
+        "step": (step, (params, optimizer.init(params), images)),
+    }
+    runs, facts = {}, {}
+    for kind, (function, args) in calls.items():
+        start = time.perf_counter()
+        compiled = jax.jit(function).lower(*args).compile()
+        facts[kind] = {"compile": time.perf_counter() - start}
+        facts[kind]["flops"] = compiled.cost_analysis()["flops"]
+        runs[kind] = lambda compiled=compiled, args=args: timed(compiled, *args)
+    return runs, facts
+
+
+def measure(network: str, batch: int, repeats: int, peers: dict[str, Peer]) -> dict:
+    """Times of one network in seconds, all sides in turn."""
+    runs, facts = programs(NETWORKS[network], batch)
+    for kind, run in runs.items():
+        sides = {"jax": run} | {
+            name: lambda peer=peer, kind=kind: peer.run(network, kind)
+            for name, peer in peers.items()
+        }
+        times: dict[str, list[float]] = {name: [] for name in sides}
+        for i in range(repeats + 1):
+            for name, side in sides.items():
+                taken = side()
+                if i:
+                    times[name].append(taken)
+        facts[kind]["times"] = times
+        facts[kind]["medians"] = {name: statistics.median(v) for name, v in times.items()}
+    return facts
+
+
+def table(results: dict) -> str:
+    """The results as markdown."""
+    versions = ", ".join(f"{k} {v}" for k, v in results["versions"].items())
+    lines = [
+        "# Forward pass and training step of whole networks",
+        "",
+        f"{versions}; {results['device']}, {results['cores']} cores, batch {results['batch']}, "
+        "images 224 x 224, float32; command and method in `experiments/benchmarks/networks.py`. "
+        "Medians; ratio: ours over the faster PyTorch layout (below 1 is faster).",
+        "",
+        "| network | run | ours, s | images/s | compile, s | PyTorch, s | PyTorch channels last, s "
+        "| ratio | of peak |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for network, facts in results["networks"].items():
+        for kind, entry in facts.items():
+            ours = entry["medians"]["jax"]
+            others = [entry["medians"].get(name) for name in ("torch", "torch channels last")]
+            known = [t for t in others if t is not None]
+            ratio = f"{ours / min(known):.2f}" if known else ""
+            shown = " | ".join("" if t is None else f"{t:.3f}" for t in others)
+            peak = results["peak_tflops"]
+            share = f"{100 * entry['flops'] / ours / (1e12 * peak):.0f} %" if peak else ""
+            lines.append(
+                f"| {network} | {kind} | {ours:.3f} | {results['batch'] / ours:.1f} | "
+                f"{entry['compile']:.1f} | {shown} | {ratio} | {share} |"
+            )
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--torch_python", help="interpreter with torch; left out without one")
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--peak_tflops", type=float, help="of the device, in 10^12 per second")
+    parser.add_argument("--out", type=pathlib.Path, default=RESULTS / "networks.json")
+    args = parser.parse_args()
+    peers, versions = {}, {"jax": jax.__version__}
+    if args.torch_python:
+        peers["torch"] = Peer(args.torch_python, args.batch)
+        peers["torch channels last"] = Peer(args.torch_python, args.batch, "--channels_last")
+        versions |= peers["torch"].versions
+    results = {
+        "versions": versions,
+        "device": jax.devices()[0].device_kind,
+        "cores": os.cpu_count(),
+        "batch": args.batch,
+        "peak_tflops": args.peak_tflops,
+        "networks": {},
+    }
+    for network in NETWORKS:
+        results["networks"][network] = measure(network, args.batch, args.repeats, peers)
+        for kind, entry in results["networks"][network].items():
+            print(network, kind, {k: round(v, 3) for k, v in entry["medians"].items()}, flush=True)
+    for peer in peers.values():
+        peer.close()
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    args.out.write_text(json.dumps(results, indent=1) + "\n")
+    args.out.with_suffix(".md").write_text(table(results))
+
+
+if __name__ == "__main__":
+    main()
