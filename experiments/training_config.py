@@ -10,11 +10,14 @@ def defaults() -> ConfigDict:
     config.seed = 0
     config.model = ConfigDict(
         {
-            "name": "cifar_resnet",  # or "vit"
+            "name": "cifar_resnet",  # or "vit", or a preset: softeq_jax.models.PRESETS
+            "weights": "",  # a published checkpoint instead, see softeq_jax.models.load
+            "reset_head": False,  # start a new head, for num_classes classes
             "num_classes": 10,
+            # of "cifar_resnet" and "vit"
             "depth": 8,
             "width": 8,
-            # vision transformers only
+            # of "vit"
             "patch_size": 4,
             "heads": 2,
             "pool": "mean",
@@ -27,6 +30,7 @@ def defaults() -> ConfigDict:
             "train": "train",
             "test": "test",
             "image_size": 8,
+            "resize": False,  # stored images to image_size
             "mean": (0.5,),
             "std": (0.5,),
             "batch_size": 64,
@@ -52,8 +56,12 @@ def defaults() -> ConfigDict:
         {
             "name": "plain",  # or "project", "penalize"
             "group": "c4",
+            # a glob over convolutions, or "soft": the rules of softeq_jax.models.soft_plan
             "rules": "**/kernel",
             "cutoff": 0.0,
+            # of "soft", instead of the cutoff
+            "softness": config_dict.placeholder(float),
+            "position_softness": config_dict.placeholder(float),
             # of "penalize"
             "lambda_g": 0.0,
             "lambda_perp": 1e-3,

@@ -50,15 +50,9 @@ def make_task(config: Any, data_dir: Path | None) -> Task:
       FileNotFoundError: the data are not there.
     """
     train, test = sources(config.data, data_dir)
-    model = make_model(config.model, config.data.image_size)
+    side, channels = config.data.image_size, np.shape(train[0]["image"])[-1]
+    model, variables = make_network(config.model, (1, side, side, channels), config.seed)
     local = model.clone(axis_name=None) if hasattr(model, "axis_name") else model
-    channels = np.shape(train[0]["image"])[-1]
-    side = config.data.image_size
-    variables = dict(
-        jax.jit(lambda x: local.init(jax.random.key(config.seed), x, train=False))(
-            jnp.zeros((1, side, side, channels))
-        )
-    )
     params = variables.pop("params")
 
     def apply_train(params: Any, model_state: Any, images: jax.Array) -> tuple[jax.Array, Any]:
@@ -69,7 +63,7 @@ def make_task(config: Any, data_dir: Path | None) -> Task:
     def apply_test(params: Any, model_state: Any, images: jax.Array) -> jax.Array:
         return local.apply({"params": params, **model_state}, images, train=False)
 
-    method, plan = make_method(config.method, params)
+    method, plan = make_method(config.method, model, params)
     settings = optimizers.OptimizerSettings(
         **{k: v for k, v in config.optimizer.items() if k not in ("layers", "layer_decay")}
     )
@@ -116,19 +110,41 @@ def sources(config: Any, data_dir: Path | None) -> tuple[Any, Any]:
     return tuple(tr.open_source(config.name, part, folder) for part in (config.train, config.test))
 
 
+def make_network(config: Any, shape: tuple[int, ...], seed: int) -> tuple[Any, dict[str, Any]]:
+    """The Linen module, called as `model.apply(variables, images, train)`, and its variables.
+
+    Args:
+      config: section "model".
+      shape: of images `[1, side, side, channels]`.
+      seed: of weights that are not loaded.
+
+    Raises:
+      ValueError: an unknown name, weights of another family, or that take other images.
+      FileNotFoundError: no such weights.
+    """
+    if config.weights:
+        loaded = models.load(
+            config.weights, num_classes=config.num_classes, reset_head=config.reset_head, seed=seed
+        )
+        model, variables = loaded.model, loaded.variables
+        jax.eval_shape(model.apply, variables, jax.ShapeDtypeStruct(shape, jnp.float32))
+    else:
+        model = make_model(config, shape[1])
+        init = jax.jit(lambda x: model.init(jax.random.key(seed), x, train=False))
+        variables = init(jnp.zeros(shape))
+    if hasattr(model, "axis_name"):
+        model = model.clone(axis_name=tr.AXIS)
+    return model, dict(variables)
+
+
 def make_model(config: Any, image_size: int) -> Any:
-    """The Linen module, called as `model.apply(variables, images, train)`.
+    """The Linen module of a config.
 
     Raises:
       ValueError: an unknown name.
     """
     if config.name == "cifar_resnet":
-        return models.CifarResNet(
-            depth=config.depth,
-            width=config.width,
-            num_classes=config.num_classes,
-            axis_name=tr.AXIS,
-        )
+        return models.CifarResNet(config.depth, config.num_classes, config.width)
     if config.name == "vit":
         return models.ViT(
             image_size=image_size,
@@ -139,11 +155,21 @@ def make_model(config: Any, image_size: int) -> Any:
             pool=config.pool,
             num_classes=config.num_classes,
         )
-    raise ValueError(f"model.name must be 'cifar_resnet' or 'vit', got {config.name!r}")
+    if config.name not in models.PRESETS:
+        known = ", ".join(("cifar_resnet", "vit", *models.PRESETS))
+        raise ValueError(f"model.name must be one of {known}; got {config.name!r}")
+    model = models.create(config.name, num_classes=config.num_classes)
+    fixed = isinstance(model, models.ViT | models.MLPMixer)
+    return model.clone(image_size=image_size) if fixed else model
 
 
-def make_method(config: Any, params: Any) -> tuple[tr.Method, sq.Plan | None]:
+def make_method(config: Any, model: Any, params: Any) -> tuple[tr.Method, sq.Plan | None]:
     """The method's pair of functions, and the plan that every step gets.
+
+    Args:
+      config: section "method".
+      model: the Linen module.
+      params: its parameters.
 
     Raises:
       ValueError: an unknown name, or as `softeq_jax.plan`.
@@ -154,8 +180,7 @@ def make_method(config: Any, params: Any) -> tuple[tr.Method, sq.Plan | None]:
         raise ValueError(
             f"method.name must be 'plain', 'project' or 'penalize', got {config.name!r}"
         )
-    rule = sq.convolution_rule(sq.groups.from_name(config.group), cutoff=config.cutoff)
-    plan = sq.plan(params, {config.rules: rule})
+    plan = sq.plan(params, _rules(config, model))
     if config.name == "project":
         return methods.project(), plan
     penalty = functools.partial(
@@ -167,9 +192,26 @@ def make_method(config: Any, params: Any) -> tuple[tr.Method, sq.Plan | None]:
     return methods.penalize(penalty), plan
 
 
+def _rules(config: Any, model: Any) -> dict[str, Any]:
+    group = sq.groups.from_name(config.group)
+    softness = {"softness": config.softness, "position_softness": config.position_softness}
+    if config.rules == "soft":
+        cutoff = config.cutoff if config.softness is None else None
+        return models.soft_plan(model, group, cutoff=cutoff, **softness)
+    if any(value is not None for value in softness.values()):
+        raise ValueError(
+            f'method.softness and method.position_softness are for rules = "soft", got {softness} '
+            f"with rules = {config.rules!r}"
+        )
+    return {config.rules: sq.convolution_rule(group, cutoff=config.cutoff)}
+
+
 def transforms(config: Any, *, train: bool) -> tuple[Any, ...]:
     """What is done to each stored image."""
     augment, found = config.augment, []
+    if config.data.resize:
+        side = config.data.image_size
+        found.append(data.Resize((side, side), "bicubic"))
     if train and augment.crop:
         found.append(data.RandomCrop(augment.crop))
     if train and augment.flip:

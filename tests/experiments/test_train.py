@@ -10,6 +10,8 @@ import subprocess
 import sys
 import time
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from absl import flags
@@ -18,6 +20,7 @@ from safetensors.numpy import load_file
 import softeq_jax as sq
 from experiments import training_config
 from experiments.killing import complete_steps
+from softeq_jax import models
 
 flags.FLAGS.mark_as_parsed()
 
@@ -175,7 +178,7 @@ def test_every_name_is_checked(tmp_path):
 
     config = training_config.defaults()
     config.model.name = "resnet"
-    with pytest.raises(ValueError, match=r"model\.name must be 'cifar_resnet' or 'vit'"):
+    with pytest.raises(ValueError, match=r"model\.name must be one of cifar_resnet, vit, vit_ti16"):
         training_task.make_task(config, None)
     config = training_config.defaults()
     config.method.name = "projct"
@@ -222,3 +225,43 @@ def test_settings_of_a_config_reach_the_trainer(tmp_path, changes):
     header = (tmp_path / "run" / "train.csv").read_text().splitlines()[0]
     assert ("train/penalty" in header) == ("method" in changes)
     assert ("certificate/bound" in outcome.metrics) == ("method" in changes)
+
+
+def test_published_weights_are_fine_tuned_through_the_rules_of_their_family(tmp_path):
+    from experiments import train, training_task
+
+    model = models.CifarResNet(depth=8, width=4, num_classes=5)
+    variables = model.init(jax.random.key(3), jnp.zeros((1, 8, 8, 1)))
+    path = tmp_path / "published.safetensors"
+    models.save_cifar_resnet(path, variables)
+    config = training_config.defaults()
+    config.model.update(weights=str(path), reset_head=True, num_classes=10)
+    config.method.update(name="project", group="c4", rules="soft", softness=0.5)
+    config.data.update(image_size=10, resize=True)
+    config.run.update(steps=2, log_every=1, evaluate_every=2, save_every=0, progress="")
+    task = training_task.make_task(config, None)
+    np.testing.assert_array_equal(
+        task.state.params["stage1_block0"]["conv1"]["kernel"],
+        variables["params"]["stage1_block0"]["conv1"]["kernel"],
+    )
+    assert task.state.params["linear"]["bias"].shape == (10,)
+    assert {p.softness for p in task.plan.projectors} == {2 / 3}
+    assert len(task.plan.planned(task.state.params)) == 7
+    outcome = train.run(config, None, tmp_path / "run")
+    assert outcome.metrics["count"] == 360
+    config.method.rules = "**/conv1/kernel"
+    with pytest.raises(ValueError, match=r'are for rules = "soft", got'):
+        training_task.make_task(config, None)
+    config.model.reset_head = False
+    with pytest.raises(ValueError, match=r"5 classes.*reset_head=True"):
+        training_task.make_task(config, None)
+
+
+def test_presets_are_made_for_the_images(tmp_path):
+    from experiments import training_task
+
+    config = training_config.defaults().model
+    config.update(name="vit_s16", num_classes=3)
+    assert training_task.make_model(config, 32).image_size == 32
+    config.update(name="resnet18")
+    assert training_task.make_model(config, 32).num_classes == 3
