@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from softeq_jax import models
+from softeq_jax import measures, models
 
 SMALL = {
     "vit": models.ViT(16, 4, 16, 2, 2, num_classes=5, registers=2),
@@ -170,3 +170,14 @@ def test_resizing_keeps_constants_prefix_rows_and_quarter_turns(antialias):
 def test_bad_input(model, shape, words):
     with pytest.raises(ValueError, match=words):
         shapes(model, jax.ShapeDtypeStruct(shape, jnp.float32))
+
+
+@pytest.mark.parametrize("name", ["dinov2", "mixer", "segformer"])
+def test_every_family_can_be_attributed_layer_by_layer(name):
+    model = SMALL[name]
+    x = np.random.default_rng(0).standard_normal((2, 16, 16, 3)).astype(np.float32)
+    variables = jax.jit(model.init)(jax.random.key(0), x)
+    found = measures.layerwise(measures.linen(model, variables, train=False), x, ["rotation"])
+    np.testing.assert_allclose(found.shares["rotation"].sum(axis=0), 1, atol=1e-4)
+    inside = {"dinov2": "block1/mlp_out", "mixer": "block1/token_out", "segformer": "stage2_norm"}
+    assert inside[name] in found.layers
