@@ -179,5 +179,5 @@ def test_every_family_can_be_attributed_layer_by_layer(name):
     variables = jax.jit(model.init)(jax.random.key(0), x)
     found = measures.layerwise(measures.linen(model, variables, train=False), x, ["rotation"])
     np.testing.assert_allclose(found.shares["rotation"].sum(axis=0), 1, atol=1e-4)
-    inside = {"dinov2": "block1/mlp_out", "mixer": "block1/token_out", "segformer": "stage2_norm"}
+    inside = {"dinov2": "block1/mlp_out", "mixer": "block1/channel_out", "segformer": "stage2_norm"}
     assert inside[name] in found.layers
