@@ -39,6 +39,8 @@ def test_the_wheel_holds_the_library_and_nothing_else(wheel):
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
         (metadata,) = [name for name in names if name.endswith("/METADATA")]
+        (scripts,) = [name for name in names if name.endswith("/entry_points.txt")]
+        assert "softeq = softeq_jax.cli:main" in archive.read(scripts).decode()
         fields = email.message_from_bytes(archive.read(metadata))
     assert {name.split("/")[0] for name in names if ".dist-info" not in name} == {"softeq_jax"}
     present = {str(pathlib.PurePosixPath(name).parent) for name in names}
@@ -46,7 +48,7 @@ def test_the_wheel_holds_the_library_and_nothing_else(wheel):
     assert sources <= present
     assert fields["Name"] == "softeq-jax"
     assert "Apache-2.0" in (fields["License-Expression"], fields["License"])
-    extras = {"models", "train", "figures", "experiments", "torch", "dev"}
+    extras = {"models", "train", "figures", "hub", "experiments", "torch", "dev"}
     assert set(fields.get_all("Provides-Extra")) == extras
     bare = [need for need in fields.get_all("Requires-Dist") if "extra" not in need]
     assert {need.split(">")[0] for need in bare} == {"jax", "numpy", "scipy"}

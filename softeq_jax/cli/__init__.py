@@ -1,0 +1,73 @@
+"""The command line ``softeq``: look at published weights, soften them, measure them.
+
+JAX, Flax and whatever else a command needs are imported when it runs, so that ``--help`` is quick.
+Commands need the extra ``models``; ``measure`` also ``train`` (images, TFDS) and, for figures,
+``figures``.
+"""
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from softeq_jax.cli import _inspect, _measure, _models, _soften
+
+__all__ = ["main"]
+
+_COMMANDS = (_models, _inspect, _soften, _measure)
+_log = logging.getLogger(__name__)
+_EXTRAS = {"PIL": "train", "tensorflow_datasets": "train", "matplotlib": "figures"}
+_MISTAKE, _INTERRUPTED, _PIPE_CLOSED = 2, 130, 141
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command.
+
+    Args:
+      argv: the arguments; None: those of the process.
+
+    Returns:
+      The exit status: 0, or 2 after a mistake of the caller (bad arguments, files, data or
+      weights), which is told in one line on standard error.
+
+    Raises:
+      SystemExit: with 0, after ``--help``.
+    """
+    try:
+        arguments = _parser().parse_args(argv)
+        arguments.run(arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader went away, as in `softeq models | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _PIPE_CLOSED
+    except (ValueError, OSError, ImportError) as error:
+        _log.debug("where the error comes from", exc_info=True)
+        extra = _EXTRAS.get(error.name or "") if isinstance(error, ImportError) else None
+        hint = f": pip install softeq-jax[{extra}]" if extra else ""
+        print(f"softeq: error: {' '.join(str(error).split())}{hint}", file=sys.stderr)
+        return _MISTAKE
+    except KeyboardInterrupt:
+        print("softeq: interrupted", file=sys.stderr)
+        return _INTERRUPTED
+    return 0
+
+
+class _Parser(argparse.ArgumentParser):
+    """One whose mistakes are exceptions."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ValueError(f"{message} (see {self.prog} --help)")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="softeq",
+        description="Soft equivariance of pretrained networks: what can be filtered, filter it, "
+        "measure it.",
+    )
+    commands = parser.add_subparsers(title="commands", dest="command", required=True)
+    for command in _COMMANDS:
+        command.register(commands)
+    return parser

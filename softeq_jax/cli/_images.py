@@ -1,0 +1,115 @@
+"""Images as a network wants them."""
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from softeq_jax.cli import _text
+from softeq_jax.cli._sources import Source
+
+if TYPE_CHECKING:
+    from softeq_jax.models.weights import Preprocess
+
+
+@dataclasses.dataclass(frozen=True)
+class Images:
+    """Prepared images.
+
+    Attributes:
+      pixels: float32 ``[n, side, side, c]``, normalized.
+      labels: int64 ``[n]``, or None if there are none.
+    """
+
+    pixels: np.ndarray
+    labels: np.ndarray | None
+
+
+def read(source: Source, limit: int, seed: int, preprocess: "Preprocess") -> Images:
+    """Some images of a source, in a random order.
+
+    Args:
+      source: of the images.
+      limit: how many at most.
+      seed: of the choice and the order.
+      preprocess: how to prepare them.
+
+    Raises:
+      ValueError: there are none, or one cannot be prepared; the message names it.
+      ImportError: Pillow is needed and not installed.
+    """
+    if not source.length:
+        raise ValueError(f"{source.name}: holds no images")
+    chosen = np.random.default_rng(seed).permutation(source.length)[:limit]
+    pixels, labels = [], []
+    for index in _text.shown([int(i) for i in chosen], "image"):
+        record = source.get(index)
+        try:
+            pixels.append(prepared(record.image, preprocess))
+        except ValueError as error:
+            raise ValueError(f"{record.what}: {error}") from error
+        labels.append(record.label)
+    return Images(np.stack(pixels), None if None in labels else np.array(labels))
+
+
+def prepared(image: Any, preprocess: "Preprocess") -> np.ndarray:
+    """Resizes, crops the middle and normalizes; see ``Preprocess``.
+
+    Args:
+      image: ``[h, w]`` or ``[h, w, c]``, uint8, or floating point in [0, 1]. Gray ones become as
+        many channels as there are means.
+      preprocess: how.
+
+    Returns:
+      float32 ``[image_size, image_size, c]``.
+
+    Raises:
+      ValueError: no image, another number of channels, or a crop larger than what it is cut from.
+    """
+    image = _checked(np.asarray(image), len(preprocess.mean))
+    side, size = preprocess.image_size, (preprocess.resize, preprocess.resize)
+    if preprocess.keep_aspect:
+        short = min(image.shape[:2])
+        size = tuple(round(preprocess.resize * length / short) for length in image.shape[:2])
+    if min(size) < side:
+        raise ValueError(f"is resized to {size}, smaller than the crop of {side} x {side}")
+    scale = np.float32(255 if image.dtype == np.uint8 else 1)
+    pixels = _resized(image, size, preprocess.interpolation).astype(np.float32) / scale
+    top, left = (size[0] - side) // 2, (size[1] - side) // 2
+    pixels = pixels[top : top + side, left : left + side]
+    return (pixels - np.float32(preprocess.mean)) / np.float32(preprocess.std)
+
+
+def _checked(image: np.ndarray, channels: int) -> np.ndarray:
+    if image.ndim == 2:
+        image = image[..., None]
+    if image.ndim != 3 or not min(image.shape):
+        raise ValueError(f"expected an image [h, w, c], got shape {image.shape}")
+    if np.issubdtype(image.dtype, np.floating):
+        low, high = np.min(image), np.max(image)
+        if not (low >= 0 and high <= 1):
+            raise ValueError(f"expected values in [0, 1], got {low:.4g} to {high:.4g}")
+    elif image.dtype != np.uint8:
+        raise ValueError(f"expected uint8 or floating point, got {image.dtype}")
+    if image.shape[2] == 1 < channels:
+        image = np.repeat(image, channels, axis=2)
+    if image.shape[2] != channels:
+        raise ValueError(f"has {image.shape[2]} channels, the network takes {channels}")
+    return image
+
+
+def _resized(image: np.ndarray, size: tuple[int, ...], interpolation: str) -> np.ndarray:
+    if image.shape[:2] == size:
+        return image
+    from PIL import Image
+
+    kinds = {kind.name.lower(): kind for kind in Image.Resampling}
+    if interpolation not in kinds:
+        raise ValueError(f"no interpolation is called {interpolation!r}, choose from {list(kinds)}")
+    wanted, kind = size[::-1], kinds[interpolation]
+    if image.dtype == np.uint8 and image.shape[2] == 3:
+        return np.asarray(Image.fromarray(image).resize(wanted, kind))
+    if image.dtype != np.uint8:
+        image = image.astype(np.float32)
+    planes = [np.ascontiguousarray(plane) for plane in np.moveaxis(image, 2, 0)]
+    return np.stack([np.asarray(Image.fromarray(p).resize(wanted, kind)) for p in planes], axis=-1)

@@ -1,0 +1,171 @@
+"""Where images are: arrays, folders of files, prepared TFDS data sets."""
+
+import logging
+import os
+import zipfile
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+HELP = (
+    "a prepared TFDS data set by name (cifar10:test) or by its folder, a folder of image files, or "
+    "an .npy or .npz file of images [n, h, w, c], uint8 or in [0, 1] (npz: images, labels)"
+)
+_SPLITS = ("test", "validation", "train")
+
+
+class Record(NamedTuple):
+    """One image.
+
+    Attributes:
+      what: what to call it in messages.
+      image: an array, ``[h, w]`` or ``[h, w, c]``.
+      label: an integer, or None.
+    """
+
+    what: str
+    image: Any
+    label: int | None
+
+
+class Source(NamedTuple):
+    """Images by number.
+
+    Attributes:
+      name: what to call it in messages.
+      length: how many there are.
+      get: from a number to the image.
+      note: what was passed over, or nothing.
+    """
+
+    name: str
+    length: int
+    get: Callable[[int], Record]
+    note: str = ""
+
+
+def open_images(data: str, data_dir: str | None) -> Source:
+    """Finds out what ``data`` is.
+
+    Args:
+      data: see ``HELP``; ``:split`` may follow the name or the folder of a TFDS data set.
+      data_dir: where TFDS data sets are; None: where TFDS looks.
+
+    Raises:
+      FileNotFoundError: no such file, folder or data set, or a folder without images.
+      ValueError: a file of another kind, an array of another kind, or no such split.
+      ImportError: Pillow or TFDS is needed and not installed.
+    """
+    name, _, split = data.rpartition(":") if ":" in data else (data, "", "")
+    path = Path(data) if Path(data).exists() else Path(name)
+    if path.is_file():
+        return _arrays(path)
+    if path.is_dir():
+        return _folder(path) if _versions(path) == [] else _tfds(path, split)
+    default = os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")
+    root = Path(data_dir or default).expanduser()
+    if _versions(root / name):
+        return _tfds(root / name, split)
+    raise FileNotFoundError(
+        f"{data}: no such file or folder, and no prepared TFDS data set {root / name}"
+    )
+
+
+def _arrays(path: Path) -> Source:
+    if path.suffix not in (".npy", ".npz"):
+        raise ValueError(f"{path}: expected an .npy or .npz file of images, or a folder")
+    try:
+        loaded = np.load(path, allow_pickle=False)
+        arrays = {"images": loaded} if path.suffix == ".npy" else dict(loaded)
+    except (ValueError, EOFError, OSError, zipfile.BadZipFile, zlib.error) as error:
+        raise ValueError(f"{path}: not a readable {path.suffix} file ({error})") from error
+    if "images" not in arrays:
+        raise ValueError(f"{path}: expected an array 'images', it has {', '.join(arrays)}")
+    images, labels = arrays["images"], arrays.get("labels")
+    if images.ndim != 4:
+        raise ValueError(f"{path}: images must be [n, h, w, c], got shape {images.shape}")
+    if labels is not None and (
+        labels.shape != images.shape[:1] or not np.issubdtype(labels.dtype, np.integer)
+    ):
+        raise ValueError(
+            f"{path}: labels must be {len(images)} integers, got {labels.dtype}{list(labels.shape)}"
+        )
+
+    def get(index: int) -> Record:
+        label = None if labels is None else int(labels[index])
+        return Record(f"{path}: image {index}", images[index], label)
+
+    return Source(str(path), len(images), get)
+
+
+def _folder(path: Path) -> Source:
+    """All image files at any depth, in the order of their paths."""
+    from PIL import Image, UnidentifiedImageError
+
+    kinds = Image.registered_extensions()
+    inside = sorted(file for file in path.rglob("*") if file.is_file())
+    files = [file for file in inside if file.suffix.lower() in kinds]
+    if not files:
+        raise FileNotFoundError(f"{path}: holds no image files and no prepared TFDS data set")
+
+    def get(index: int) -> Record:
+        try:
+            with Image.open(files[index]) as picture:
+                gray = picture.mode in ("L", "1")
+                return Record(
+                    str(files[index]), np.asarray(picture.convert("L" if gray else "RGB")), None
+                )
+        except (
+            UnidentifiedImageError,
+            Image.DecompressionBombError,
+            OSError,
+            SyntaxError,
+        ) as error:
+            raise ValueError(f"{files[index]}: not a readable image ({error})") from error
+
+    others = len(inside) - len(files)
+    words = "1 file that is no image" if others == 1 else f"{others} files that are no images"
+    note = f"passed over {words}" if others else ""
+    return Source(str(path), len(files), get, note)
+
+
+def _versions(path: Path) -> list[Path]:
+    """The prepared data sets in a folder: itself, or its versions, the newest last."""
+    if (path / "dataset_info.json").is_file():
+        return [path]
+    found = [info.parent for info in path.glob("*/dataset_info.json")]
+    return sorted(found, key=lambda folder: _numbers(folder.name))
+
+
+def _numbers(version: str) -> list[int]:
+    return [int(part) for part in version.split(".") if part.isdigit()]
+
+
+def _tfds(path: Path, split: str) -> Source:
+    logging.getLogger("absl").setLevel(logging.ERROR)  # it advises to install OpenCV
+    import tensorflow_datasets as tfds
+
+    builder = tfds.builder_from_directory(_versions(path)[-1])
+    have = builder.info.splits
+    chosen = split or next((name for name in _SPLITS if name in have), "")
+    name = f"{path}:{chosen}" if chosen else str(path)
+    if chosen.split("[")[0] not in have:
+        raise ValueError(f"{name}: no such split; it has {', '.join(sorted(have)) or 'none'}")
+    if "image" not in builder.info.features:
+        fields = ", ".join(builder.info.features)
+        raise ValueError(f"{name}: expected a field 'image', its examples have {fields}")
+    try:
+        examples = builder.as_data_source(chosen)
+    except NotImplementedError as error:
+        raise ValueError(f"{name}: cannot be read at random ({error})") from error
+
+    def get(index: int) -> Record:
+        example = examples[index]
+        label = example.get("label")
+        known = isinstance(label, int | np.integer) and label >= 0  # TFDS has -1 for "hidden"
+        return Record(f"{name}: example {index}", example["image"], int(label) if known else None)
+
+    return Source(name, len(examples), get)

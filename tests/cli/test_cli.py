@@ -1,0 +1,265 @@
+"""The commands `models`, `inspect` and `soften`, in process, and the front door."""
+
+import os
+import pathlib
+import subprocess
+import sys
+
+import ml_dtypes
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+from tiny_checkpoints import cifar_file, vit_folder
+
+import softeq_jax as sq
+from softeq_jax import models
+from softeq_jax.cli import main
+from softeq_jax.models.weights import load
+
+GOLDEN = pathlib.Path(__file__).parents[1] / "models" / "golden"
+SO2 = ("--group", "so2", "--softness", "0.4")
+
+
+def run(capsys, *argv):
+    """Standard output of a command that works."""
+    status = main([str(argument) for argument in argv])
+    captured = capsys.readouterr()
+    assert status == 0, captured.err
+    return captured.out
+
+
+def refused(capsys, *argv):
+    """The one line that a command with a mistake in it prints."""
+    assert main([str(argument) for argument in argv]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("softeq: error: ")
+    assert captured.err.count("\n") == 1
+    return captured.err
+
+
+@pytest.fixture
+def resnet(tmp_path):
+    return cifar_file(tmp_path / "net.safetensors")
+
+
+@pytest.fixture
+def vit(tmp_path):
+    return vit_folder(tmp_path / "vit")
+
+
+def test_help_needs_no_jax_and_names_every_command():
+    code = (
+        "import sys\n"
+        "from softeq_jax.cli import main\n"
+        "try:\n    main(['--help'])\n"
+        "except SystemExit as end:\n    assert not end.code\n"
+        "assert not {'jax', 'flax', 'matplotlib'} & set(sys.modules)\n"
+    )
+    for command in (["-c", code], ["-m", "softeq_jax.cli", "--help"]):
+        env = os.environ | {"JAX_PLATFORMS": "cpu"}
+        done = subprocess.run(
+            [sys.executable, *command], capture_output=True, text=True, timeout=60, env=env
+        )
+        assert done.returncode == 0, done.stderr
+        assert all(word in done.stdout for word in ("models", "inspect", "soften", "measure"))
+
+
+def test_models_counts_parameters_and_knows_what_loads(capsys):
+    lines = run(capsys, "models", "vit_ti*", "cifar_resnet20", "segformer_b0").splitlines()
+    assert [line.split()[0] for line in lines] == [
+        "model",
+        "vit_ti16",
+        "cifar_resnet20",
+        "segformer_b0",
+    ]
+    assert lines[1].split()[1:6] == ["vit", "5.72", "M", "224", "16"]
+    assert "hugging face, timm" in lines[1]
+    assert lines[2].split()[1:5] == ["cifar_resnet", "0.27", "M", "any"]
+    assert "no model matches 'swin*'" in refused(capsys, "models", "swin*")
+
+
+def test_inspect_tells_what_would_be_filtered_and_at_which_levels(capsys, vit):
+    text = run(capsys, "inspect", vit, "--group", "c4")
+    for words in (
+        "ViT (family vit, hugging face names)",
+        "float32",
+        "16 x 16 from 16, bilinear, mean 0.5,0.5,0.5, std 0.25,0.25,0.25",
+        "vit.embeddings.patch_embeddings.projection.weight",
+        "vit.embeddings.position_embeddings",
+        "Tokens[1+4x4](C4)",
+        "block*/attention/query/kernel",
+    ):
+        assert words in text
+    assert text.splitlines()[3].split() == ["classes", "5"]
+    params = load(vit).variables["params"]
+    plan = sq.plan(params, models.soft_plan(load(vit).model, sq.groups.cyclic(4)))
+    for projector in plan.projectors:
+        for rank in np.cumsum(projector.dimensions()):
+            assert f"{rank} of {projector.dim}" in text
+    untouched = sum(np.size(w) for w in _leaves(params)) - sum(
+        np.size(w) for _, _, w in plan.planned(params)
+    )
+    assert f"{untouched:,}" in text.splitlines()[-1]
+
+
+def test_inspect_tells_which_convolutions_break_quarter_turns(capsys, resnet):
+    even = run(capsys, "inspect", resnet, "--image-size", 8)
+    odd = run(capsys, "inspect", resnet, "--image-size", 9)
+    assert even.count("breaks them") == 2
+    assert "breaks them: (8 + 2*1 - 3) is not divisible by the stride 2" in even
+    assert odd.count("respects them") == 7
+    assert "breaks them" not in odd
+
+
+def _leaves(tree):
+    return [
+        w
+        for value in tree.values()
+        for w in (_leaves(value) if isinstance(value, dict) else [value])
+    ]
+
+
+def test_soften_writes_what_the_plan_makes_and_leaves_the_rest_to_the_bit(capsys, resnet, tmp_path):
+    out = tmp_path / "soft.safetensors"
+    text = run(capsys, "soften", resnet, *SO2, "--out", out)
+    network, before, after = load(resnet), load_file(resnet), load_file(out)
+    params = network.variables["params"]
+    rules = models.soft_plan(network.model, sq.groups.so(2), softness=0.4)
+    plan = sq.plan(params, rules)
+    expected = plan.project(params)
+    assert before.keys() == after.keys()
+    filtered = {name for name in before if before[name].tobytes() != after[name].tobytes()}
+    assert filtered == {name for name in before if before[name].ndim == 4}
+    kernel = np.asarray(expected["stage2_block0"]["conv1"]["kernel"])
+    np.testing.assert_array_equal(after["layer2.0.conv1.weight"], kernel.transpose(3, 2, 0, 1))
+    assert plan.describe() in text
+    assert "realized softness: 0.3333" in text
+    for w in (params, expected):
+        assert f"{plan.certificate(w).relative:.4g}" in text
+
+
+def test_soften_has_a_dial_for_positions_and_keeps_the_folder(capsys, vit, tmp_path):
+    out = tmp_path / "soft"
+    dials = ("--group", "c4", "--softness", "0", "--position-softness", "1")
+    run(capsys, "soften", vit, *dials, "--out", out)
+    before, after = (load_file(folder / "model.safetensors") for folder in (vit, out))
+    changed = [name for name in before if not np.array_equal(before[name], after[name])]
+    assert changed == ["vit.embeddings.patch_embeddings.projection.weight"]
+    kernel = after[changed[0]]
+    np.testing.assert_allclose(kernel, np.rot90(kernel, axes=(2, 3)), atol=1e-6)
+    for name in ("config.json", "preprocessor_config.json"):
+        assert (out / name).read_text() == (vit / name).read_text()
+    single = tmp_path / "soft.safetensors"
+    text = run(capsys, "soften", vit, *dials, "--mask", "heat", "--out", single)
+    assert "config.json of the checkpoint goes with a folder only" in text
+    assert load(single, heads=3).model == load(out).model
+
+
+@pytest.mark.parametrize(
+    "name", ["hf_dinov2", "hf_segformer", "timm_mixer", "timm_resnet", "timm_vit"]
+)
+def test_every_family_can_be_looked_at_and_softness_one_changes_no_byte(capsys, tmp_path, name):
+    source, out = GOLDEN / name, tmp_path / "out"
+    network = load(source)
+    plan = sq.plan(network.variables["params"], models.soft_plan(network.model, sq.groups.so(2)))
+    text = run(capsys, "inspect", source, "--group", "so2")
+    for path, projector, _ in plan.planned(network.variables["params"]):
+        line = next(line for line in text.splitlines() if line.split()[:1] == [path])
+        assert projector.space.describe() in line
+    run(capsys, "soften", source, "--group", "so2", "--cutoff", "inf", "--out", out)
+    assert (out / "model.safetensors").read_bytes() == (source / "model.safetensors").read_bytes()
+
+
+def test_soften_keeps_the_dtype_and_certifies_what_is_in_the_file(capsys, tmp_path):
+    folder, out = vit_folder(tmp_path / "half", ml_dtypes.bfloat16), tmp_path / "soft"
+    text = run(capsys, "soften", folder, "--group", "c4", "--softness", "0", "--out", out)
+    written = load(out)
+    assert {tensor.dtype for tensor in written.report.used} == {"bfloat16"}
+    rules = models.soft_plan(written.model, sq.groups.cyclic(4))
+    params = written.variables["params"]
+    left = sq.plan(params, rules).certificate(params).relative
+    assert 1e-4 < left < 1e-1  # rounding to bfloat16 undoes some of the symmetry
+    assert f"{left:.4g}" in text
+
+
+def test_soften_replaces_only_when_told_and_never_what_it_reads(capsys, resnet, vit, tmp_path):
+    out = tmp_path / "taken.safetensors"
+    out.write_bytes(b"mine")
+    assert "exists already" in refused(capsys, "soften", resnet, *SO2, "--out", out)
+    assert out.read_bytes() == b"mine"
+    run(capsys, "soften", resnet, *SO2, "--out", out, "--force")
+    assert load(out).report.family == "cifar_resnet"
+    data = resnet.read_bytes()
+    link = tmp_path / "link.safetensors"
+    link.symlink_to(resnet)
+    for source, target in (
+        (resnet, resnet),
+        (link, resnet),
+        (resnet, link),
+        (vit, vit),
+        (vit, vit / "model.safetensors"),
+        (vit / "model.safetensors", vit),
+    ):
+        words = refused(capsys, "soften", source, *SO2, "--out", target, "--force")
+        assert "the checkpoint that is read" in words
+    assert resnet.read_bytes() == data
+    taken = tmp_path / "folder"
+    taken.mkdir()
+    (taken / "notes").write_text("mine")
+    assert "exists already" in refused(capsys, "soften", vit, *SO2, "--out", taken)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"--group": "c-4"}, ["unknown group 'c-4'", "so2"]),
+        ({"--group": "so3"}, ["group of the plane", "SO(3)"]),
+        ({"--softness": "2"}, ["softness must be in [0, 1]", "2.0"]),
+        ({"--softness": "much"}, ["--softness", "'much'"]),
+        ({"--mask": "box"}, ["--mask", "'box'", "resolvent"]),
+        ({"--cutoff": "1"}, ["--cutoff", "not allowed with", "--softness"]),
+        ({"--softness": None}, ["--softness", "required"]),
+        ({"--out": None}, ["--out", "required"]),
+        ({"--heads": "3"}, ["--heads", "CifarResNet", "3"]),
+        ({"--heads": "3,x"}, ["--heads", "'x'"]),
+        ({"--family": "vit"}, ["'vit'", "cifar_resnet"]),
+        ({"--out": "nowhere/soft.safetensors"}, ["nowhere", "does not exist"]),
+        ({"--out": "soft"}, ["needs a config.json"]),
+    ],
+    ids=str,
+)
+def test_mistakes_are_told_in_one_line(capsys, resnet, tmp_path, monkeypatch, changes, words):
+    monkeypatch.chdir(tmp_path)
+    options = {"--group": "so2", "--softness": "0.5", "--out": "soft.safetensors"} | changes
+    argv = [part for key, value in options.items() if value is not None for part in (key, value)]
+    line = refused(capsys, "soften", resnet, *argv)
+    assert all(word in line for word in words), line
+    assert not list(tmp_path.glob("soft*"))
+
+
+def test_files_that_are_no_checkpoints_are_told_in_one_line(capsys, resnet, tmp_path):
+    assert "absent.safetensors" in refused(capsys, "inspect", tmp_path / "absent.safetensors")
+    cut = tmp_path / "cut.safetensors"
+    cut.write_bytes(resnet.read_bytes()[:-10])
+    assert "cut.safetensors" in refused(capsys, "inspect", cut)
+    for command in ("inspect", "soften"):
+        assert "required: WEIGHTS" in refused(capsys, command)
+    assert "invalid choice: 'polish'" in refused(capsys, "polish")
+    assert "--help" in refused(capsys)
+
+
+def test_a_missing_extra_is_named(capsys, resnet, monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    (tmp_path / "images").mkdir()
+    line = refused(capsys, "measure", resnet, "--data", tmp_path / "images")
+    assert line.endswith("pip install softeq-jax[train]\n")
+
+
+def test_an_interruption_ends_without_a_traceback(capsys, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(models, "create", interrupted)
+    assert main(["models", "vit_ti16"]) == 130
+    assert "interrupted" in capsys.readouterr().err
