@@ -15,15 +15,25 @@ from softeq_jax.models.cifar_resnet import CifarResNet
 from softeq_jax.models.defects import Defect, conv_defects
 from softeq_jax.models.dinov2 import DINOv2
 from softeq_jax.models.geometry import ConvGeometry, conv_geometry
+from softeq_jax.models.group_conv import GroupConvNet
 from softeq_jax.models.heads import LinearHead, SegFormerHead, Segmenter
 from softeq_jax.models.mixer import MLPMixer
 from softeq_jax.models.plans import Dials, soft_plan
 from softeq_jax.models.presets import PRESETS, create, segmenter
 from softeq_jax.models.resnet import ResNet
 from softeq_jax.models.segformer import SegFormer
+from softeq_jax.models.tensor_mlp import TensorMLP
 from softeq_jax.models.transformer import resize_positions
 from softeq_jax.models.vit import ViT
-from softeq_jax.models.weights import load_cifar_resnet, save_cifar_resnet
+from softeq_jax.models.vn_pointnet import VNPointNet
+from softeq_jax.models.weights import (
+    Preprocess,
+    Pretrained,
+    load,
+    load_cifar_resnet,
+    save,
+    save_cifar_resnet,
+)
 
 __all__ = [
     "PRESETS",
@@ -32,18 +42,25 @@ __all__ = [
     "DINOv2",
     "Defect",
     "Dials",
+    "GroupConvNet",
     "LinearHead",
     "MLPMixer",
+    "Preprocess",
+    "Pretrained",
     "ResNet",
     "SegFormer",
     "SegFormerHead",
     "Segmenter",
+    "TensorMLP",
+    "VNPointNet",
     "ViT",
     "conv_defects",
     "conv_geometry",
     "create",
+    "load",
     "load_cifar_resnet",
     "resize_positions",
+    "save",
     "save_cifar_resnet",
     "segmenter",
     "soft_plan",

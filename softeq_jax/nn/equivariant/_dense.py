@@ -1,0 +1,178 @@
+"""The dense layer between two representations."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen
+
+from softeq_jax.nn import _shared
+from softeq_jax.nn.equivariant._fields import check_features, check_real, fields
+from softeq_jax.projections import Projector, projector
+from softeq_jax.reps import Rep, trivial
+
+Array = jax.Array
+Initializer = Callable[..., Array]
+
+# not "i o", where equal representations are taken for a forgotten dual: they may be a map V -> V*
+_AXES = "source target"
+
+
+def dense_projectors(
+    input: Rep,
+    output: Rep,
+    *,
+    softness: float | None = None,
+    cutoff: float | None = None,
+    mask: str = "hard",
+) -> tuple[Projector, Projector]:
+    """The projectors of kernel ``[in, out]`` and bias ``[out]``; strict if no dial is given.
+
+    Args:
+      input: real representation on the inputs.
+      output: the same on the outputs.
+      softness, cutoff, mask: see ``Projector.at``.
+
+    Raises:
+      TypeError: ``input`` or ``output`` is no representation.
+      ValueError: it is complex, the groups differ, or a dial is out of range.
+    """
+    check_real(input, "inputs")
+    check_real(output, "outputs")
+    dials = {"softness": softness, "cutoff": cutoff, "mask": mask}
+    kernel = projector(_AXES, {"source": input.dual, "target": output}, **dials)
+    return kernel, projector("target", {"target": output}, **dials)
+
+
+def dense_rules(
+    path_prefix: str,
+    input: Rep,
+    output: Rep,
+    *,
+    use_bias: bool = True,
+    softness: float | None = None,
+    cutoff: float | None = None,
+    mask: str = "hard",
+) -> dict[str, Projector]:
+    """Rules for ``softeq_jax.plan`` of one ``EquivariantDense`` with ``project=False``.
+
+    Args:
+      path_prefix: path of the layer's parameters, such as ``"layer0"``; "" for the root.
+      input, output: those of the layer.
+      use_bias: whether the layer has a bias.
+      softness, cutoff, mask: see ``Projector.at``; strict if no dial is given.
+
+    Returns:
+      ``{"<prefix>/kernel": projector, "<prefix>/bias": projector}``.
+
+    Raises:
+      ValueError: as ``dense_projectors``.
+    """
+    found = dense_projectors(input, output, softness=softness, cutoff=cutoff, mask=mask)
+    names = ("kernel", "bias") if use_bias else ("kernel",)
+    start = f"{path_prefix}/" if path_prefix else ""
+    return {f"{start}{name}": p for name, p in zip(names, found, strict=False)}
+
+
+def equivariant_normal(input: Rep, output: Rep, gain: float = 1.0) -> Initializer:
+    """Initializer of equivariant kernels that keep the variance.
+
+    With independent standard normal entries z, the part of the kernel that ends in one part of
+    the output (scalars, or copies of one representation; of dimension ``d`` per copy) is
+
+        gain * sqrt(d / n) * P z,    n = dimension of the equivariant maps from input to one copy.
+
+    As ``E ||P z||^2 = n`` per copy, inputs of covariance 1 give outputs whose variance is
+    ``gain^2`` on average over the components of every copy (of each component, if the copy is
+    irreducible), and 0 where no equivariant map exists (n = 0). The kernel is equivariant, so
+    that every hard or smooth mask leaves it as it is: a layer starts as the same function under a
+    plan of any softness, and without one.
+
+    Args:
+      input, output: real representations.
+      gain: factor, such as ``sqrt(2)`` before a ReLU.
+
+    Returns:
+      ``(key, shape, dtype) -> [in, out]``.
+    """
+    strict = _strict(input, output)[0]
+    scale = gain * _scales(input, output)
+
+    def init(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
+        return strict(jax.random.normal(key, shape, dtype) * scale.astype(dtype))
+
+    return init
+
+
+class EquivariantDense(linen.Module):
+    """A dense layer between features of two representations, ``y = x P(W) + P(b)``.
+
+    Variables: ``kernel`` W ``[input.dim, output.dim]`` and ``bias`` b ``[output.dim]``. With
+    ``project`` the layer computes with their projections onto the equivariant maps (section 3 of
+    the specification of "Tunable Soft Equivariance with Guarantees"), so it is equivariant to
+    rounding whatever is stored. Without, it is a plain dense layer on what is stored, to be
+    governed from outside by a plan with the rules of ``dense_rules``.
+
+    Attributes:
+      input: representation on the last axis of the inputs, real.
+      output: representation on the last axis of the outputs, real.
+      project: whether the layer itself projects.
+      use_bias: whether there is a bias.
+      kernel_init: initializer; None is ``equivariant_normal(input, output)``.
+      bias_init: initializer.
+      dtype: of the computation, None is that of the inputs and parameters.
+      param_dtype: of the parameters.
+
+    Call:
+      x: ``[..., input.dim]``.
+
+    Raises:
+      TypeError: ``input`` or ``output`` is no representation.
+      ValueError: it is complex, the groups differ, or the last axis has another length.
+    """
+
+    input: Rep
+    output: Rep
+    project: bool = True
+    use_bias: bool = True
+    kernel_init: Initializer | None = None
+    bias_init: Initializer = linen.initializers.zeros
+    dtype: Any = None
+    param_dtype: Any = jnp.float32
+
+    @linen.compact
+    def __call__(self, x: Array) -> Array:
+        of_kernel, of_bias = _strict(self.input, self.output)
+        check_features(self.input, x)
+        init = self.kernel_init or equivariant_normal(self.input, self.output)
+        shape = (self.input.dim, self.output.dim)
+        kernel = self.param("kernel", init, shape, self.param_dtype)
+        bias = None
+        if self.use_bias:
+            bias = self.param("bias", self.bias_init, shape[1:], self.param_dtype)
+        if self.project:
+            kernel = of_kernel(kernel)
+            bias = None if bias is None else of_bias(bias)
+        x, kernel, bias = _shared.as_dtype(self.dtype, x, kernel, bias)
+        y = x @ kernel
+        return y if bias is None else y + bias
+
+
+@functools.lru_cache(maxsize=256)
+def _strict(input: Rep, output: Rep) -> tuple[Projector, Projector]:
+    return dense_projectors(input, output)
+
+
+@functools.lru_cache(maxsize=256)
+def _scales(input: Rep, output: Rep) -> np.ndarray:
+    """``sqrt(d / n)`` of each output entry, float64 ``[out]``; 0 where n = 0."""
+    scales = np.zeros(output.dim)
+    found = fields(output)
+    parts = [(trivial(output.group), found.scalars)] if len(found.scalars) else []
+    for part, index in [*parts, *((field.rep, field.index) for field in found.moved)]:
+        maps = projector(_AXES, {"source": input.dual, "target": part}).rank()
+        scales[index] = np.sqrt(part.dim / maps) if maps else 0.0
+    return scales
