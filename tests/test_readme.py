@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+from softeq_jax.cli import make_parser
+
 ROOT = pathlib.Path(__file__).parents[1]
 TEXT = (ROOT / "README.md").read_text()
 
@@ -47,7 +49,7 @@ def test_the_measures_run_as_pasted(tmp_path, monkeypatch, capsys):
 
 def test_the_training_runs_as_pasted(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    _, _, _, training, _ = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+    _, _, _, training, *_ = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
     names: dict = {}
     exec(compile(training, "README.md", "exec"), names)
     assert names["outcome"].step == 400
@@ -60,7 +62,7 @@ def test_the_training_runs_as_pasted(tmp_path, monkeypatch):
 
 
 def test_the_penalties_run_as_pasted(capsys):
-    *_, penalizing = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+    *_, penalizing, _ = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
     names: dict = {}
     exec(compile(penalizing, "README.md", "exec"), names)
     norms = names["sq"].regularizers.part_norms(names["plan"], names["params"])["dense/kernel"]
@@ -69,11 +71,24 @@ def test_the_penalties_run_as_pasted(capsys):
     assert names["relaxed"]["dense"]["kernel"].shape == (12, 12)
 
 
+def test_the_networks_run_as_pasted(capsys):
+    *_, networks = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+    exec(compile(networks, "README.md", "exec"), {})
+    *_, summary, raw, soft, strict = capsys.readouterr().out.splitlines()
+    assert summary == "2 filtered, 69 untouched"
+    assert float(raw) > 0.01
+    assert max(float(soft), float(strict)) < 1e-5
+
+
 def test_the_commands_exist():
     targets = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
     assert set(re.findall(r"^make (\w+)", TEXT, re.MULTILINE)) <= set(targets)
     for module in re.findall(r"python -m (experiments[.\w]+)", TEXT):
         assert (ROOT / (module.replace(".", "/") + ".py")).exists()
+    commands = re.findall(r"^\.venv/bin/softeq (.*)", TEXT, re.MULTILINE)
+    assert len(commands) == 4
+    for command in commands:
+        make_parser().parse_args(command.split("#")[0].split())
 
 
 def test_the_links_lead_somewhere():

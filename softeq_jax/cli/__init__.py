@@ -14,7 +14,7 @@ from typing import NoReturn
 
 from softeq_jax.cli import _inspect, _measure, _models, _soften
 
-__all__ = ["main"]
+__all__ = ["main", "make_parser"]
 
 _COMMANDS = (_models, _inspect, _soften, _measure)
 _log = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
       SystemExit: with 0, after ``--help``.
     """
     try:
-        arguments = _parser().parse_args(argv)
+        arguments = make_parser().parse_args(argv)
         arguments.run(arguments)
         sys.stdout.flush()
     except BrokenPipeError:  # the reader went away, as in `softeq models | head`
@@ -61,7 +61,8 @@ class _Parser(argparse.ArgumentParser):
         raise ValueError(f"{message} (see {self.prog} --help)")
 
 
-def _parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
+    """The parser of all commands; its mistakes are ``ValueError``s."""
     parser = _Parser(
         prog="softeq",
         description="Soft equivariance of pretrained networks: what can be filtered, filter it, "

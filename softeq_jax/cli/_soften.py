@@ -70,9 +70,14 @@ def run(arguments: argparse.Namespace) -> None:
     after = movements(plan, group, rounded(soft["params"], network))
     print(plan.describe())
     print(f"\n{realized(plan)}\n")
-    rows = [(what, f"{before[what]:.4g}", f"{after[what]:.4g}") for what in before]
-    head = ("relative movement of the filtered weights, at most", "before", "after")
-    print(_text.table(head, rows, right="-rr"))
+    rows = []
+    for what, (moved, norm) in before.items():
+        left, new_norm = after[what]
+        shown = (moved / norm, left / norm, left / new_norm)
+        rows.append((what, *(f"{value:.4g}" for value in shown)))
+    head = ("movement of the filtered weights, at most", "before", "after", "after, own norm")
+    print(_text.table(head, rows, right="-rrr"))
+    print("(in units of the norm of these weights before, in the last column of that after)")
     print(f"\nwritten to {arguments.out}")
     if network.origin.config is not None and not arguments.out.is_dir():
         print("note: the config.json of the checkpoint goes with a folder only")
@@ -96,13 +101,13 @@ def check_output(source: str, out: Path, force: bool) -> None:
         raise ValueError(f"--out {out} exists already: choose another place, or --force")
 
 
-def movements(plan: "Plan", group: "Group", params: Any) -> dict[str, float]:
-    """Bounds of ``||g w - w|| / ||w||`` for all planned weights as one vector."""
+def movements(plan: "Plan", group: "Group", params: Any) -> dict[str, tuple[float, float]]:
+    """Bounds of ``||g w - w||`` for all planned weights w as one vector, with ``||w||``."""
     found = {f"by any element of {group!r}": plan.certificate(params)}
     if not group.is_finite:
         near = plan.certificate(params, within=math.radians(_WITHIN))
         found[f"by rotations up to {_WITHIN:g} degrees"] = near
-    return {what: certificate.relative for what, certificate in found.items()}
+    return {what: (c.bound, c.weight_norm) for what, c in found.items()}
 
 
 def rounded(params: Any, network: "Pretrained") -> Any:
