@@ -1,0 +1,103 @@
+"""DINOv2 of Hugging Face, with or without registers. (timm's is a ViT with layer scales.)"""
+
+from softeq_jax.models.dinov2 import DINOv2
+from softeq_jax.models.weights import _transformer
+from softeq_jax.models.weights._config import Config
+from softeq_jax.models.weights._format import Arrays, Format
+from softeq_jax.models.weights._preprocess import IMAGENET, default
+from softeq_jax.models.weights._table import Table
+
+# The names in published files.
+PUBLISHED = Table("""
+    embeddings.cls_token                   | cls_token        | array
+    embeddings.register_tokens             | register_tokens  | array
+    embeddings.position_embeddings         | pos_embed        | array
+    embeddings.patch_embeddings.projection | patch_embed      | conv
+    encoder.layer.{i}.*                    | block{i}/*
+    *norm1                                 | *norm1           | norm
+    *attention.attention.query             | *attention/query | linear
+    *attention.attention.key               | *attention/key   | linear
+    *attention.attention.value             | *attention/value | linear
+    *attention.output.dense                | *attention/out   | linear
+    *layer_scale1.lambda1                  | *scale1          | array
+    *norm2                                 | *norm2           | norm
+    *mlp.fc1                               | *mlp_in          | linear
+    *mlp.fc2                               | *mlp_out         | linear
+    *layer_scale2.lambda1                  | *scale2          | array
+    layernorm                              | norm             | norm
+    /classifier                            | head             | linear
+""")
+
+# The names inside transformers 5.
+RENAMED = Table("""
+    embeddings.cls_token                   | cls_token        | array
+    embeddings.register_tokens             | register_tokens  | array
+    embeddings.position_embeddings         | pos_embed        | array
+    embeddings.patch_embeddings.projection | patch_embed      | conv
+    encoder.layer.{i}.*                    | block{i}/*
+    *norm1                                 | *norm1           | norm
+    *attention.q_proj                      | *attention/query | linear
+    *attention.k_proj                      | *attention/key   | linear
+    *attention.v_proj                      | *attention/value | linear
+    *attention.o_proj                      | *attention/out   | linear
+    *layer_scale1.lambda1                  | *scale1          | array
+    *norm2                                 | *norm2           | norm
+    *mlp.fc1                               | *mlp_in          | linear
+    *mlp.fc2                               | *mlp_out         | linear
+    *layer_scale2.lambda1                  | *scale2          | array
+    layernorm                              | norm             | norm
+    /classifier                            | head             | linear
+""")
+
+
+def _build(arrays: Arrays, config: Config, heads: int | None) -> DINOv2:
+    patch = arrays.square("params/patch_embed/kernel")
+    width = arrays.shape("params/patch_embed/kernel")[3]
+    depth = _transformer.depth(arrays)
+    config.expect("hidden_act", "gelu")
+    config.expect("use_swiglu_ffn", False)
+    registers = arrays.rows("params/register_tokens") if "params/register_tokens" in arrays else 0
+    config.agree(hidden_size=width, num_hidden_layers=depth, num_register_tokens=registers)
+    patches = arrays.rows("params/pos_embed") - 1
+    return DINOv2(
+        width=width,
+        depth=depth,
+        heads=_transformer.heads(arrays, config, "num_attention_heads", width, heads),
+        image_size=_transformer.image_size(arrays, config, "image_size", patch, patches),
+        patch_size=patch,
+        mlp_ratio=_transformer.mlp_ratio(arrays, width),
+        registers=registers,
+        num_classes=arrays.classes("params/head/kernel", "params/head/bias"),
+        norm_epsilon=config.number("layer_norm_eps", 1e-6),
+    )
+
+
+def _of(table: Table) -> Format:
+    return Format(
+        family="dinov2",
+        name="hugging face",
+        table=table,
+        build=_build,
+        head="params/head",
+        stem="params/patch_embed/kernel",
+        side=lambda model: model.patch_size,
+        preprocess=default("dinov2", IMAGENET, 224, resize=256, interpolation="bicubic"),
+        prefixes=("dinov2.", "dinov2_with_registers.", ""),
+        model_types={
+            "dinov2": ("Dinov2Model", "Dinov2ForImageClassification"),
+            "dinov2_with_registers": (
+                "Dinov2WithRegistersModel",
+                "Dinov2WithRegistersForImageClassification",
+            ),
+        },
+        unused=((r"(.*\.)?mask_token", "masks patches in pretraining"),),
+        refused=(
+            (
+                r".*\.mlp\.(weights_in|weights_out|gate_proj|up_proj|down_proj)\..*",
+                "DINOv2 with SwiGLU perceptrons (giant)",
+            ),
+        ),
+    )
+
+
+FORMATS = (_of(PUBLISHED), _of(RENAMED))

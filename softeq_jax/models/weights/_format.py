@@ -1,0 +1,185 @@
+"""One kind of checkpoint: its table of names, and how its network is read off."""
+
+import dataclasses
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from flax import linen as nn
+
+from softeq_jax.models.weights._config import Config
+from softeq_jax.models.weights._preprocess import Preprocess
+from softeq_jax.models.weights._table import Entry, Shape, Table
+
+
+@dataclasses.dataclass(frozen=True)
+class Arrays:
+    """The arrays of a checkpoint under our paths, by shape; names stay those of the tensors.
+
+    Attributes:
+      source: what to call the checkpoint in messages.
+      entries: path to the tensor that holds the array, for those that are there.
+      shapes: path to the tensor's shape.
+      table: the table of names.
+      prefix: of the names.
+    """
+
+    source: str
+    entries: Mapping[str, Entry]
+    shapes: Mapping[str, Shape]
+    table: Table
+    prefix: str
+
+    def __contains__(self, path: str) -> bool:
+        return path in self.entries
+
+    def shape(self, path: str) -> Shape:
+        """Shape of an array that attributes are read off, in Flax's layout.
+
+        Raises:
+          ValueError: it is missing, or its tensor has another number of axes.
+        """
+        if path not in self.entries:
+            name = self.table.entry_of_path(path, self.prefix).name
+            raise ValueError(f"{self.source}: missing {name}, which tells the network's size")
+        shape = self.entries[path].flax_shape(self.shapes[path])
+        if shape is None:
+            raise ValueError(
+                f"{self.source}: tensor {self.entries[path].name} has shape {self.shapes[path]}, "
+                "which cannot tell the network's size"
+            )
+        return shape
+
+    def rows(self, path: str) -> int:
+        """Rows of a table ``[1, rows, c]``.
+
+        Raises:
+          ValueError: it is missing or of another form.
+        """
+        shape = self.shape(path)
+        if len(shape) != 3 or shape[0] != 1:
+            raise ValueError(
+                f"{self.source}: tensor {self.entries[path].name} has shape {shape}, expected "
+                "(1, rows, channels)"
+            )
+        return shape[1]
+
+    def square(self, path: str) -> int:
+        """Side of a square window, the first two axes of a convolution kernel."""
+        height, width = self.shape(path)[:2]
+        if height != width:
+            raise ValueError(
+                f"{self.source}: tensor {self.entries[path].name} has a window of {height} x "
+                f"{width}, expected a square one"
+            )
+        return height
+
+    def count(self, pattern: str) -> int:
+        """One more than the largest number that the group of a pattern has in any path."""
+        regex = re.compile(pattern)
+        found = (regex.match(path) for path in self.entries)
+        return max((int(m[1]) + 1 for m in found if m), default=0)
+
+    def classes(self, kernel: str, bias: str) -> int:
+        """Length of the logits; 0 if there is no head.
+
+        Raises:
+          ValueError: kernel and bias do not agree.
+        """
+        sizes = []
+        for path, axes in ((kernel, "[classes, features]"), (bias, "[classes]")):
+            if path in self.entries:
+                sizes.append((self.entries[path].name, self.shapes[path], axes))
+        counts = {shape[:1] for _, shape, _ in sizes}
+        if len(counts) > 1 or () in counts:
+            both = " and ".join(f"{name} {shape}" for name, shape, _ in sizes)
+            expected = " and ".join(axes for *_, axes in sizes)
+            raise ValueError(f"{self.source}: tensors {both} do not agree; expected {expected}")
+        return next(iter(counts))[0] if counts else 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Format:
+    """One kind of checkpoint.
+
+    Attributes:
+      family: what it is a network of.
+      name: ``"hugging face"``, ``"timm"`` or ``"cifar"``.
+      table: its names.
+      build: the model for ``(arrays, config, heads or None)``.
+      head: path of the module that makes the logits, such as ``"params/head"``.
+      stem: path of the kernel that the images meet.
+      side: a size of images that a model takes.
+      preprocess: how images are made for it where nothing says so.
+      fixed_size: whether the model takes images of its ``image_size`` only.
+      prefixes: that its names may have.
+      model_types: Hugging Face's, with their architectures.
+      architectures: a pattern of timm's.
+      unused: patterns of tensors that are carried along, with reasons.
+      backbone_only: pattern of tensors that networks without a head alone have.
+      refused: patterns of tensors of relatives that are not supported, with what they are.
+    """
+
+    family: str
+    name: str
+    table: Table
+    build: Callable[[Arrays, Config, Any], nn.Module]
+    head: str
+    stem: str
+    side: Callable[[nn.Module], int]
+    preprocess: Preprocess
+    fixed_size: bool = False
+    prefixes: tuple[str, ...] = ("",)
+    model_types: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
+    architectures: str = ""
+    unused: tuple[tuple[str, str], ...] = ()
+    refused: tuple[tuple[str, str], ...] = ()
+    backbone_only: str = r"(?!)"
+
+    def arrays(self, source: str, shapes: Mapping[str, Shape], prefix: str) -> Arrays:
+        """The tensors that the table knows, under our paths."""
+        entries: dict[str, Entry] = {}
+        found: dict[str, Shape] = {}
+        for name, shape in shapes.items():
+            entry = self.table.entry_of_name(name, prefix)
+            for path in entry.paths if entry else ():
+                entries[path], found[path] = entry, shape
+        return Arrays(source, entries, found, self.table, prefix)
+
+    def unused_reason(self, name: str) -> str | None:
+        """Why a tensor is carried along without being used, or None if it is not."""
+        return next((why for pattern, why in self.unused if re.fullmatch(pattern, name)), None)
+
+    def check_config(self, config: Config) -> None:
+        """Checks that a configuration is of this kind of checkpoint.
+
+        Raises:
+          ValueError: it is of another.
+        """
+        if config.format not in (None, self.name):
+            raise ValueError(
+                f"{config.where} is {config.format}'s, but the tensors have {self.name} names"
+            )
+        if config.format == "hugging face":
+            kind = config.all["model_type"]
+            if kind not in self.model_types:
+                raise ValueError(
+                    f"{config.where}: model_type is {kind!r}, but the tensors look like "
+                    f"{' or '.join(self.model_types)}"
+                )
+            for name in config.all.get("architectures") or ():
+                if name not in self.model_types[kind]:
+                    raise ValueError(
+                        f"{config.where}: architecture {name!r} is not supported, expected "
+                        f"{' or '.join(self.model_types[kind])}"
+                    )
+        elif config.format == "timm":
+            name = str(config.all["architecture"])
+            if not re.fullmatch(self.architectures, name.split(".")[0]):
+                raise ValueError(
+                    f"{config.where}: architecture {name!r} is not supported, though its tensors "
+                    f"have the names of family {self.family}"
+                )
+
+
+NO_WEIGHTS = (r".*\.num_batches_tracked", "PyTorch's step counter, carries no weights")

@@ -1,0 +1,75 @@
+"""MLP-Mixers of timm."""
+
+import math
+
+from softeq_jax.models.mixer import MLPMixer
+from softeq_jax.models.weights import _transformer
+from softeq_jax.models.weights._config import Config
+from softeq_jax.models.weights._format import Arrays, Format
+from softeq_jax.models.weights._preprocess import HALF, default
+from softeq_jax.models.weights._table import Table
+
+TIMM = Table("""
+    stem.proj         | patch_embed  | conv
+    blocks.{i}.*      | block{i}/*
+    *norm1            | *norm1       | norm
+    *mlp_tokens.fc1   | *token_in    | linear
+    *mlp_tokens.fc2   | *token_out   | linear
+    *norm2            | *norm2       | norm
+    *mlp_channels.fc1 | *channel_in  | linear
+    *mlp_channels.fc2 | *channel_out | linear
+    norm              | norm         | norm
+    head              | head         | linear
+""")
+
+_FREE = (
+    *("num_classes", "img_size", "in_chans", "patch_size", "num_blocks", "embed_dim", "mlp_ratio"),
+    *("drop_rate", "proj_drop_rate", "drop_path_rate", "nlhb"),
+)
+_FIXED = {"stem_norm": (False,), "global_pool": ("avg",), "act_layer": ("gelu", None)}
+
+
+def _build(arrays: Arrays, config: Config, heads: int | None) -> MLPMixer:
+    del heads
+    config.known(_FREE, _FIXED)
+    if config.all.get("global_pool") not in (None, "avg"):
+        raise ValueError(
+            f"{config.where}: global_pool is {config.all['global_pool']!r}, expected 'avg'"
+        )
+    patch = arrays.square("params/patch_embed/kernel")
+    width = arrays.shape("params/patch_embed/kernel")[3]
+    depth = _transformer.depth(arrays)
+    tokens, token_hidden = arrays.shape("params/block0/token_in/kernel")
+    side = math.isqrt(tokens)
+    if side**2 != tokens:
+        raise ValueError(
+            f"{arrays.source}: tensor blocks.0.mlp_tokens.fc1.weight mixes {tokens} patches, "
+            "expected a square number"
+        )
+    config.agree(embed_dim=width, num_blocks=depth, patch_size=patch, img_size=side * patch)
+    return MLPMixer(
+        image_size=side * patch,
+        patch_size=patch,
+        width=width,
+        depth=depth,
+        token_hidden=token_hidden,
+        channel_hidden=arrays.shape("params/block0/channel_in/kernel")[1],
+        num_classes=arrays.classes("params/head/kernel", "params/head/bias"),
+        norm_epsilon=1e-6,
+    )
+
+
+FORMATS = (
+    Format(
+        family="mixer",
+        name="timm",
+        table=TIMM,
+        build=_build,
+        head="params/head",
+        stem="params/patch_embed/kernel",
+        side=lambda model: model.image_size,
+        preprocess=default("mixer", HALF, 224, resize=256, interpolation="bicubic"),
+        fixed_size=True,
+        architectures=r"mixer_.*",
+    ),
+)

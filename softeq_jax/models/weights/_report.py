@@ -1,0 +1,114 @@
+"""What became of the tensors of a checkpoint."""
+
+import dataclasses
+import math
+
+from softeq_jax.models.weights._table import Shape
+
+
+@dataclasses.dataclass(frozen=True)
+class Used:
+    """A tensor that went into the model.
+
+    Attributes:
+      name: in the checkpoint.
+      dtype: in the checkpoint, NumPy's word.
+      shape: in the checkpoint.
+      paths: of the arrays in ``variables``.
+    """
+
+    name: str
+    dtype: str
+    shape: Shape
+    paths: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Carried:
+    """A tensor that the model has no place for.
+
+    Attributes:
+      name: in the checkpoint.
+      dtype: in the checkpoint, NumPy's word.
+      shape: in the checkpoint.
+      reason: why it is not used.
+      saved: whether ``save`` writes it again.
+    """
+
+    name: str
+    dtype: str
+    shape: Shape
+    reason: str
+    saved: bool = True
+
+
+@dataclasses.dataclass(frozen=True)
+class Reset:
+    """An array that was initialized anew.
+
+    Attributes:
+      path: in ``variables``.
+      shape: in ``variables``.
+    """
+
+    path: str
+    shape: Shape
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """What became of the tensors of a checkpoint.
+
+    Attributes:
+      source: file, folder or hub id.
+      family: ``"vit"``, ``"dinov2"``, ``"resnet"``, ``"mixer"``, ``"segformer"`` or
+        ``"cifar_resnet"``.
+      format: whose names it has: ``"hugging face"``, ``"timm"`` or ``"cifar"``.
+      model: the class of the model.
+      used: the tensors that went into the model.
+      carried: those that did not, with reasons.
+      reset: arrays that were initialized anew instead.
+    """
+
+    source: str
+    family: str
+    format: str
+    model: str
+    used: tuple[Used, ...]
+    carried: tuple[Carried, ...]
+    reset: tuple[Reset, ...]
+
+    @property
+    def parameters(self) -> int:
+        """Numbers that came from the checkpoint."""
+        return sum(math.prod(row.shape) for row in self.used)
+
+    def table(self) -> str:
+        """Every tensor and where it went, as a Markdown table."""
+        rows = [(r.name, r.dtype, str(r.shape), ", ".join(r.paths)) for r in self.used]
+        rows += [
+            (r.name, r.dtype, str(r.shape), f"{'carried' if r.saved else 'dropped'}: {r.reason}")
+            for r in self.carried
+        ]
+        rows += [("", "", str(r.shape), f"{r.path}: initialized anew") for r in self.reset]
+        head = ("tensor", "dtype", "shape", "goes to")
+        lines = [head, ("---",) * len(head), *rows]
+        return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+    def __str__(self) -> str:
+        dtypes = ", ".join(dict.fromkeys(row.dtype for row in self.used))
+        lines = [
+            f"{self.source}: {self.model} (family {self.family}, {self.format} names)",
+            f"  used: {len(self.used)} tensors, {self.parameters:,} numbers, {dtypes}",
+        ]
+        for saved, title in ((True, "carried, not used"), (False, "dropped")):
+            by_reason: dict[str, list[str]] = {}
+            for row in self.carried:
+                if row.saved == saved:
+                    by_reason.setdefault(row.reason, []).append(row.name)
+            for reason, names in by_reason.items():
+                more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+                lines.append(f"  {title}: {', '.join(names[:3])}{more} ({reason})")
+        for row in self.reset:
+            lines.append(f"  initialized anew: {row.path} {row.shape}")
+        return "\n".join(lines)

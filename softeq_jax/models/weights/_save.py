@@ -1,0 +1,136 @@
+"""Variables into a checkpoint of the form that they came in."""
+
+import contextlib
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import ml_dtypes
+import numpy as np
+from flax import traverse_util
+from safetensors.numpy import save_file
+
+from softeq_jax.models.weights import _check, _files
+from softeq_jax.models.weights._origin import Origin, Stored
+
+_NUMPY = {"F32": np.float32, "F16": np.float16, "BF16": ml_dtypes.bfloat16}
+
+
+def save(path: str | os.PathLike[str], variables: Mapping[str, Any], origin: Origin) -> None:
+    """Writes variables under the names, layouts and dtypes of the checkpoint that they came from.
+
+    PyTorch loads the result as it loaded the original. Tensors that the model does not use are
+    written as they were; where no variable changed, all tensors are equal byte for byte. One file
+    is written even if the original was in shards. A file appears under its name only when it is
+    complete, the weights last.
+
+    Args:
+      path: a file that ends in ``.safetensors``, or else a folder, which gets
+        ``model.safetensors``, ``config.json`` and, if there was one, ``preprocessor_config.json``.
+        Its parent must exist.
+      variables: ``{"params": ..., "batch_stats": ...}`` like those of ``load``, float32 (or the
+        dtype of the tensor).
+      origin: of the variables, from ``load``.
+
+    Raises:
+      ValueError: a variable is missing, left over, of another shape or dtype, not finite (also: too
+        large for the file's dtype); a folder is to be written, but there was no ``config.json``,
+        or the folder holds a checkpoint in shards. The message names it.
+      FileNotFoundError: the parent of ``path`` does not exist.
+    """
+    path = Path(path)
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"{path}: the folder {path.parent} does not exist")
+    if path.suffix == ".safetensors":
+        if path.is_dir():
+            raise ValueError(f"{path} is a folder, expected a file")
+        write(path, tensors_of(variables, origin, str(path)), origin.metadata)
+        return
+    if path.exists() and not path.is_dir():
+        raise ValueError(
+            f"{path} is a file; expected a folder, or a name that ends in .safetensors"
+        )
+    if origin.config is None:
+        raise ValueError(
+            f"{path}: a folder needs a {_files.CONFIG}, and {origin.source} came without; give a "
+            "name that ends in .safetensors"
+        )
+    if (path / _files.INDEX).exists():
+        raise ValueError(f"{path}: holds a checkpoint in shards ({_files.INDEX}); choose another")
+    tensors = tensors_of(variables, origin, str(path))
+    path.mkdir(exist_ok=True)
+    for name, text in ((_files.CONFIG, origin.config), (_files.PREPROCESSOR, origin.preprocessor)):
+        if text is not None:
+            with _replacing(path / name) as partial:
+                partial.write_text(text, encoding="utf-8")
+    write(path / _files.WEIGHTS, tensors, origin.metadata)
+
+
+def tensors_of(variables: Mapping[str, Any], origin: Origin, where: str) -> dict[str, np.ndarray]:
+    """Name to tensor, strictly checked.
+
+    Raises:
+      ValueError: see ``save``.
+    """
+    flat = flatten(variables)
+    needed = {path for stored in origin.tensors for path in stored.entry.paths}
+    incomplete = [s.entry.name for s in origin.tensors if not flat.keys() >= set(s.entry.paths)]
+    given = [s.entry.name for s in origin.tensors if s.entry.name not in incomplete]
+    left_over = sorted(flat.keys() - needed)
+    names = [s.entry.name for s in origin.tensors]
+    what = f"the {origin.family} of {origin.source}"
+    _check.check_names(where, [*given, *left_over], names, left_over, what)
+    tensors = {s.entry.name: _tensor(flat, s, where) for s in origin.tensors}
+    return {**tensors, **origin.carried}
+
+
+def flatten(variables: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Path to array for the collections that checkpoints hold.
+
+    Raises:
+      ValueError: there are others.
+    """
+    if odd := sorted(set(variables) - {"params", "batch_stats"}):
+        raise ValueError(f"variables has {', '.join(odd)}, expected params and batch_stats alone")
+    given = {key: dict(variables.get(key, {})) for key in ("params", "batch_stats")}
+    return traverse_util.flatten_dict(jax.tree.map(np.asarray, given), sep="/")
+
+
+def write(path: Path, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> None:
+    """Writes a safetensors file, which appears only when it is complete."""
+    with _replacing(path) as partial:
+        save_file(dict(tensors), partial, metadata=dict(metadata) or None)
+
+
+def _tensor(flat: Mapping[str, np.ndarray], stored: Stored, where: str) -> np.ndarray:
+    """One tensor in the file's layout and dtype."""
+    entry, dtype = stored.entry, np.dtype(_NUMPY[stored.dtype])
+    for path in entry.paths:
+        array, expected = flat[path], entry.flax_shape(stored.shape)
+        if array.shape != expected:
+            raise ValueError(f"{where}: {path} has shape {array.shape}, expected {expected}")
+        if array.dtype not in (np.float32, dtype):
+            raise ValueError(f"{where}: {path} has dtype {array.dtype}, expected float32")
+    tensor = entry.to_torch([flat[path] for path in entry.paths]).astype(np.float32)
+    _check.check_values(where, entry, tensor)
+    with np.errstate(over="ignore"):
+        cast = tensor.astype(dtype)
+    if dtype != np.float32 and not np.all(np.isfinite(cast)):
+        high = np.abs(tensor).max()
+        raise ValueError(f"{where}: tensor {entry.name} has {high}, too large for {dtype}")
+    return cast
+
+
+@contextlib.contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """A name to write to, which becomes ``path`` when all is written, and is removed otherwise."""
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        yield partial
+        with partial.open("rb") as file:
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
