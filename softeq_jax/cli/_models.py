@@ -31,7 +31,7 @@ def run(arguments: argparse.Namespace) -> None:
       ValueError: a pattern that no name matches.
     """
     from softeq_jax import models
-    from softeq_jax.models.weights._detect import FORMATS
+    from softeq_jax.models.weights import FORMATS
 
     names = list(models.PRESETS)
     for pattern in arguments.patterns:

@@ -18,12 +18,12 @@ from softeq_jax.models.geometry import ConvGeometry, conv_geometry
 from softeq_jax.models.group_conv import GroupConvNet
 from softeq_jax.models.heads import LinearHead, SegFormerHead, Segmenter
 from softeq_jax.models.mixer import MLPMixer
+from softeq_jax.models.patches import resize_positions
 from softeq_jax.models.plans import Dials, soft_plan
 from softeq_jax.models.presets import PRESETS, create, segmenter
 from softeq_jax.models.resnet import ResNet
 from softeq_jax.models.segformer import SegFormer
 from softeq_jax.models.tensor_mlp import TensorMLP
-from softeq_jax.models.transformer import resize_positions
 from softeq_jax.models.vit import ViT
 from softeq_jax.models.vn_pointnet import VNPointNet
 from softeq_jax.models.weights import (

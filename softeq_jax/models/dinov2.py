@@ -6,7 +6,13 @@ from flax import linen as nn
 
 from softeq_jax.groups import Group
 from softeq_jax.models import plans
-from softeq_jax.models.transformer import TransformerBlock, resize_positions
+from softeq_jax.models.patches import (
+    check_patches,
+    embed_patches,
+    patch_grid,
+    resize_positions,
+)
+from softeq_jax.models.transformer import TransformerBlock, check_heads
 
 
 class DINOv2(nn.Module):
@@ -43,25 +49,16 @@ class DINOv2(nn.Module):
     @property
     def grid(self) -> int:
         """Patches along a side of the trained resolution."""
-        return self.image_size // self.patch_size
+        return patch_grid(self.image_size, self.patch_size)
 
     def soft_rules(self, group: Group, dials: plans.Dials) -> dict[str, plans.Rule]:
         """See ``softeq_jax.models.soft_plan``."""
-        self._check_attributes()
+        check_heads(self.width, self.heads)
         return {
             "patch_embed/kernel": plans.windows(group, dials),
             "pos_embed": plans.positions(group, dials, self.grid, 1),
             "**": None,
         }
-
-    def _check_attributes(self) -> None:
-        if self.patch_size < 1 or self.image_size % self.patch_size:
-            raise ValueError(
-                f"image_size must be a multiple of patch_size, got {self.image_size} and "
-                f"{self.patch_size}"
-            )
-        if self.heads < 1 or self.width % self.heads:
-            raise ValueError(f"width must be a multiple of heads, got {self.width}, {self.heads}")
 
     @nn.compact
     def __call__(
@@ -82,15 +79,10 @@ class DINOv2(nn.Module):
           ValueError: the images do not fit, or the attributes do not fit together.
         """
         del train
-        self._check_attributes()
-        side = self.patch_size
-        if x.ndim != 4 or min(x.shape[1:3]) < 1 or x.shape[1] % side or x.shape[2] % side:
-            raise ValueError(
-                f"images must be [n, h, w, c] with h and w multiples of {side}, got {x.shape}"
-            )
-        x = nn.Conv(
-            self.width, (side, side), strides=(side, side), padding="VALID", name="patch_embed"
-        )(x)
+        check_heads(self.width, self.heads)
+        patch_grid(self.image_size, self.patch_size)
+        check_patches(x.shape, self.patch_size)
+        x = embed_patches(x, self.width, self.patch_size)
         grid = x.shape[1:3]
         n = x.shape[0]
         normal = nn.initializers.truncated_normal(0.02)

@@ -6,6 +6,7 @@ from flax import linen as nn
 
 from softeq_jax.groups import Group
 from softeq_jax.models import plans
+from softeq_jax.models.patches import check_size, embed_patches, patch_grid
 from softeq_jax.models.transformer import gelu
 from softeq_jax.projections import projector
 from softeq_jax.reps import tokens
@@ -63,7 +64,7 @@ class MLPMixer(nn.Module):
     @property
     def grid(self) -> int:
         """Patches along a side."""
-        return self.image_size // self.patch_size
+        return patch_grid(self.image_size, self.patch_size)
 
     def soft_rules(self, group: Group, dials: plans.Dials) -> dict[str, plans.Rule]:
         """See ``softeq_jax.models.soft_plan``.
@@ -72,7 +73,6 @@ class MLPMixer(nn.Module):
         alone, the only permutation representation that trained weights do not have to be sorted
         into. The position dial is that of the token-mixing layers.
         """
-        self._check_attributes()
         patches = tokens(group, (self.grid, self.grid))
         into = projector("i o", {"i": patches.dual}, **dials.positions)
         out_of = projector("i o", {"o": patches}, **dials.positions)
@@ -83,13 +83,6 @@ class MLPMixer(nn.Module):
             "*/token_out/bias": projector("o", {"o": patches}, **dials.positions),
             "**": None,
         }
-
-    def _check_attributes(self) -> None:
-        if self.patch_size < 1 or self.image_size % self.patch_size:
-            raise ValueError(
-                f"image_size must be a multiple of patch_size, got {self.image_size} and "
-                f"{self.patch_size}"
-            )
 
     @nn.compact
     def __call__(
@@ -110,13 +103,9 @@ class MLPMixer(nn.Module):
           ValueError: the images do not fit, or the attributes do not fit together.
         """
         del train
-        self._check_attributes()
-        size, patch = self.image_size, self.patch_size
-        if x.ndim != 4 or x.shape[1:3] != (size, size):
-            raise ValueError(f"images must be [n, {size}, {size}, c], got shape {x.shape}")
-        x = nn.Conv(
-            self.width, (patch, patch), strides=(patch, patch), padding="VALID", name="patch_embed"
-        )(x)
+        patch_grid(self.image_size, self.patch_size)
+        check_size(x.shape, self.image_size)
+        x = embed_patches(x, self.width, self.patch_size)
         x = x.reshape(x.shape[0], -1, self.width)
         for i in range(self.depth):
             block = MixerBlock(

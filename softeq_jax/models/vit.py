@@ -8,7 +8,14 @@ from flax import linen as nn
 
 from softeq_jax.groups import Group
 from softeq_jax.models import plans
-from softeq_jax.models.transformer import TransformerBlock, resize_positions
+from softeq_jax.models.patches import (
+    check_patches,
+    check_size,
+    embed_patches,
+    patch_grid,
+    resize_positions,
+)
+from softeq_jax.models.transformer import TransformerBlock, check_heads
 
 
 class ViT(nn.Module):
@@ -69,7 +76,7 @@ class ViT(nn.Module):
     @property
     def grid(self) -> int:
         """Patches along a side of the trained resolution."""
-        return self.image_size // self.patch_size
+        return patch_grid(self.image_size, self.patch_size)
 
     def soft_rules(self, group: Group, dials: plans.Dials) -> dict[str, plans.Rule]:
         """See ``softeq_jax.models.soft_plan``."""
@@ -91,27 +98,15 @@ class ViT(nn.Module):
             )
         if self.norm_after_pool and self.pool == "cls":
             raise ValueError('norm_after_pool is for pool "mean", got pool "cls"')
-        if self.patch_size < 1 or self.image_size % self.patch_size:
-            raise ValueError(
-                f"image_size must be a multiple of patch_size, got {self.image_size} and "
-                f"{self.patch_size}"
-            )
-        if self.heads < 1 or self.width % self.heads:
-            raise ValueError(f"width must be a multiple of heads, got {self.width}, {self.heads}")
+        patch_grid(self.image_size, self.patch_size)
+        check_heads(self.width, self.heads)
 
     def _check(self, shape: tuple[int, ...]) -> None:
         self._check_attributes()
-        size, patch = self.image_size, self.patch_size
         if self.interpolate:
-            if len(shape) != 4 or min(shape[1:3]) < 1 or shape[1] % patch or shape[2] % patch:
-                raise ValueError(
-                    f"images must be [n, h, w, c] with h and w multiples of {patch}, got {shape}"
-                )
-        elif len(shape) != 4 or shape[1:3] != (size, size):
-            raise ValueError(
-                f"images must be [n, {size}, {size}, c], got shape {shape}; interpolate=True takes "
-                "other sizes"
-            )
+            check_patches(shape, self.patch_size)
+        else:
+            check_size(shape, self.image_size, "; interpolate=True takes other sizes")
 
     def _prefix(self, x: jax.Array) -> jax.Array:
         """Class token and registers, ``[n, k, width]``."""
@@ -145,8 +140,7 @@ class ViT(nn.Module):
         """
         del train
         self._check(x.shape)
-        patch = (self.patch_size, self.patch_size)
-        x = nn.Conv(self.width, patch, strides=patch, padding="VALID", name="patch_embed")(x)
+        x = embed_patches(x, self.width, self.patch_size)
         grid = x.shape[1:3]
         x = x.reshape(x.shape[0], -1, self.width)
         rows = self.position_rows

@@ -16,16 +16,18 @@ SEGFORMER = models.SegFormer(
 
 
 def made(model, side, seed=0):
-    """(images, variables) with every parameter and running mean moved away from its start."""
-    x = jnp.asarray(np.random.default_rng(seed).standard_normal((2, side, side, 3)), jnp.float32)
-    variables = jax.jit(model.init)(jax.random.key(1), x)
-    rng = np.random.default_rng(2)
-    moved = jax.tree.map(
-        lambda leaf: leaf + 0.1 * rng.standard_normal(leaf.shape).astype(np.float32), variables
-    )
-    if "batch_stats" in moved:
-        moved["batch_stats"] = jax.tree.map(jnp.abs, moved["batch_stats"])
-    return x, moved
+    """(images, variables), all of them random."""
+    rng = np.random.default_rng(seed)
+    x = jnp.asarray(rng.standard_normal((2, side, side, 3)), jnp.float32)
+
+    def drawn(path, leaf):
+        z = rng.standard_normal(leaf.shape).astype(np.float32)
+        if leaf.ndim > 1:
+            return z / np.sqrt(max(leaf.size // leaf.shape[-1], 1)).astype(np.float32)
+        return 1 + 0.1 * abs(z) if path[-1].key in ("scale", "var") else 0.1 * z
+
+    shapes = jax.eval_shape(lambda x: model.init(jax.random.key(1), x), x)
+    return x, jax.tree_util.tree_map_with_path(drawn, shapes)
 
 
 def filtered(model, side, group=C4, **dials):

@@ -88,7 +88,8 @@ def test_heads_sit_on_any_backbone(name):
 def test_batch_statistics_are_updated_in_training_only():
     model = SMALL["resnet-basic"]
     x = jax.random.normal(jax.random.key(0), (4, 16, 16, 3))
-    variables = jax.jit(model.init)(jax.random.key(1), x)
+    shapes_of = jax.eval_shape(lambda x: model.init(jax.random.key(1), x), x)
+    variables = jax.tree.map(lambda leaf: jnp.full(leaf.shape, 0.1), shapes_of)
     assert set(variables) == {"params", "batch_stats"}
     apply = jax.jit(lambda v, x: model.apply(v, x, train=True, mutable=["batch_stats"])[1])
     new = apply(variables, x)["batch_stats"]
