@@ -15,6 +15,8 @@ from softeq_jax.models.cifar_resnet import CifarResNet
 from softeq_jax.models.defects import Defect, conv_defects
 from softeq_jax.models.dinov2 import DINOv2
 from softeq_jax.models.geometry import ConvGeometry, conv_geometry
+from softeq_jax.models.graph import EquivariantGraphNet
+from softeq_jax.models.graph_inputs import complete_edges
 from softeq_jax.models.group_conv import GroupConvNet
 from softeq_jax.models.heads import LinearHead, SegFormerHead, Segmenter
 from softeq_jax.models.mixer import MLPMixer
@@ -24,6 +26,7 @@ from softeq_jax.models.presets import PRESETS, create, segmenter
 from softeq_jax.models.resnet import ResNet
 from softeq_jax.models.segformer import SegFormer
 from softeq_jax.models.tensor_mlp import TensorMLP
+from softeq_jax.models.trajectory import TrajectoryTransformer
 from softeq_jax.models.vit import ViT
 from softeq_jax.models.vn_pointnet import VNPointNet
 from softeq_jax.models.weights import (
@@ -42,6 +45,7 @@ __all__ = [
     "DINOv2",
     "Defect",
     "Dials",
+    "EquivariantGraphNet",
     "GroupConvNet",
     "LinearHead",
     "MLPMixer",
@@ -52,8 +56,10 @@ __all__ = [
     "SegFormerHead",
     "Segmenter",
     "TensorMLP",
+    "TrajectoryTransformer",
     "VNPointNet",
     "ViT",
+    "complete_edges",
     "conv_defects",
     "conv_geometry",
     "create",

@@ -226,9 +226,15 @@ def _layers(model: EquivariantGraphNet, group: Group | None) -> dict[str, _Layer
     s, v = model.width - group.d * m, vector(group)
 
     def rep(scalars: int, vectors: int) -> Rep:
-        moved = vectors * v
-        return trivial(group, scalars) + moved if scalars else moved
+        return trivial(group, scalars) + vectors * v
 
+    if min(model.scalars, model.vectors, model.edge_scalars) < 0 or not (
+        model.scalars or model.vectors
+    ):
+        raise ValueError(
+            "expected scalars, vectors and edge_scalars >= 0 and scalars or vectors for the nodes, "
+            f"got {model.scalars}, {model.vectors} and {model.edge_scalars}"
+        )
     known = len(model.ranges) * (1 + model.edge_scalars) + model.edge_scalars
     features, given = rep(s, m), trivial(group, model.scalars + model.vectors)
     if model.vectors:

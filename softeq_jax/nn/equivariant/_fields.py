@@ -85,13 +85,21 @@ def split(rep: Rep, x: Array) -> tuple[Array, list[Array]]:
     """
     check_features(rep, x)
     found = fields(rep)
-    return x[..., found.scalars], [x[..., field.index] for field in found.moved]
+    return taken(x, found.scalars), [taken(x, field.index) for field in found.moved]
 
 
 def join(rep: Rep, scalars: Array, moved: Sequence[Array]) -> Array:
     """Features ``[..., rep.dim]`` of scalars and copies: the inverse of ``split``."""
     flat = [v.reshape(*v.shape[:-2], -1) for v in moved]
-    return jnp.concatenate([scalars, *flat], axis=-1)[..., fields(rep).order]
+    return taken(jnp.concatenate([scalars, *flat], axis=-1), fields(rep).order)
+
+
+def taken(x: Array, index: np.ndarray) -> Array:
+    """``x[..., index]``, a slice (no scatter in its gradient) where entries are consecutive."""
+    flat = index.reshape(-1)
+    if flat.size and np.array_equal(flat, np.arange(flat[0], flat[0] + flat.size)):
+        return x[..., flat[0] : flat[0] + flat.size].reshape(*x.shape[:-1], *index.shape)
+    return x[..., index]
 
 
 def check_real(rep: Rep, what: str) -> None:
