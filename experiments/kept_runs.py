@@ -9,6 +9,11 @@ from typing import Any
 from experiments.report import write_atomically
 
 
+def as_name(text: str) -> str:
+    """Text as the name of a file: letters, digits and points, an underscore for all else."""
+    return "".join(c if c.isalnum() or c == "." else "_" for c in text)
+
+
 def kept(
     path: Path, settings: Mapping[str, Any], make: Callable[[], dict[str, Any]]
 ) -> dict[str, Any]:

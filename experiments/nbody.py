@@ -25,7 +25,7 @@ from tqdm import tqdm
 from experiments import nbody_methods, nbody_report, study_flags
 from experiments import nbody_simulator as simulator
 from experiments import nbody_task as task
-from experiments.kept_runs import kept
+from experiments.kept_runs import as_name, kept
 from experiments.report import write_csv
 from softeq_jax import training as tr
 from softeq_jax.training import data
@@ -42,8 +42,7 @@ class Run:
     @property
     def folder(self) -> str:
         """Its place in the work directory."""
-        text = f"{self.method} {self.strength} {self.seed}"
-        return "".join(c if c.isalnum() or c == "." else "_" for c in text)
+        return as_name(f"{self.method} {self.strength} {self.seed}")
 
 
 def runs_of(config: Any) -> Iterator[Run]:

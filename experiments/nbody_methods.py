@@ -117,18 +117,17 @@ def _relaxed(strength: Any, setting: Setting) -> Recipe:
     )
 
 
-def _ace(resilient: bool) -> Callable[..., Recipe]:
+def _ace(*third: str) -> Callable[..., Recipe]:
+    """Dual ascent in one of its forms, by the name of the third number of its strength."""
+
     def make(strength: tuple[float, ...], setting: Setting) -> Recipe:
-        primal, dual, *rho = strength
-        plan = setting.plan
-        control = relaxation.ace(
-            primal_rate=primal, dual_rate=dual, rho=rho[0] if resilient else None
-        )
+        named = zip(("primal_rate", "dual_rate", *third), strength, strict=True)
+        plan, control = setting.plan, relaxation.ace(**dict(named))
         pair = relaxation.as_method(control)[0]
         open_branches = _two_branches(setting)
         return Recipe(
             methods.Method(lambda params, extra, step: pair(params, extra["plan"], step)),
-            not resilient,
+            "rho" not in third,
             begin=lambda params, key: relaxation.start(control, plan, open_branches(params, key)),
             wrap_optimizer=lambda inner: relaxation.control_optimizer(control, plan, inner),
             seen=lambda params: control.weights(plan, params.params, params.control, setting.steps),
@@ -185,8 +184,9 @@ def optimizer(learning_rate: Any, weight_decay: float) -> optax.GradientTransfor
 _MAKERS: dict[str, Callable[..., Recipe]] = {
     "strict": _strict,
     "relaxed": _relaxed,
-    "ACE": _ace(False),
-    "ACE, resilient": _ace(True),
+    "ACE": _ace(),
+    "ACE, augmented": _ace("augmentation"),
+    "ACE, resilient": _ace("rho"),
     "penalized": _penalized,
     "unconstrained": _unconstrained,
 }

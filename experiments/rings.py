@@ -7,10 +7,7 @@ is a name in the config. Every run has a work directory of its own; finished run
 study ends with ``rings.csv`` (all runs), ``rings.md`` and ``rings.png``.
 """
 
-import csv
 import dataclasses
-import hashlib
-import json
 import logging
 import math
 import shutil
@@ -26,7 +23,8 @@ from tqdm import tqdm
 
 from experiments import rings_methods, rings_report, study_flags
 from experiments import rings_task as task
-from experiments.report import write_atomically
+from experiments.kept_runs import as_name, kept
+from experiments.report import write_csv
 from softeq_jax import training as tr
 from softeq_jax.training import data, objectives
 
@@ -45,8 +43,7 @@ class Run:
     @property
     def folder(self) -> str:
         """Its place in the work directory."""
-        text = f"{self.method} {self.strength} {self.sigma:g} {self.seed}"
-        return "".join(c if c.isalnum() or c == "." else "_" for c in text)
+        return as_name(f"{self.method} {self.strength} {self.sigma:g} {self.seed}")
 
 
 def runs_of(config: Any) -> Iterator[Run]:
@@ -128,26 +125,21 @@ def evaluate(config: Any, trained: Trained, run: Run, weights: Any) -> dict[str,
 
 
 def run_one(config: Any, trained: Trained, run: Run, workdir: Path) -> dict[str, Any]:
-    """A run's row, from its folder if it is finished.
+    """A run's row, from its file if it is finished.
 
     Raises:
-      ValueError: the folder holds this run made with other settings.
+      ValueError: the file holds this run made with other settings.
     """
     shared = {k: v for k, v in config.to_dict().items() if k not in ("strengths", "title")}
-    text = json.dumps([shared, dataclasses.asdict(run)], sort_keys=True, default=list)
-    made_with = hashlib.sha256(text.encode()).hexdigest()[:16]
-    finished = workdir / "runs" / f"{run.folder}.json"
-    if finished.exists():
-        record = json.loads(finished.read_text())
-        if record["made_with"] != made_with:
-            raise ValueError(f"{finished} was made with other settings: choose another --workdir")
-        return record["row"]
     folder = workdir / "runs" / run.folder
-    weights, jump = trained.train(config, run, folder)
-    row = dataclasses.asdict(run) | evaluate(config, trained, run, weights) | {"jump": jump}
-    row["strength"] = list(run.strength) if isinstance(run.strength, tuple) else run.strength
-    write_atomically(finished, json.dumps({"made_with": made_with, "row": row}, indent=1))
-    shutil.rmtree(folder)
+
+    def make() -> dict[str, Any]:
+        weights, jump = trained.train(config, run, folder)
+        return dataclasses.asdict(run) | evaluate(config, trained, run, weights) | {"jump": jump}
+
+    settings = {"config": shared, "run": dataclasses.asdict(run)}
+    row = kept(folder.with_name(f"{run.folder}.json"), settings, make)
+    shutil.rmtree(folder, ignore_errors=True)
     return row
 
 
@@ -162,10 +154,7 @@ def run(config: Any, workdir: Path) -> list[dict[str, Any]]:
         if key not in compiled:
             compiled = {key: Trained(config, one.method, one.strength)}
         rows.append(run_one(config, compiled[key], one, workdir))
-    with (workdir / "rings.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
+    write_csv(workdir / "rings.csv", rows)
     rings_report.write(rows, config, workdir)
     return rows
 

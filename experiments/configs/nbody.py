@@ -38,6 +38,8 @@ def get_config() -> ConfigDict:
             "strict": (0.0,),
             "relaxed": (1e-2, 1e-1),  # weight of the Lie and norm penalties
             "ACE": ((0.03, 1e-3),),  # primal and dual rate
+            # and the augmented term: about 2 sqrt(dual / primal), where swings die out fastest
+            "ACE, augmented": ((0.03, 1e-3, 0.4), (3e-3, 1e-4, 0.4)),
             "ACE, resilient": ((0.1, 1e-3, 10.0),),  # and rho
             "penalized": (1e-4, 1e-2),  # lambda_perp
             "unconstrained": (0.0,),

@@ -23,8 +23,17 @@ def _conv(features: int, window: int, stride: int, name: str) -> nn.Conv:
         padding=((pad, pad), (pad, pad)),
         use_bias=False,
         kernel_init=nn.initializers.variance_scaling(2.0, "fan_out", "normal"),
+        conv_general_dilated=_pointwise if window == 1 else None,
         name=name,
     )
+
+
+def _pointwise(
+    x: jax.Array, kernel: jax.Array, strides: tuple[int, int], *_: Any, **options: Any
+) -> jax.Array:
+    """A 1x1 convolution as a matrix product, whose gradient XLA computes faster."""
+    rows, columns = strides
+    return jnp.matmul(x[:, ::rows, ::columns], kernel[0, 0], precision=options["precision"])
 
 
 class Block(nn.Module):

@@ -1,13 +1,12 @@
 """What the vision transformers share: attention and blocks."""
 
 import jax
-import jax.numpy as jnp
 from flax import linen as nn
 
 
 def gelu(x: jax.Array) -> jax.Array:
-    """``x Phi(x)``, with the normal distribution function itself."""
-    return nn.gelu(x, approximate=False)
+    """``x Phi(x) = x (1 + erf(x / sqrt(2))) / 2``, not its approximation by tanh."""
+    return 0.5 * x * (1 + jax.lax.erf(x * 0.5**0.5))
 
 
 def check_heads(width: int, heads: int) -> None:
@@ -38,12 +37,14 @@ def attend(x: jax.Array, memory: jax.Array, heads: int) -> jax.Array:
     split = (heads, channels // heads)
     init = nn.initializers.xavier_uniform()
     query, key, value = (
-        nn.Dense(channels, kernel_init=init, name=name)(tokens).reshape(*tokens.shape[:-1], *split)
+        nn.Dense(channels, kernel_init=init, name=name)(tokens)
+        .reshape(*tokens.shape[:-1], *split)
+        .swapaxes(1, 2)
         for name, tokens in (("query", x), ("key", memory), ("value", memory))
     )
-    scores = jnp.einsum("nqhd,nkhd->nhqk", query * split[1] ** -0.5, key)
-    mixed = jnp.einsum("nhqk,nkhd->nqhd", jax.nn.softmax(scores), value)
-    return nn.Dense(channels, kernel_init=init, name="out")(mixed.reshape(x.shape))
+    scores = jax.nn.softmax((query * split[1] ** -0.5) @ key.swapaxes(2, 3))
+    mixed = (scores @ value).swapaxes(1, 2).reshape(x.shape)
+    return nn.Dense(channels, kernel_init=init, name="out")(mixed)
 
 
 class Attention(nn.Module):

@@ -15,7 +15,14 @@ Resilient form, subject to :math:`|\gamma_l| \le u_l` at the price :math:`\rho \
 The dual step sees the new gamma and u: with the old ones the bilinear part of the Lagrangian would
 spiral outwards where the loss is flat. Only the curvature of the loss damps the swings of gamma and
 lambda, and it vanishes with the residual N w: then gamma goes on swinging and means nothing. Judge
-by ``gamma N w``, and end with ``finish``.
+by ``gamma N w``, and end with ``finish``; or add the augmented term :math:`c \gamma^2 / 2` of the
+method of multipliers to the Lagrangian of the equality form (ours, not of the paper):
+
+.. math:: \gamma \leftarrow \gamma - \eta_p (\partial_\gamma \ell + \lambda + c \gamma),
+
+which vanishes where the constraint holds, so that it moves no solution, and damps the swings. In a
+flat loss they die out fastest at :math:`c = 2 \sqrt{\eta_d / \eta_p}`, by a factor of
+:math:`1 - \sqrt{\eta_p \eta_d}` a step.
 """
 
 from typing import Any, NamedTuple
@@ -51,6 +58,7 @@ def ace(
     primal_rate: float = 0.01,
     dual_rate: float = 0.001,
     rho: float | None = None,
+    augmentation: float = 0.0,
     gamma: float = 1.0,
     groups: Grouping = "layer",
 ) -> Control:
@@ -63,6 +71,7 @@ def ace(
       rho: price of the slack, > 0: the resilient form, which ends at ``|gamma| = lambda / rho``.
         None is the equality form, which ends at ``gamma = 0`` with lambda minus the gradient
         there.
+      augmentation: c >= 0 of the equality form; 0 is the published one.
       gamma: where all factors start.
       groups: which parameters share a factor, see ``group_names``.
 
@@ -71,14 +80,17 @@ def ace(
       ``P W_e + gamma B`` for two branches.
 
     Raises:
-      ValueError: a rate or rho that is negative, NaN or infinite, a rate or rho of 0, or an
-        unknown ``groups`` (from ``init``).
+      ValueError: a rate or rho that is negative, NaN or infinite, a rate or rho of 0, a negative
+        augmentation or one of the resilient form, or an unknown ``groups`` (from ``init``).
     """
     check_weight(primal_rate, "primal_rate", positive=True)
     check_weight(dual_rate, "dual_rate", positive=True)
     check_weight(gamma, "gamma")
     if rho is not None:
         check_weight(rho, "rho", positive=True)
+    check_weight(augmentation, "augmentation")
+    if rho is not None and augmentation:
+        raise ValueError(f"augmentation={augmentation} is for the equality form, got rho={rho}")
 
     def init(plan: Plan, params: Tree | Branches) -> AceState:
         stored = params.equivariant if isinstance(params, Branches) else params
@@ -94,7 +106,12 @@ def ace(
     def update(plan: Plan, params: Tree, state: AceState, signal: AceState) -> AceState:
         del plan, params
         return ace_update(
-            state, signal.gamma, primal_rate=primal_rate, dual_rate=dual_rate, rho=rho
+            state,
+            signal.gamma,
+            primal_rate=primal_rate,
+            dual_rate=dual_rate,
+            rho=rho,
+            augmentation=augmentation,
         )
 
     return Control(init, weights, None, update)
@@ -107,6 +124,7 @@ def ace_update(
     primal_rate: float,
     dual_rate: float,
     rho: float | None = None,
+    augmentation: float = 0.0,
 ) -> AceState:
     """One step of the factors and multipliers alone; see ``ace``.
 
@@ -116,10 +134,11 @@ def ace_update(
       primal_rate: eta_p.
       dual_rate: eta_d.
       rho: price of the slack, or None for the equality form.
+      augmentation: c of the equality form.
     """
     gamma, dual, slack = state
     if rho is None:
-        gamma = gamma - primal_rate * (gradient + dual)
+        gamma = gamma - primal_rate * (gradient + dual + augmentation * gamma)
         return AceState(gamma, dual + dual_rate * gamma, slack)
     gamma = gamma - primal_rate * (gradient + dual * jnp.sign(gamma))
     slack = jnp.maximum(slack + primal_rate * (dual - rho * slack), 0.0)

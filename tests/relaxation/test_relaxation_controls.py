@@ -65,6 +65,41 @@ def test_the_equality_form_ends_at_zero_and_prices_the_constraint(a):
     assert state.slack == 0
 
 
+def test_the_augmented_term_damps_what_swings_in_a_flat_loss():
+    primal, dual, steps = 0.05, 0.002, 2000
+    start = rx.AceState(*(jnp.full(1, x) for x in (1.0, 0.0, 0.0)))
+
+    def swings(augmentation):
+        def body(state, _):
+            state = rx.ace_update(
+                state,
+                jnp.zeros(1),
+                primal_rate=primal,
+                dual_rate=dual,
+                augmentation=augmentation,
+            )
+            return state, state.gamma[0]
+
+        return np.abs(jax.lax.scan(body, start, length=steps)[1])
+
+    plain, damped = swings(0.0), swings(2 * np.sqrt(dual / primal))
+    assert plain[-700:].max() > 0.9
+    assert damped[-700:].max() < 1e-4
+    rate = 1 - np.sqrt(primal * dual)
+    assert np.all(damped <= (1 + 0.02 * np.arange(1, steps + 1)) * rate ** np.arange(steps) + 1e-6)
+
+
+def test_the_augmented_term_moves_no_solution():
+    state = rx.AceState(*(jnp.full(1, x) for x in (0.0, 1.3, 0.0)))
+    still = rx.ace_update(state, -state.dual, primal_rate=0.05, dual_rate=0.02, augmentation=0.7)
+    np.testing.assert_array_equal(still.gamma, state.gamma)
+    np.testing.assert_array_equal(still.dual, state.dual)
+    with pytest.raises(ValueError, match=r"augmentation=0.5 is for the equality form, got rho=2"):
+        rx.ace(rho=2.0, augmentation=0.5)
+    with pytest.raises(ValueError, match="augmentation"):
+        rx.ace(augmentation=-1.0)
+
+
 @pytest.mark.parametrize("a", [0.2, 1.0, 3.0])
 @pytest.mark.parametrize("rho", [0.5, 2.0])
 def test_the_resilient_form_ends_where_slack_is_worth_it(a, rho):
