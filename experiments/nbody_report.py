@@ -171,8 +171,9 @@ def figure(rows: list[Row], curves: list[list[float]], baseline: float, path: Pa
         ]
         axes[2].plot(np.mean(mine, axis=0), color=colors[method], label=method, lw=1.3)
     axes[0].set_xticks(range(len(best)), list(best), rotation=25, ha="right")
-    axes[0].set(ylabel="test MSE", title="end of training (bar: before projection)")
-    axes[1].set(xlabel="equivariance error", ylabel="test MSE", xscale="log")
+    title = "end of training (bar: before projection)"
+    axes[0].set(ylabel="test MSE", title=title, yscale="log")
+    axes[1].set(xlabel="equivariance error", ylabel="test MSE", xscale="log", yscale="log")
     axes[2].set(xlabel="epoch", ylabel="training MSE", yscale="log")
     axes[2].axhline(baseline, color="0.5", lw=0.8, ls=":")
     axes[1].legend(frameon=False, fontsize=8)
