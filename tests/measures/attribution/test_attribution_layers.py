@@ -114,7 +114,7 @@ def test_modules_of_a_vision_transformer():
     assert layers[:3] == ("patch_embed", "concatenate", "add")
     names = ("query", "key", "value")
     assert {f"block0/attention/{name}" for name in names} < set(layers)
-    assert {"block0/attention", "block0/erfc", "block0/mlp_out", "norm", "head"} < set(layers)
+    assert {"block0/attention", "block0/erf", "block0/mlp_out", "norm", "head"} < set(layers)
     where = dict(zip(layers, planned.layouts, strict=True))
     assert where["block0/attention"] == "tokens, pitch 2"
     assert where["head"] == "invariant"
