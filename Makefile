@@ -12,7 +12,7 @@ demo: $(INSTALLED)
 	$(BIN)/python -m experiments.digits_demo --out outputs/demo
 
 test: $(INSTALLED) lint
-	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
