@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from softeq_jax.training._atomic import replacing
+from softeq_jax._atomic import replacing
 
 try:
     from ml_collections import ConfigDict, FrozenConfigDict

@@ -13,9 +13,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from softeq_jax._atomic import replacing
 from softeq_jax.projections import Plan
 from softeq_jax.projections._paths import leaf_paths
-from softeq_jax.training._atomic import replacing
 
 try:
     from safetensors import SafetensorError

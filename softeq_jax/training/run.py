@@ -15,9 +15,9 @@ from typing import Any
 import jax
 import numpy as np
 
+from softeq_jax._atomic import replacing
 from softeq_jax.projections._paths import matches
 from softeq_jax.training import hosts, watch
-from softeq_jax.training._atomic import replacing
 from softeq_jax.training.checkpoints import Checkpoints, Restored
 from softeq_jax.training.config import config_differences
 from softeq_jax.training.loop import Hook, Values, every, fit

@@ -1,8 +1,7 @@
 """Variables into a checkpoint of the form that they came in."""
 
-import contextlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import numpy as np
 from flax import traverse_util
 from safetensors.numpy import save_file
 
+from softeq_jax._atomic import replacing
 from softeq_jax.models.weights import _check, _files
 from softeq_jax.models.weights._origin import Origin, Stored
 
@@ -63,7 +63,7 @@ def save(path: str | os.PathLike[str], variables: Mapping[str, Any], origin: Ori
     path.mkdir(exist_ok=True)
     for name, text in ((_files.CONFIG, origin.config), (_files.PREPROCESSOR, origin.preprocessor)):
         if text is not None:
-            with _replacing(path / name) as partial:
+            with replacing(path / name) as partial:
                 partial.write_text(text, encoding="utf-8")
     write(path / _files.WEIGHTS, tensors, origin.metadata)
 
@@ -100,7 +100,7 @@ def flatten(variables: Mapping[str, Any]) -> dict[str, np.ndarray]:
 
 def write(path: Path, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> None:
     """Writes a safetensors file, which appears only when it is complete."""
-    with _replacing(path) as partial:
+    with replacing(path) as partial:
         save_file(dict(tensors), partial, metadata=dict(metadata) or None)
 
 
@@ -121,16 +121,3 @@ def _tensor(flat: Mapping[str, np.ndarray], stored: Stored, where: str) -> np.nd
         high = np.abs(tensor).max()
         raise ValueError(f"{where}: tensor {entry.name} has {high}, too large for {dtype}")
     return cast
-
-
-@contextlib.contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """A name to write to, which becomes ``path`` when all is written, and is removed otherwise."""
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        yield partial
-        with partial.open("rb") as file:
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)

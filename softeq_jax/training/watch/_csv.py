@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from softeq_jax.training._atomic import replacing
+from softeq_jax._atomic import replacing
 from softeq_jax.training.watch._writers import Writer, checked, resumed
 
 STEP = "step"
