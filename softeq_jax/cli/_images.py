@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from softeq_jax.cli import _text
+from softeq_jax.cli._progress import shown
 from softeq_jax.cli._sources import Source
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def read(source: Source, limit: int, seed: int, preprocess: "Preprocess") -> Ima
         raise ValueError(f"{source.name}: holds no images")
     chosen = np.random.default_rng(seed).permutation(source.length)[:limit]
     pixels, labels = [], []
-    for index in _text.shown([int(i) for i in chosen], "image"):
+    for index in shown([int(i) for i in chosen], "image"):
         record = source.get(index)
         try:
             pixels.append(prepared(record.image, preprocess))

@@ -5,7 +5,8 @@ import math
 import re
 from typing import TYPE_CHECKING, Any
 
-from softeq_jax.cli import _arguments, _text
+from softeq_jax._text import plural, table
+from softeq_jax.cli import _arguments
 
 if TYPE_CHECKING:
     from softeq_jax import Plan, Projector
@@ -51,12 +52,12 @@ def run(arguments: argparse.Namespace) -> None:
     print(f"\nfiltered under {group!r}")
     print(_filtered(network, plan))
     if left := _left_alone(network.model, group, plan, params):
-        print(f"{_text.plural(left, 'small window')} of these stay as they are near softness 1")
+        print(f"{plural(left, 'small window')} of these stay as they are near softness 1")
     by_action: dict[str, list[Projector]] = {}
     for _, projector, _ in plan.planned(params):
         by_action.setdefault(projector.space.describe(), []).append(projector)
     for action, projectors in by_action.items():
-        print(f"\nlevels of {action} ({_text.plural(len(projectors), 'parameter')})")
+        print(f"\nlevels of {action} ({plural(len(projectors), 'parameter')})")
         print(levels_table(projectors[0]))
     print("\nuntouched")
     print(_untouched(plan))
@@ -76,7 +77,7 @@ def levels_table(projector: "Projector") -> str:
     if ranks[-1] < projector.dim:
         rest = projector.dim - int(ranks[-1])
         rows.append(("inf", f"{projector.dim} of {projector.dim}", f"1 (with {rest} unmatched)"))
-    return _text.table(("  cutoff", "rank", "softness"), [(f"  {a}", b, c) for a, b, c in rows])
+    return table(("  cutoff", "rank", "softness"), [(f"  {a}", b, c) for a, b, c in rows])
 
 
 def _identity(network: "Pretrained") -> str:
@@ -84,7 +85,7 @@ def _identity(network: "Pretrained") -> str:
 
     report, images = network.report, network.preprocess
     parameters = sum(w.size for w in jax.tree.leaves(network.variables["params"]))
-    tensors = _text.plural(len(report.used), "tensor")
+    tensors = plural(len(report.used), "tensor")
     dtypes = ", ".join(dict.fromkeys(tensor.dtype for tensor in report.used))
     classes = getattr(network.model, "num_classes", None)
     if classes is None:
@@ -117,7 +118,7 @@ def _filtered(network: "Pretrained", plan: "Plan") -> str:
         for path, shape, index in zip(plan.paths, plan.shapes, plan.chosen, strict=True)
         if index >= 0
     ]
-    return _text.table(("parameter", "tensor", "shape", "action"), rows)
+    return table(("parameter", "tensor", "shape", "action"), rows)
 
 
 def _left_alone(model: Any, group: Any, plan: "Plan", params: Any) -> int:
@@ -142,7 +143,7 @@ def _untouched(plan: "Plan") -> str:
     rows = [(kind, f"{len(sizes)}", f"{sum(sizes):,}") for kind, sizes in counts.items()]
     total = [number for sizes in counts.values() for number in sizes]
     rows.append(("all", f"{len(total)}", f"{sum(total):,}"))
-    return _text.table(("parameters", "arrays", "numbers"), rows, right="-rr")
+    return table(("parameters", "arrays", "numbers"), rows, right="-rr")
 
 
 def _lattice(network: "Pretrained", plan: "Plan", size: int) -> str:
@@ -158,4 +159,4 @@ def _lattice(network: "Pretrained", plan: "Plan", size: int) -> str:
         side = "x".join(map(str, layer.input_shape))
         kept = "filtered" if chosen[path] >= 0 else "untouched"
         rows.append((path, side, kept, "breaks them: " + obstacle if obstacle else "respects them"))
-    return _text.table(("parameter", "map", "kernel", "the layer"), rows)
+    return table(("parameter", "map", "kernel", "the layer"), rows)

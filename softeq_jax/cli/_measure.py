@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from softeq_jax.cli import _arguments, _images, _rotations, _sources, _text
+from softeq_jax._text import plural, table
+from softeq_jax.cli import _arguments, _images, _rotations, _sources
+from softeq_jax.cli._progress import shown
 
 if TYPE_CHECKING:
     from softeq_jax.measures import LieErrors
@@ -106,7 +108,7 @@ def lie_errors(
 
     head = "probabilities" if classes else "logits"
     found: list[dict[str, Any]] = []
-    for piece, real in _text.shown(list(batches(pixels, batch_size)), "batch"):
+    for piece, real in shown(list(batches(pixels, batch_size)), "batch"):
         errors = measures.lie_errors(f, piece, GENERATORS, output=output, head=head)
         found.append({name: (error, real) for name, error in errors.items()})
     return {name: _joined([piece[name] for piece in found]) for name in GENERATORS}
@@ -149,7 +151,7 @@ def _heading(source: _sources.Source, images: _images.Images, preprocess: "Prepr
     )
     note = f"\n{source.note}" if source.note else ""
     return (
-        f"{n:,} of {_text.plural(source.length, 'image')} of {source.name}{note}\n"
+        f"{n:,} of {plural(source.length, 'image')} of {source.name}{note}\n"
         f"{side} x {side} pixels from {preprocess.resize}, {preprocess.interpolation}, "
         f"mean {mean}, std {std} ({preprocess.source})\n"
     )
@@ -165,9 +167,9 @@ def _lie_table(lie: "dict[str, LieErrors]", output: str, of_what: str) -> str:
         value, error = measures.mean_and_error(errors.mean_sq)
         scale_free = float(np.mean(getattr(errors, free)))
         rows.append((name, f"{value:.4g}", f"{error:.2g}", f"{scale_free:.4g}"))
-    table = _text.table(("generator", "mean square", "+-", free), rows, right="-rrr")
+    shown_table = table(("generator", "mean square", "+-", free), rows, right="-rrr")
     unit = "per pixel, per radian, per unit of log scale"
-    return f"local equivariance error of the {of_what} ({unit})\n{table}"
+    return f"local equivariance error of the {of_what} ({unit})\n{shown_table}"
 
 
 def _save(

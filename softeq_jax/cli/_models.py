@@ -4,7 +4,8 @@ import argparse
 import fnmatch
 from typing import Any
 
-from softeq_jax.cli import _text
+from softeq_jax._text import table
+from softeq_jax.cli._progress import shown
 
 
 def register(commands: Any) -> None:
@@ -48,7 +49,7 @@ def run(arguments: argparse.Namespace) -> None:
         if kind.name not in known:
             known.append(kind.name)
     rows = []
-    for name in _text.shown(chosen, "model"):
+    for name in shown(chosen, "model"):
         model = models.create(name)
         family = type(model).__module__.rpartition(".")[2]
         size, patch = getattr(model, "image_size", None), getattr(model, "patch_size", None)
@@ -63,7 +64,7 @@ def run(arguments: argparse.Namespace) -> None:
             )
         )
     head = ("model", "family", "parameters", "image", "patch", "loads weights of")
-    print(_text.table(head, rows, right="--rrr-"))
+    print(table(head, rows, right="--rrr-"))
 
 
 def _parameters(model: Any) -> int:

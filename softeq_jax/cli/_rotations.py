@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from softeq_jax.cli import _text
+from softeq_jax._text import table
+from softeq_jax.cli._progress import shown
 
 if TYPE_CHECKING:
     from softeq_jax.measures import Estimate
@@ -60,7 +61,7 @@ class Rotations:
     def table(self, labels: np.ndarray | None) -> str:
         """The rows as text, and the accuracy of upright images if there are labels."""
         lines = [[f"{value:.4g}" for value in row] for row in self.rows(labels)]
-        text = _text.table(self.head(labels), lines, right="r" * len(self.head(labels)))
+        text = table(self.head(labels), lines, right="r" * len(self.head(labels)))
         if labels is None or self.upright is None:
             return f"finite rotations\n{text}"
         upright = float(np.mean(self.upright == labels))
@@ -94,7 +95,7 @@ def measured(
     metric = _class_metric()
     turns = [measures.rotation(math.radians(angle)) for angle in angles]
     pieces: list[dict[str, np.ndarray]] = []
-    for piece, real in _text.shown(list(batches(pixels, batch_size)), "batch"):
+    for piece, real in shown(list(batches(pixels, batch_size)), "batch"):
         if classes:
             (values,) = measures.evaluate(f, piece, turns, [metric], output=output)
         else:

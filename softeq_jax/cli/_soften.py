@@ -5,7 +5,8 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from softeq_jax.cli import _arguments, _text
+from softeq_jax._text import table
+from softeq_jax.cli import _arguments
 
 if TYPE_CHECKING:
     from softeq_jax import Plan
@@ -76,7 +77,7 @@ def run(arguments: argparse.Namespace) -> None:
         shown = (moved / norm, left / norm, left / new_norm)
         rows.append((what, *(f"{value:.4g}" for value in shown)))
     head = ("movement of the filtered weights, at most", "before", "after", "after, own norm")
-    print(_text.table(head, rows, right="-rrr"))
+    print(table(head, rows, right="-rrr"))
     print("(in units of the norm of these weights before, in the last column of that after)")
     print(f"\nwritten to {arguments.out}")
     if network.origin.config is not None and not arguments.out.is_dir():

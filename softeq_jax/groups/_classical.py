@@ -10,10 +10,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from softeq_jax._checks import whole
 from softeq_jax.groups import _logarithms
-from softeq_jax.groups._checks import require, whole
 from softeq_jax.groups._finite import finite
-from softeq_jax.groups._group import Group, frozen
+from softeq_jax.groups._group import Group, frozen, require
 from softeq_jax.groups._levels import ConjugacyClass, Factorization, Stage, weight
 from softeq_jax.groups._planar import PlanarGroup
 

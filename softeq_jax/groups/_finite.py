@@ -6,8 +6,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from softeq_jax.groups._checks import INDEX_TOLERANCE, LISTABLE, TOLERANCE
-from softeq_jax.groups._group import Group, frozen
+from softeq_jax.groups._group import INDEX_TOLERANCE, LISTABLE, TOLERANCE, Group, frozen
 from softeq_jax.groups._levels import ConjugacyClass, Stage, Words, generator_classes, weight
 
 _SAME = 1e-8  # entries of elements that are products of double-precision generators

@@ -9,9 +9,8 @@ import numpy as np
 
 from softeq_jax.groups import _logarithms
 from softeq_jax.groups._algebra import is_transpose_closed, symmetries
-from softeq_jax.groups._checks import LISTABLE, refuse_sampling
 from softeq_jax.groups._finite import Matrices, MatrixTable, are_unitary, is_identity
-from softeq_jax.groups._group import Group, frozen
+from softeq_jax.groups._group import LISTABLE, Group, frozen, refuse_sampling
 from softeq_jax.groups._levels import (
     ConjugacyClass,
     Factorization,

@@ -6,10 +6,10 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from softeq_jax._checks import whole
 from softeq_jax.groups import _logarithms
-from softeq_jax.groups._checks import refuse_sampling, require, whole
 from softeq_jax.groups._classical import rotation_generators, symmetric_basis, symplectic_form
-from softeq_jax.groups._group import Group, frozen
+from softeq_jax.groups._group import Group, frozen, refuse_sampling, require
 from softeq_jax.groups._levels import ConjugacyClass, Factorization, Stage, weight
 
 METRIC = frozen(np.diag([1.0, -1.0, -1.0, -1.0]))

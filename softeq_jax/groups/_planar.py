@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from softeq_jax.groups._checks import INDEX_TOLERANCE, TOLERANCE, concrete, whole
-from softeq_jax.groups._group import Group, frozen
+from softeq_jax._checks import whole
+from softeq_jax.groups._group import INDEX_TOLERANCE, TOLERANCE, Group, concrete, frozen
 from softeq_jax.groups._levels import ConjugacyClass, Factorization, Stage, Words, weight
 
 _TURN = 2.0 * math.pi

@@ -10,8 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from softeq_jax.groups._checks import INDEX_TOLERANCE, require
-from softeq_jax.groups._group import Group, frozen
+from softeq_jax.groups._group import INDEX_TOLERANCE, Group, frozen, require
 from softeq_jax.groups._levels import ConjugacyClass, Factorization, Stage, Words
 
 _TIMES = " \u00d7 "

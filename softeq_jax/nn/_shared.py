@@ -6,8 +6,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from softeq_jax._checks import is_traced, share
 from softeq_jax.projections import Projector
-from softeq_jax.relaxation._checks import check_share, is_traced
 
 Array = jax.Array
 Padding = str | int | Sequence[tuple[int, int]]
@@ -71,7 +71,7 @@ def check_theta(theta: Any) -> None:
     """
     if jnp.shape(theta) != ():
         raise ValueError(f"theta must be a scalar, got shape {jnp.shape(theta)}")
-    check_share(theta, "theta")
+    share(theta, "theta")
 
 
 def pair(value: int | Sequence[int], name: str) -> tuple[int, int]:

@@ -12,8 +12,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from softeq_jax._checks import whole
 from softeq_jax.groups import Group
-from softeq_jax.groups._checks import whole
 from softeq_jax.orbits._orbit import action_of, common_group
 from softeq_jax.orbits._quadrature import (
     Quadrature,

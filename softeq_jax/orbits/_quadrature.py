@@ -14,11 +14,11 @@ from typing import Any, NamedTuple, NoReturn
 import jax
 import numpy as np
 
+from softeq_jax._checks import whole
 from softeq_jax.groups import LISTABLE, Group, PlanarGroup, ProductGroup, cyclic, dihedral
 from softeq_jax.groups._classical import OrthogonalGroup
 from softeq_jax.orbits._orbit import common_group
 from softeq_jax.reps import OnFactor, Rep
-from softeq_jax.reps._rep import check_size
 
 
 class Quadrature(NamedTuple):
@@ -96,7 +96,7 @@ def polynomial_degree(rep_in: Any, rep_out: Any, p: int = 1) -> int | tuple[int,
       TypeError: no representations.
     """
     group = common_group(rep_in, rep_out)
-    p = check_size(p, "the degree p of the polynomial", least=0)
+    p = whole(p, "the degree p of the polynomial", least=0)
     largest = [np.zeros(_factors(group)[1], int) for _ in range(2)]
     for i, reps in enumerate((rep_in, rep_out)):
         for rep in jax.tree.leaves(reps):
@@ -169,7 +169,7 @@ def _check_size(n: int, group: Group, degree: Any) -> None:
 
 
 def _degree(n: Any) -> int:
-    return check_size(n, "the degree", least=0)
+    return whole(n, "the degree", least=0)
 
 
 def _factors(group: Group) -> tuple[tuple[Group, ...], int]:

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from softeq_jax.groups import Group
-from softeq_jax.groups._checks import concrete
+from softeq_jax.groups._group import concrete
 from softeq_jax.reps import Multiple, PlanarRep, Product, Rep, Sum
 from softeq_jax.reps._restrict import PulledBack
 

@@ -1,15 +1,16 @@
 """A plan: which parameters of a model are filtered, and by which projector."""
 
-import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from softeq_jax.projections import _certificate, _paths
+from softeq_jax._paths import first_matches, leaf_paths, naming, refuse_idle
+from softeq_jax._text import table
+from softeq_jax.projections import _certificate
 from softeq_jax.projections._projector import Array, Projector
 
 Params = Any
@@ -96,7 +97,7 @@ class Plan:
         """
         parts = {}
         for path, projector, w in self.planned(params):
-            with _naming(path):
+            with naming(path):
                 parts[path] = projector.certificate(
                     w, element=element, angle=angle, flip=flip, within=within
                 )
@@ -113,7 +114,8 @@ class Plan:
 
     def describe(self) -> str:
         """A table: parameter, shape, action, mask, cutoff, softness, rank of how many."""
-        rows = [("parameter", "shape", "action", "mask", "cutoff", "softness", "rank")]
+        head = ("parameter", "shape", "action", "mask", "cutoff", "softness", "rank")
+        rows = []
         for path, shape, index in zip(self.paths, self.shapes, self.chosen, strict=True):
             if index < 0:
                 continue
@@ -122,10 +124,8 @@ class Plan:
             rank = f"{p.rank():.4g} of {p.dim}"
             dials = (f"{p.cutoff:.4g}", f"{p.softness:.4g}")
             rows.append((path, size, p.space.describe(), p.kind, *dials, rank))
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
         untouched = self.chosen.count(-1)
-        return "\n".join([*lines, f"{len(rows) - 1} filtered, {untouched} untouched"])
+        return f"{table(head, rows)}\n{len(rows)} filtered, {untouched} untouched"
 
     def __repr__(self) -> str:
         filtered = sum(index >= 0 for index in self.chosen)
@@ -138,12 +138,12 @@ class Plan:
         treedef = jax.tree.structure(params)
         out = []
         for path, leaf, index in zip(self.paths, leaves, self.chosen, strict=True):
-            with _naming(path):
+            with naming(path):
                 out.append(untouched(leaf) if index < 0 else filtered(self.projectors[index], leaf))
         return jax.tree.unflatten(treedef, out)
 
     def _leaves(self, params: Params) -> list[Array]:
-        paths, leaves, _ = _paths.leaf_paths(params)
+        paths, leaves, _ = leaf_paths(params)
         if tuple(paths) == self.paths:
             return leaves
         missing = sorted(set(self.paths) - set(paths))
@@ -171,15 +171,14 @@ def plan(params: Params, rules: Mapping[str, Rule]) -> Plan:
       ValueError: a rule that decides about no parameter, a weight whose shape does not fit its
         projector, NaN or infinite weights: each names the rule or the path.
     """
-    paths, leaves, _ = _paths.leaf_paths(params)
+    paths, leaves, _ = leaf_paths(params)
     if len(set(paths)) != len(paths):
         raise ValueError("two parameters of the tree have the same path")
     projectors: list[Projector] = []
     index_of: dict[Any, int] = {}
     chosen, used = [], set()
-    for path, leaf in zip(paths, leaves, strict=True):
-        pattern = next((rule for rule in rules if _paths.matches(rule, path)), None)
-        with _naming(path):
+    for path, leaf, pattern in zip(paths, leaves, first_matches(rules, paths), strict=True):
+        with naming(path):
             projector = None if pattern is None else _resolve(rules[pattern], path, leaf)
             if projector is not None:
                 projector.space.check(tuple(leaf.shape))
@@ -195,12 +194,7 @@ def plan(params: Params, rules: Mapping[str, Rule]) -> Plan:
             index_of[key] = len(projectors)
             projectors.append(projector)
         chosen.append(index_of[key])
-    idle = [rule for rule in rules if rule not in used]
-    if idle:
-        raise ValueError(
-            f"rules that match no parameter (or only those an earlier rule took): {idle}; "
-            f"the paths are {paths[:8]}{' ...' if len(paths) > 8 else ''}"
-        )
+    refuse_idle(rules, used, paths, "rules that match no parameter")
     shapes = tuple(tuple(getattr(leaf, "shape", ())) for leaf in leaves)
     return Plan(tuple(projectors), tuple(paths), shapes, tuple(chosen))
 
@@ -267,14 +261,3 @@ def _check_finite(leaf: Array) -> None:
 
 def _zero(leaf: Any) -> Any:
     return jnp.zeros_like(leaf) if isinstance(leaf, int | float | complex | Array) else leaf
-
-
-@contextlib.contextmanager
-def _naming(path: str) -> Iterator[None]:
-    """Puts the path of the parameter before the message of an error."""
-    try:
-        yield
-    except (ValueError, TypeError) as error:
-        if type(error) not in (ValueError, TypeError):
-            raise
-        raise type(error)(f"parameter {path!r}: {error}") from error

@@ -8,12 +8,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from softeq_jax._checks import coefficient
 from softeq_jax.groups import Group
 from softeq_jax.orbits._orbit import Action, common_group
 from softeq_jax.orbits._tables import entry
 from softeq_jax.projections._spectrum import order_of
 from softeq_jax.regularizers import _actions
-from softeq_jax.regularizers._checks import coefficient
 from softeq_jax.regularizers._norms import safe_sqrt, widened
 from softeq_jax.reps._place import resolve_axes
 

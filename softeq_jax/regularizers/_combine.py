@@ -13,8 +13,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from softeq_jax._checks import coefficient
 from softeq_jax.projections import Plan
-from softeq_jax.regularizers._checks import check_power, coefficient
 from softeq_jax.regularizers._groups import Grouping, ParameterGroup, parameter_groups
 from softeq_jax.regularizers._norms import Array, safe_sqrt
 
@@ -85,3 +85,14 @@ def scalar(total: Any, squares: Mapping[str, Array]) -> Any:
         return total
     like = next(iter(squares.values()), jnp.zeros((), jnp.float32))
     return np.zeros((), like.dtype)[()] if isinstance(like, np.generic) else jnp.zeros_like(like)
+
+
+def check_power(power: Any) -> int:
+    """The power, if it is 1 or 2.
+
+    Raises:
+      ValueError: it is something else.
+    """
+    if isinstance(power, bool) or power not in (1, 2):
+        raise ValueError(f"power must be 1 (norms) or 2 (their squares), got {power!r}")
+    return int(power)

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from softeq_jax._checks import coefficient
 from softeq_jax.projections import Plan
-from softeq_jax.regularizers._checks import check_power, coefficient
+from softeq_jax.regularizers._combine import check_power
 from softeq_jax.regularizers._groups import Grouping, parameter_groups
 from softeq_jax.regularizers._prox import prox_step
 

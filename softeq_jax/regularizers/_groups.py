@@ -3,8 +3,9 @@
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from softeq_jax.projections import Plan, _paths
-from softeq_jax.regularizers._checks import coefficient, is_concrete
+from softeq_jax._checks import coefficient, is_traced
+from softeq_jax._paths import first_matches, refuse_idle
+from softeq_jax.projections import Plan
 
 Grouping = str | Callable[[str], str]
 """``"parameter"``, ``"layer"``, ``"all"``, or a function from the path to the name of a group."""
@@ -44,13 +45,8 @@ def parameter_groups(
     weights = {} if weights is None else weights
     for pattern, value in weights.items():
         coefficient(value, f"weights[{pattern!r}]")
-    rules = [next((rule for rule in weights if _paths.matches(rule, p)), None) for p in paths]
-    idle = [rule for rule in weights if rule not in rules]
-    if idle:
-        raise ValueError(
-            f"weights that decide about no planned parameter: {idle}; the planned ones are "
-            f"{paths[:8]}{' ...' if len(paths) > 8 else ''}"
-        )
+    rules = first_matches(weights, paths)
+    refuse_idle(weights, rules, paths, "weights that decide about no planned parameter")
     members: dict[str, list[tuple[str, str | None]]] = {}
     for path, rule in zip(paths, rules, strict=True):
         members.setdefault(_name_of(path, groups), []).append((path, rule))
@@ -76,7 +72,7 @@ def _name_of(path: str, groups: Grouping) -> str:
 
 def _factor(name: str, each: list[tuple[str, str | None]], weights: Mapping[str, Any]) -> Any:
     found = list({rule: 1.0 if rule is None else weights[rule] for _, rule in each}.values())
-    alike = all(map(is_concrete, found)) and len(set(map(float, found))) == 1
+    alike = not any(map(is_traced, found)) and len(set(map(float, found))) == 1
     if len(found) > 1 and not alike:
         shown = ", ".join(f"{path} by {rule!r}" for path, rule in each[:4])
         raise ValueError(

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from softeq_jax.projections import Plan, Projector, _build, _plan
+from softeq_jax._paths import naming
+from softeq_jax.projections import Plan, Projector, _build
 from softeq_jax.regularizers._combine import form, scalar
 from softeq_jax.regularizers._groups import Grouping
 from softeq_jax.regularizers._norms import Array, Params, square, widened
@@ -73,7 +74,7 @@ def lie_penalty(
     )
     squares, whole, sizes = {}, {}, {}
     for path, projector, w in plan.planned(params):
-        with _plan._naming(path):
+        with naming(path):
             w = widened(w)
             squares[path] = square(_scaled_by_levels(projector, w))
             whole[path], sizes[path] = square(w), w.size

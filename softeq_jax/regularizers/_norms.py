@@ -11,7 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.custom_derivatives import SymbolicZero
 
-from softeq_jax.projections import Plan, Projector, _plan
+from softeq_jax._paths import naming
+from softeq_jax.projections import Plan, Projector
 
 Array = jax.Array | np.ndarray
 Params = Any
@@ -66,7 +67,7 @@ def part_squares(plan: Plan, params: Params) -> dict[str, Squares]:
     """
     found = {}
     for path, projector, w in plan.planned(params):
-        with _plan._naming(path):
+        with naming(path):
             w = widened(w)
             squares = _squares if isinstance(w, np.ndarray) else _differentiable_squares
             found[path] = Squares(*squares(projector, w), w.size)

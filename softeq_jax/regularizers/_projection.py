@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from softeq_jax._checks import coefficient, is_zero
 from softeq_jax.projections import Plan
-from softeq_jax.regularizers._checks import coefficient, is_zero
 from softeq_jax.regularizers._combine import form, scalar
 from softeq_jax.regularizers._groups import Grouping
 from softeq_jax.regularizers._norms import Array, Params, part_squares

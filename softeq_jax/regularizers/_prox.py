@@ -7,8 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from softeq_jax.projections import Plan, _paths, _plan
-from softeq_jax.regularizers._checks import coefficient, is_zero
+from softeq_jax._checks import coefficient, is_zero
+from softeq_jax._paths import leaf_paths, naming
+from softeq_jax.projections import Plan
 from softeq_jax.regularizers._combine import Form, form
 from softeq_jax.regularizers._groups import Grouping
 from softeq_jax.regularizers._norms import Array, Params, safe_sqrt, square, widened
@@ -69,10 +70,10 @@ def prox_step(
     )
     parts = {}
     for path, projector, w in plan.planned(params):
-        with _plan._naming(path):
+        with naming(path):
             parts[path] = projector.split(widened(w))
     new = _shrunk(shape, parts, step_size, lambda_g, lambda_perp)
-    paths, leaves, structure = _paths.leaf_paths(params)
+    paths, leaves, structure = leaf_paths(params)
     leaves = [
         leaf if path not in new else (widened(leaf) - new[path]).astype(leaf.dtype)
         for path, leaf in zip(paths, leaves, strict=True)

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from softeq_jax.regularizers._checks import coefficient
+from softeq_jax._checks import coefficient
 from softeq_jax.regularizers._norms import square
 
 Tree = Any

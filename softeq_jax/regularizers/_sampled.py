@@ -7,12 +7,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from softeq_jax.groups._checks import whole
+from softeq_jax._checks import coefficient, whole
 from softeq_jax.orbits._average import weighted_sum
 from softeq_jax.orbits._orbit import common_group
 from softeq_jax.regularizers import _actions
 from softeq_jax.regularizers._activations import difference, mean_square
-from softeq_jax.regularizers._checks import coefficient
 from softeq_jax.reps import regular
 
 

@@ -30,10 +30,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from softeq_jax._checks import coefficient
 from softeq_jax.projections import Plan
 from softeq_jax.regularizers._groups import Grouping
 from softeq_jax.relaxation import _trees
-from softeq_jax.relaxation._checks import check_weight
 from softeq_jax.relaxation._control import Control, state_of
 from softeq_jax.relaxation._relax import mixed
 from softeq_jax.relaxation._trees import Branches, Tree
@@ -83,12 +83,12 @@ def ace(
       ValueError: a rate or rho that is negative, NaN or infinite, a rate or rho of 0, a negative
         augmentation or one of the resilient form, or an unknown ``groups`` (from ``init``).
     """
-    check_weight(primal_rate, "primal_rate", positive=True)
-    check_weight(dual_rate, "dual_rate", positive=True)
-    check_weight(gamma, "gamma")
+    coefficient(primal_rate, "primal_rate", positive=True)
+    coefficient(dual_rate, "dual_rate", positive=True)
+    coefficient(gamma, "gamma")
     if rho is not None:
-        check_weight(rho, "rho", positive=True)
-    check_weight(augmentation, "augmentation")
+        coefficient(rho, "rho", positive=True)
+    coefficient(augmentation, "augmentation")
     if rho is not None and augmentation:
         raise ValueError(f"augmentation={augmentation} is for the equality form, got rho={rho}")
 

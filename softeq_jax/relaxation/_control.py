@@ -19,8 +19,8 @@ from typing import Any, NamedTuple
 
 import jax
 
+from softeq_jax._checks import share
 from softeq_jax.projections import Plan
-from softeq_jax.relaxation._checks import check_share
 from softeq_jax.relaxation._relax import mixed
 from softeq_jax.relaxation._schedules import check_schedule
 from softeq_jax.relaxation._trees import Branches, Tree
@@ -101,7 +101,7 @@ def scheduled(schedule: Callable[[Any], Any], steps: int | None = None) -> Contr
     def apply(plan: Plan, params: Tree | Branches, state: Tree, step: Any) -> Tree:
         del state
         theta = schedule(step)
-        check_share(theta, "theta")
+        share(theta, "theta")
         return mixed(plan, params, theta, "all")
 
     return Control(no_state, apply, None, keep_state)

@@ -22,10 +22,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from softeq_jax._checks import coefficient, share
 from softeq_jax.projections import Plan, Projector
 from softeq_jax.regularizers._norms import part_squares
 from softeq_jax.relaxation import _trees
-from softeq_jax.relaxation._checks import check_share, check_weight
 from softeq_jax.relaxation._control import Control, state_of
 from softeq_jax.relaxation._trees import Array, Tree
 
@@ -60,9 +60,9 @@ def per(*, strength: float, rate: float = 0.01, floor: float = 1e-3) -> Control:
       ValueError: a negative strength, a rate outside [0, 1], a floor that is not positive; from
         ``init`` no plans, or one that leaves every weight as it is (names it).
     """
-    check_weight(strength, "strength")
-    check_share(rate, "rate")
-    check_weight(floor, "floor", positive=True)
+    coefficient(strength, "strength")
+    share(rate, "rate")
+    coefficient(floor, "floor", positive=True)
 
     def init(plans: Plans, params: Tree) -> PerState:
         for name in _names(plans):

@@ -17,11 +17,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from softeq_jax._checks import share
 from softeq_jax.projections import Plan
 from softeq_jax.regularizers._groups import Grouping
 from softeq_jax.regularizers._norms import square
 from softeq_jax.relaxation import _trees
-from softeq_jax.relaxation._checks import check_share
 from softeq_jax.relaxation._control import Control, state_of
 from softeq_jax.relaxation._relax import mixed
 from softeq_jax.relaxation._trees import Branches, Tree
@@ -61,8 +61,8 @@ def recurrent(
     Raises:
       ValueError: an argument out of range, named.
     """
-    check_share(rate, "rate")
-    check_share(theta, "theta")
+    share(rate, "rate")
+    share(theta, "theta")
     if rate == 0:
         raise ValueError("rate must be > 0: at 0 the levels never move")
     if not 0 <= memory < 1:

@@ -23,10 +23,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from softeq_jax._checks import coefficient, is_traced, share
 from softeq_jax.projections import Plan
 from softeq_jax.regularizers._groups import Grouping
 from softeq_jax.relaxation import _trees
-from softeq_jax.relaxation._checks import check_share, check_weight, is_traced
 from softeq_jax.relaxation._trees import Array, Branches, Tree
 
 
@@ -53,7 +53,7 @@ def relax(
         smooth mask; a free branch that does not fit (names the path).
       TypeError: ``plan`` is no Plan.
     """
-    check_share(theta, "theta")
+    share(theta, "theta")
     return mixed(plan, params, theta, groups)
 
 
@@ -85,7 +85,7 @@ def branches(plan: Plan, params: Tree, *, scale: float = 1.0) -> Branches:
     Raises:
       ValueError: as ``relax``; a negative, NaN or infinite scale.
     """
-    check_weight(scale, "scale")
+    coefficient(scale, "scale")
     pairs = _trees.split(plan, params)
     free = [jnp.zeros_like(odd) if _is_zero(scale) else _times(scale, odd) for _, odd in pairs]
     equivariant = _trees.replaced(plan, params, [even for even, _ in pairs])
@@ -119,7 +119,7 @@ def finish(
       ValueError, TypeError: as ``relax``.
     """
     if not isinstance(params, Branches):
-        check_share(theta, "theta")
+        share(theta, "theta")
         return relax(plan, params, 0.0)
     stored = params.equivariant
     planned = _trees.planned(plan, stored)

@@ -5,10 +5,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from softeq_jax._checks import coefficient
 from softeq_jax.projections import Plan
 from softeq_jax.regularizers._norms import square
 from softeq_jax.relaxation import _trees
-from softeq_jax.relaxation._checks import check_weight
 from softeq_jax.relaxation._control import Control, keep_state, no_state
 from softeq_jax.relaxation._relax import mixed
 from softeq_jax.relaxation._trees import Branches, Tree
@@ -37,8 +37,8 @@ def rpp(*, equivariant_weight: float, free_weight: float) -> Control:
     Raises:
       ValueError: a weight that is negative, NaN or infinite.
     """
-    check_weight(equivariant_weight, "equivariant_weight")
-    check_weight(free_weight, "free_weight")
+    coefficient(equivariant_weight, "equivariant_weight")
+    coefficient(free_weight, "free_weight")
 
     def weights(plan: Plan, params: Branches, state: Tree, step: Any) -> Tree:
         del state, step

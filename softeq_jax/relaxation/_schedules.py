@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from softeq_jax.relaxation._checks import check_share, is_traced
+from softeq_jax._checks import is_traced, share
 
 _SHAPES: dict[str, Callable[[jax.Array], jax.Array]] = {
     "triangular": lambda x: 1.0 - jnp.abs(2.0 * x - 1.0),
@@ -53,7 +53,7 @@ class Schedule:
             raise ValueError(f"steps must be an integer >= 1, got {self.steps!r}")
         if not 0 <= self.hold < 1:
             raise ValueError(f"hold must be in [0, 1), got {self.hold}")
-        check_share(self.theta, "theta")
+        share(self.theta, "theta")
         if self.active < 1:
             raise ValueError(f"hold={self.hold} leaves none of the {self.steps} steps to relax in")
 
@@ -134,5 +134,5 @@ def check_schedule(schedule: Callable[[Any], Any], steps: int) -> Callable[[Any]
         value = np.asarray(schedule(int(step)))
         if value.shape != ():
             raise ValueError(f"schedule({step}) must be a scalar, got shape {value.shape}")
-        check_share(value, f"theta = schedule({step})")
+        share(value, f"theta = schedule({step})")
     return schedule

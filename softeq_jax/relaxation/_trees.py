@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from softeq_jax.projections import Plan, Projector, _plan
+from softeq_jax._paths import naming
+from softeq_jax.projections import Plan, Projector
 from softeq_jax.regularizers._groups import Grouping, parameter_groups
 
 Tree = Any
@@ -48,7 +49,7 @@ def split(plan: Plan, params: Tree) -> list[tuple[Array, Array]]:
     """
     pairs = []
     for path, projector, w in planned(plan, params):
-        with _plan._naming(path):
+        with naming(path):
             pairs.append(projector.split(w))
     return pairs
 

@@ -8,8 +8,9 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from softeq_jax._checks import whole
 from softeq_jax.reps._frequencies import Frequencies, joined
-from softeq_jax.reps._rep import Rep, Term, check_size
+from softeq_jax.reps._rep import Rep, Term
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -233,7 +234,7 @@ def tensor_product(*parts: Rep) -> Rep:
 
 def copies(n: int, rep: Rep) -> Rep:
     """``n * A``; ValueError unless n is a positive integer."""
-    n = check_size(n, f"the multiplicity of {rep}")
+    n = whole(n, f"the multiplicity of {rep}")
     if isinstance(rep, Multiple):
         return Multiple(rep.group, rep.parts, n * rep.multiplicity)
     return Multiple(rep.group, (rep,), n)

@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from softeq_jax._checks import whole
 from softeq_jax.groups import PlanarGroup
 from softeq_jax.reps import _grid_basis
 from softeq_jax.reps._frequencies import Frequencies, read_only
 from softeq_jax.reps._planar import PlanarRep, check_planar
-from softeq_jax.reps._rep import Term, check_size
+from softeq_jax.reps._rep import Term
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -87,7 +88,7 @@ def _grid_frequencies(side: int, permutation: bool, prefix: int) -> Frequencies:
 def _side(shape: Any, what: str) -> int:
     if not isinstance(shape, tuple | list) or len(shape) != 2:
         raise ValueError(f"{what} needs a shape (height, width), got {shape!r}")
-    height, width = (check_size(n, f"each side of {what}") for n in shape)
+    height, width = (whole(n, f"each side of {what}") for n in shape)
     if height != width:
         raise ValueError(
             f"{what} needs a square grid, as rotations do not map a {height} x {width} grid "
@@ -137,4 +138,4 @@ def tokens(group: PlanarGroup, shape: tuple[int, int], prefix: int = 0) -> Token
       TypeError: ``group`` is no group.
     """
     side = _side(shape, "tokens")
-    return Tokens(check_planar(group, "tokens"), side, check_size(prefix, "prefix", least=0))
+    return Tokens(check_planar(group, "tokens"), side, whole(prefix, "prefix", least=0))

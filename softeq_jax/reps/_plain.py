@@ -5,11 +5,12 @@ import functools
 
 import numpy as np
 
+from softeq_jax._checks import whole
 from softeq_jax.groups import Group, PlanarGroup
 from softeq_jax.reps._algebra import Product
 from softeq_jax.reps._frequencies import Frequencies, read_only
 from softeq_jax.reps._planar import PlanarMatrices
-from softeq_jax.reps._rep import Rep, Term, check_group, check_size
+from softeq_jax.reps._rep import Rep, Term, check_group
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -116,7 +117,7 @@ def _vector_frequencies() -> Frequencies:
 
 def trivial(group: Group, dim: int = 1) -> Trivial:
     """``dim`` copies of the trivial representation, prints as ``3·1(C4)``; shape ``(dim,)``."""
-    return Trivial(check_group(group, "trivial"), check_size(dim, "the dimension"))
+    return Trivial(check_group(group, "trivial"), whole(dim, "the dimension"))
 
 
 def vector(group: Group) -> Rep:
@@ -134,7 +135,7 @@ def tensor(group: Group, p: int, q: int = 0) -> Rep:
     Raises:
       ValueError: p or q is negative or no integer.
     """
-    p, q = check_size(p, "p", least=0), check_size(q, "q", least=0)
+    p, q = whole(p, "p", least=0), whole(q, "q", least=0)
     v = vector(group)
     parts = (v,) * p + (v.dual,) * q
     if len(parts) < 2:

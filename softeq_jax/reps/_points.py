@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from softeq_jax._checks import whole
 from softeq_jax.groups import Group
 from softeq_jax.reps._algebra import Multiple
 from softeq_jax.reps._plain import vector
-from softeq_jax.reps._rep import Rep, check_group, check_size
+from softeq_jax.reps._rep import Rep, check_group
 
 _TOLERANCE = 1e-6  # of positions, relative to the largest coordinate
 
@@ -42,7 +43,7 @@ def points(group: Group, n: int) -> Points:
       TypeError: ``group`` is no group.
     """
     v = vector(group)
-    return Points(group, (v,), check_size(n, "the number of points"))
+    return Points(group, (v,), whole(n, "the number of points"))
 
 
 @dataclasses.dataclass(frozen=True, repr=False)

@@ -6,10 +6,11 @@ import math
 
 import numpy as np
 
+from softeq_jax._checks import whole
 from softeq_jax.groups import LISTABLE, Group, PlanarGroup
 from softeq_jax.reps._frequencies import Frequencies, read_only
 from softeq_jax.reps._planar import PlanarRep, check_planar
-from softeq_jax.reps._rep import Rep, check_group, check_size
+from softeq_jax.reps._rep import Rep, check_group
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -178,4 +179,4 @@ def circle(group: PlanarGroup, n: int) -> Circle:
       ValueError: n is no positive integer.
       TypeError: ``group`` is no group of the plane.
     """
-    return Circle(check_planar(group, "circle"), check_size(n, "the number of samples"))
+    return Circle(check_planar(group, "circle"), whole(n, "the number of samples"))

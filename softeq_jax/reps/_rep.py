@@ -297,10 +297,3 @@ def check_group(group: Any, what: str) -> Group:
             f"{what} needs a group, such as groups.so(2) or groups.from_name('c4'), got {group!r}"
         )
     return group
-
-
-def check_size(n: Any, what: str, least: int = 1) -> int:
-    """``n`` as an int, if it is a whole number that is large enough; ValueError otherwise."""
-    if isinstance(n, bool | np.bool_) or not isinstance(n, numbers.Integral) or n < least:
-        raise ValueError(f"{what} must be an integer of at least {least}, got {n!r}")
-    return int(n)

@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from softeq_jax._checks import whole
 from softeq_jax.groups import LISTABLE, Group
 from softeq_jax.groups._finite import Matrices
 from softeq_jax.reps._derive import derivative, deviation, random_elements, shown
 from softeq_jax.reps._relations import TOLERANCE, verify
-from softeq_jax.reps._rep import Rep, check_group, check_size
+from softeq_jax.reps._rep import Rep, check_group
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -191,7 +192,7 @@ def from_function(group: Group, matrix_of: Callable[[np.ndarray], Any], dim: int
       TypeError: ``group`` is no group, or ``matrix_of`` no function.
     """
     check_group(group, "from_function")
-    dim = check_size(dim, "the dimension")
+    dim = whole(dim, "the dimension")
     if not callable(matrix_of):
         raise TypeError(f"matrix_of must be a function of matrices, got {matrix_of!r}")
     lie, discrete = group.lie_generators, group.discrete_generators

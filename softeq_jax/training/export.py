@@ -14,8 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from softeq_jax._atomic import replacing
+from softeq_jax._paths import leaf_paths
 from softeq_jax.projections import Plan
-from softeq_jax.projections._paths import leaf_paths
 
 try:
     from safetensors import SafetensorError

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from softeq_jax.projections._paths import leaf_paths, matches
+from softeq_jax._paths import first_matches, leaf_paths, refuse_idle
 
 Tree = Any
 
@@ -34,10 +34,8 @@ def factors(params: Tree, rules: Mapping[str, float], default: float | None = No
         if not np.isfinite(value) or value < 0:
             raise ValueError(f"rule {pattern!r}: expected a finite number >= 0, got {value}")
     paths, _, structure = leaf_paths(params)
-    chosen = [next((p for p in rules if matches(p, path)), None) for path in paths]
-    unused = [pattern for pattern in rules if pattern not in chosen]
-    if unused:
-        raise ValueError(f"rules {unused} decide for none of the parameters {paths}")
+    chosen = first_matches(rules, paths)
+    refuse_idle(rules, chosen, paths, "rules that match no parameter")
     left = [path for path, pattern in zip(paths, chosen, strict=True) if pattern is None]
     if left and default is None:
         raise ValueError(f"no rule matches {left}; the rules are {list(rules)}")

@@ -16,7 +16,7 @@ import jax
 import numpy as np
 
 from softeq_jax._atomic import replacing
-from softeq_jax.projections._paths import matches
+from softeq_jax._paths import matches
 from softeq_jax.training import hosts, watch
 from softeq_jax.training.checkpoints import Checkpoints, Restored
 from softeq_jax.training.config import config_differences

@@ -1,11 +1,6 @@
-"""Text for a terminal."""
+"""Tables and counts as plain text: aligned columns for reports, terminals and files."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import TypeVar
-
-T = TypeVar("T")
-
-_DELAY = 10.0
+from collections.abc import Iterable, Sequence
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], right: str = "") -> str:
@@ -31,13 +26,3 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], right: str = "") -
 def plural(number: int, what: str) -> str:
     """``1 tensor``, ``2,000 tensors``."""
     return f"{number:,} {what}{'' if number == 1 else 's'}"
-
-
-def shown(items: Sequence[T], unit: str) -> Iterator[T]:
-    """The items, with a bar on standard error once they have taken ten seconds."""
-    try:
-        from tqdm import tqdm
-    except ModuleNotFoundError:
-        yield from items
-        return
-    yield from tqdm(items, unit=unit, delay=_DELAY, leave=False)

@@ -1,7 +1,9 @@
 """Paths of the leaves of a pytree, and glob patterns over them."""
 
+import contextlib
 import functools
 import re
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -59,3 +61,43 @@ _TOKENS = {
     "*": r"[^/]*",
     "?": r"[^/]",
 }
+
+
+def first_matches(patterns: Iterable[str], paths: Sequence[str]) -> list[str | None]:
+    """For each path the first glob that covers it, None where none does."""
+    patterns = list(patterns)
+    return [next((glob for glob in patterns if matches(glob, path)), None) for path in paths]
+
+
+def refuse_idle(
+    patterns: Iterable[str], used: Iterable[str | None], paths: Sequence[str], what: str
+) -> None:
+    """Refuses globs that decide about nothing.
+
+    Args:
+      patterns: the globs.
+      used: those that decided.
+      paths: what they could have decided about.
+      what: they are, in the plural, with a word for the paths: ``"rules that match no parameter"``.
+
+    Raises:
+      ValueError: a glob is not among those used (names it, and the first paths).
+    """
+    used = set(used)
+    idle = [glob for glob in patterns if glob not in used]
+    if idle:
+        raise ValueError(
+            f"{what} (or only those an earlier one took): {idle}; "
+            f"the paths are {list(paths[:8])}{' ...' if len(paths) > 8 else ''}"
+        )
+
+
+@contextlib.contextmanager
+def naming(path: str) -> Iterator[None]:
+    """Puts the path of a parameter before the message of a ValueError or TypeError."""
+    try:
+        yield
+    except (ValueError, TypeError) as error:
+        if type(error) not in (ValueError, TypeError):
+            raise
+        raise type(error)(f"parameter {path!r}: {error}") from error

@@ -1,0 +1,72 @@
+"""Checks of the numbers that a user passes: one for each kind, with one wording each.
+
+Values that are being traced are taken as they are where a function says so; their size is known
+only when the compiled program runs.
+"""
+
+import math
+import numbers
+from typing import Any
+
+import jax
+import numpy as np
+
+
+def is_traced(value: Any) -> bool:
+    """Whether a value is known only inside a transformation."""
+    return isinstance(value, jax.core.Tracer)
+
+
+def is_zero(value: Any) -> bool:
+    """Whether a number is known to be 0."""
+    return not is_traced(value) and float(value) == 0.0
+
+
+def whole(value: Any, name: str, least: int = 1) -> int:
+    """The value as an int.
+
+    Raises:
+      ValueError: it is no integer, or below the least (names it).
+    """
+    ok = isinstance(value, numbers.Integral) and not isinstance(value, bool | np.bool_)
+    if not ok or value < least:
+        kind = "a positive integer" if least == 1 else f"an integer of at least {least}"
+        raise ValueError(f"{name} must be {kind}, got {value!r}")
+    return int(value)
+
+
+def coefficient(value: Any, name: str, *, positive: bool = False) -> Any:
+    """The value, a finite number >= 0 (or > 0) as far as can be told; it may be traced.
+
+    Raises:
+      ValueError: it is negative, NaN or infinite, no single number, or 0 where it must be
+        positive (names it).
+    """
+    try:
+        ok = not isinstance(value, str | bytes) and np.shape(value) == ()
+        ok = ok and (is_traced(value) or 0.0 <= float(value) < math.inf)
+        ok = ok and not (positive and is_zero(value))
+    except (TypeError, ValueError):
+        ok = False
+    if not ok:
+        raise ValueError(
+            f"{name} must be a finite number {'> 0' if positive else '>= 0'}, got {value!r}"
+        )
+    return value
+
+
+def share(value: Any, name: str) -> Any:
+    """The value, a number or an array of numbers in [0, 1] as far as can be told.
+
+    Raises:
+      ValueError: an entry is outside, NaN or no number (names it).
+    """
+    if is_traced(value):
+        return value
+    try:
+        entries = np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError):
+        entries = np.array(np.nan)
+    if not np.all((entries >= 0.0) & (entries <= 1.0)):
+        raise ValueError(f"{name} must be in [0, 1], got {value!r}")
+    return value
