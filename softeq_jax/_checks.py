@@ -6,6 +6,7 @@ only when the compiled program runs.
 
 import math
 import numbers
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -70,3 +71,22 @@ def share(value: Any, name: str) -> Any:
     if not np.all((entries >= 0.0) & (entries <= 1.0)):
         raise ValueError(f"{name} must be in [0, 1], got {value!r}")
     return value
+
+
+def known_options(options: Mapping[str, Any], known: type, what: str) -> None:
+    """Refuses options that a ``TypedDict`` of options does not declare.
+
+    Args:
+      options: those that were given.
+      known: the ``TypedDict``.
+      what: takes them.
+
+    Raises:
+      TypeError: one has another name (names it, and lists the declared ones).
+    """
+    declared = list(known.__annotations__)
+    unknown = sorted(set(options) - set(declared))
+    if unknown:
+        raise TypeError(
+            f"{what} got the unknown option {unknown[0]!r}; it takes {', '.join(declared)}"
+        )
