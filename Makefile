@@ -5,18 +5,32 @@ VENV := .venv
 JOBS ?= 2
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+PYTEST := OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile \
+	--no-loadscope-reorder
 
-.PHONY: demo test lint clean
+.PHONY: demo check test sweep lint clean
 
 demo: $(INSTALLED)
 	$(BIN)/python -m experiments.digits_demo --out outputs/demo
 
-test: $(INSTALLED) lint
-	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
+# What a change must pass before it is shown to anyone: two minutes.
+check: lint
+	$(PYTEST) -m "not slow"
 
+# Everything: twelve minutes.
+test: lint
+	$(PYTEST)
+
+# Every size and ten times the examples: hours.
+sweep: lint
+	SOFTEQ_SWEEP=1 $(PYTEST)
+
+# Style, types of the library, order of its rooms.
 lint: $(INSTALLED)
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
+	$(BIN)/ruff check --quiet .
+	$(BIN)/ruff format --quiet --check .
+	$(BIN)/lint-imports --no-logo --no-cache
+	$(BIN)/basedpyright
 
 $(INSTALLED): setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

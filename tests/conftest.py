@@ -3,13 +3,7 @@
 import os
 import pathlib
 
-import hypothesis
 import pytest
-
-# The same examples in every run that must not skip; new ones on a developer's machine.
-hypothesis.settings.register_profile("submission", derandomize=True)
-if os.environ.get("SOFTEQ_REQUIRE_DATA"):
-    hypothesis.settings.load_profile("submission")
 
 
 def _required() -> bool:

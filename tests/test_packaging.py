@@ -46,6 +46,7 @@ def test_the_wheel_holds_the_library_and_nothing_else(wheel):
     present = {str(pathlib.PurePosixPath(name).parent) for name in names}
     sources = {str(path.parent.relative_to(ROOT)) for path in (ROOT / "softeq_jax").rglob("*.py")}
     assert sources <= present
+    assert "softeq_jax/py.typed" in names
     assert fields["Name"] == "softeq-jax"
     assert "Apache-2.0" in (fields["License-Expression"], fields["License"])
     extras = {"models", "train", "figures", "hub", "experiments", "torch", "dev"}

@@ -6,7 +6,8 @@ import math
 import jax
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 import softeq_jax as sq
@@ -263,7 +264,7 @@ def test_diameters_are_reached_and_not_exceeded(group):
 
 
 @given(st.sampled_from(COMPACT), st.integers(0, 2**31))
-@settings(max_examples=40, deadline=None)
+@examples(fast=40)
 def test_element_bounds_are_consistent(name, seed):
     rng = np.random.default_rng(seed)
     projector = dense(name)

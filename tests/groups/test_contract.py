@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from softeq_jax import groups
@@ -156,7 +157,7 @@ def test_words_spell_the_elements(name):
 
 
 @pytest.mark.parametrize("name", [n for n in ALL if n != "rubik"])
-@settings(max_examples=5, deadline=None)
+@examples(fast=5)
 @given(seed=st.integers(0, 2**32 - 1))
 def test_factor_reproduces_the_element(name, seed):
     group = group_of(name)

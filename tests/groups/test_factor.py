@@ -5,7 +5,8 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from softeq_jax import groups
@@ -52,7 +53,7 @@ def test_eigenvalue_minus_one(name, diagonal, length):
 
 
 @pytest.mark.parametrize("name", ["so3", "so4", "so5", "su2", "su3", "usp2", "usp3"])
-@settings(max_examples=25, deadline=None)
+@examples(fast=25)
 @given(exponent=st.floats(-17, -1), seed=st.integers(0, 10**6), twice=st.booleans())
 def test_nearly_half_turns(name, exponent, seed, twice):
     group = group_of(name)
@@ -68,7 +69,7 @@ def test_nearly_half_turns(name, exponent, seed, twice):
 
 
 @given(seed=st.integers(0, 10**6))
-@settings(deadline=None, max_examples=30)
+@examples(fast=30)
 def test_rotations_of_space_turn_by_at_most_pi(seed):
     group = group_of("so3")
     g = group.exp(3 * np.random.default_rng(seed).normal(size=3))
@@ -101,7 +102,7 @@ def test_single_precision_input_gives_a_nearby_element():
     seed=st.integers(0, 10**6),
     word=st.sampled_from([(), (0,), (1,), (0, 1)]),
 )
-@settings(deadline=None, max_examples=60)
+@examples(fast=60)
 def test_lorentz_boosts(rapidity, turn, seed, word):
     group = group_of("o13")
     rng = np.random.default_rng(seed)
@@ -134,7 +135,7 @@ def test_parity_and_time_reversal():
 
 
 @pytest.mark.parametrize("n", [1, 2, 3])
-@settings(deadline=None, max_examples=15)
+@examples(fast=15)
 @given(seed=st.integers(0, 10**6), size=st.sampled_from([1e-9, 0.1, 1.0, 4.0]))
 def test_symplectic_matrices(n, seed, size):
     group = group_of(f"sp{n}")

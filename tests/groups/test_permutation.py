@@ -6,7 +6,8 @@ import math
 import jax
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from softeq_jax import groups
@@ -27,7 +28,7 @@ def _closure(generators):
     return found
 
 
-@settings(max_examples=60, deadline=None)
+@examples(fast=60)
 @given(generators=generator_sets())
 def test_chain_agrees_with_brute_force(generators):
     group = groups.from_generators("G", discrete=np.array(generators))

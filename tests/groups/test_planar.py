@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from softeq_jax import groups
@@ -90,6 +91,7 @@ def test_quarter_turns_and_flips_are_exact():
 
 
 @given(angle=st.floats(-20, 20), flip=st.booleans())
+@examples(fast=100)
 def test_element_and_parameters_are_inverse(angle, flip):
     group = groups.o(2)
     g = group.element(angle, flip)
@@ -101,6 +103,7 @@ def test_element_and_parameters_are_inverse(angle, flip):
 
 
 @given(n=st.integers(1, 60), j=st.integers(-200, 200), flip=st.booleans())
+@examples(fast=100)
 def test_finite_groups_snap_their_angles(n, j, flip):
     group = groups.dihedral(n)
     g = group.element(2 * math.pi * j / n + 3e-10, flip)
@@ -111,6 +114,7 @@ def test_finite_groups_snap_their_angles(n, j, flip):
 
 
 @given(s=st.floats(0, 7), t=st.floats(0, 7))
+@examples(fast=100)
 def test_flip_relation(s, t):
     group = groups.o(2)
     product = group.element(s, True) @ group.element(t, True)
@@ -211,7 +215,7 @@ def test_traced_elements_are_refused():
         jax.jit(lambda g: groups.so(2).parameters(g)[0])(jnp.eye(2))
 
 
-@settings(max_examples=30)
+@examples(fast=30)
 @given(text=st.text(max_size=6))
 def test_from_name_never_fails_otherwise(text):
     try:

@@ -6,7 +6,8 @@ import jax
 import numpy as np
 import pytest
 import scipy.linalg
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 import softeq_jax as sq
@@ -22,7 +23,7 @@ SWAP = np.kron([[0.0, 1], [1, 0]], np.eye(2))
               lambda: groups.su(3), lambda: groups.usp(2), lambda: groups.lorentz(True, True),
               lambda: groups.sp(2)]
 )  # fmt: skip
-@settings(max_examples=5, deadline=None)
+@examples(fast=5)
 @given(seed=st.integers(0, 10**6))
 def test_the_basis_depends_on_the_algebra_alone(build, seed):
     known = build()
@@ -84,7 +85,7 @@ BUILT = {name: groups.from_generators(name, **case) for name, case in CASES.item
 
 
 @pytest.mark.parametrize("name", CASES)
-@settings(max_examples=6, deadline=None)
+@examples(fast=6)
 @given(seed=st.integers(0, 10**6))
 def test_factor_reproduces_the_element(name, seed):
     group = BUILT[name]

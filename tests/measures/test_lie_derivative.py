@@ -4,7 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from softeq_jax import groups, measures, reps
@@ -74,7 +75,7 @@ def test_only_the_spectral_stencil_tells_interpolation_from_aliasing(f, alias_fr
         assert 1e-3 < found["spectral"] < central < found["forward"]
 
 
-@settings(max_examples=12, deadline=None)
+@examples(fast=12)
 @given(seed=st.integers(0, 99), factor=st.sampled_from([2, 4]))
 def test_the_aliasing_identity(seed, factor):
     """Subsampling: ``L h [k] = sum over q = k mod M of 2 pi i (q - k) h_q``, per period."""
@@ -139,7 +140,7 @@ def test_small_finite_shifts_approach_it():
         assert np.linalg.norm(finite - lie) < 5 * t * np.linalg.norm(lie)
 
 
-@settings(max_examples=6, deadline=None)
+@examples(fast=6)
 @given(a=st.floats(-2, 2), b=st.floats(-2, 2))
 def test_it_is_linear_in_the_generator(a, b):
     x = band_limited(1, 9, seed=4)

@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.ndimage
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from softeq_jax import measures
@@ -26,7 +27,7 @@ def test_quarter_turns_are_exact(n, turns):
 
 
 @given(st.integers(4, 12), st.floats(-3, 3))
-@settings(max_examples=30, deadline=None)
+@examples(fast=30)
 def test_agrees_with_scipy(n, angle):
     x = smooth(n)
     padded = np.pad(x, ((2, 2), (2, 2), (0, 0)))

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from examples import examples
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -31,11 +32,13 @@ def test_the_array_operation_is_the_matrix(stencil, n):
 
 @every
 @given(n=sizes)
+@examples(fast=100)
 def test_a_constant_has_no_slope(stencil, n):
     assert np.abs(stencil.matrix(n).sum(axis=1)).max() < 1e-12
 
 
 @given(n=sizes, k=st.integers(0, 8), phase=st.floats(0, 6))
+@examples(fast=100)
 def test_spectral_is_exact_below_nyquist(n, k, phase):
     k = min(k, (n - 1) // 2)
     p = np.arange(n)
@@ -50,6 +53,7 @@ def test_spectral_sees_no_slope_of_the_nyquist_wave(n):
 
 
 @given(n=sizes, k=st.integers(0, 16))
+@examples(fast=100)
 def test_mirror_is_exact_on_cosines(n, k):
     k = min(k, n - 1)
     p = np.arange(n) + 0.5
@@ -59,6 +63,7 @@ def test_mirror_is_exact_on_cosines(n, k):
 
 
 @given(w=st.floats(0.01, 3.1))
+@examples(fast=100)
 def test_symbols_of_the_local_stencils(w):
     n, at = 31, 15
     wave = np.exp(1j * w * (np.arange(n) - at))

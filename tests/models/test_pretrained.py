@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import safetensors
+from examples import examples
 from hypothesis import given
 from safetensors.numpy import load_file, save_file
 
@@ -154,6 +155,7 @@ def test_names_and_paths_are_inverse_in_every_golden_network():
     st.sampled_from([("conv", 4, 1), ("linear", 2, 1), ("linear", 2, 3), ("array", 1, 3)]),
     st.tuples(*[st.integers(1, 4)] * 4),
 )
+@examples(fast=100)
 def test_layouts_are_inverse(form, sides):
     layout, axes, parts = form
     entry = Entry("t", tuple("abc"[:parts]), layout)

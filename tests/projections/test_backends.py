@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from projection_oracle import (
     COMPACT,
     NONCOMPACT,
@@ -101,7 +102,7 @@ def test_every_back_end_is_among_the_cases():
 
 
 @given(case=pairs(COMPACT + NONCOMPACT, limit=60))
-@settings(max_examples=40, deadline=None)
+@examples(fast=40)
 def test_back_ends_agree_on_random_cases(case):
     p = case_projector(case)
     reps = entries_of(p)
@@ -114,7 +115,7 @@ def test_back_ends_agree_on_random_cases(case):
 
 
 @given(case=pairs(COMPACT + NONCOMPACT, limit=60))
-@settings(max_examples=30, deadline=None)
+@examples(fast=30)
 def test_complete_back_ends_agree_at_every_level(case):
     reps = entries_of(case_projector(case))
     each = [projector(reps, backend="isotypic"), projector(reps, backend="gram"), projector(reps)]

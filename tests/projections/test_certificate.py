@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 import softeq_jax as sq
@@ -67,7 +68,7 @@ def test_200_random_weights_per_level_never_move_more_than_certified(name, k):
 
 
 @given(st.sampled_from(GROUPS), st.integers(2, 8), st.floats(-3, 3), st.integers(0, 2**31))
-@settings(max_examples=60, deadline=None)
+@examples(fast=60)
 def test_the_exact_movement_implies_the_general_bounds(name, k, t, seed):
     """``movement <= min(2 ||N w||, |t| ||L w||)``; theorem 3: ``||N w|| <= sup <= 2 ||N w||``."""
     strict = projector_of(name, k)

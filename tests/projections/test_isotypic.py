@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from projection_oracle import (
     COMPACT,
@@ -32,7 +33,7 @@ def v(name):
 
 
 @given(case=pairs(COMPACT + NONCOMPACT, limit=60), seed=st.integers(0, 2**31))
-@settings(max_examples=60, deadline=None)
+@examples(fast=60)
 def test_isotypic_columns(case, seed):
     """They are unitary, each copy transforms alike, and each is irreducible."""
     name, (tree, *_) = case

@@ -5,7 +5,8 @@ import math
 import jax
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 import softeq_jax as sq
@@ -237,7 +238,7 @@ def test_large_blocks_fall_back_to_levels():
 
 
 @given(st.sampled_from(LIE), st.floats(0, 4), st.integers(0, 2**31))
-@settings(max_examples=40, deadline=None)
+@examples(fast=40)
 def test_bounds_grow_with_the_radius_and_stay_below_the_supremum(name, radius, seed):
     projector = dense(name)
     w = random_weight(projector, np.random.default_rng(seed))

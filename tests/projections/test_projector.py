@@ -5,7 +5,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 import softeq_jax as sq
@@ -45,7 +46,7 @@ def elements(group, rng):
 
 
 @given(CASES)
-@settings(max_examples=60, deadline=None)
+@examples(fast=60)
 def test_every_hard_cut_is_an_orthogonal_projector_on_a_stable_subspace(case):
     name, k, seed = case
     strict = kernel_projector(name, k)
@@ -67,7 +68,7 @@ def test_every_hard_cut_is_an_orthogonal_projector_on_a_stable_subspace(case):
 
 
 @given(CASES)
-@settings(max_examples=40, deadline=None)
+@examples(fast=40)
 def test_level_zero_of_a_finite_group_is_the_orbit_mean(case):
     name, k, _ = case
     group = sq.groups.from_name(name)
@@ -82,7 +83,7 @@ def test_level_zero_of_a_finite_group_is_the_orbit_mean(case):
 
 
 @given(CASES, st.floats(0, 1))
-@settings(max_examples=80, deadline=None)
+@examples(fast=80)
 def test_softness_keeps_whole_levels_and_reports_what_it_kept(case, softness):
     name, k, _ = case
     strict = kernel_projector(name, k)

@@ -9,7 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from examples import examples
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from projection_oracle import (
     COMPACT,
@@ -37,9 +38,7 @@ SEEDS = st.integers(0, 2**31)
 
 
 def few(n):
-    return settings(
-        max_examples=n, deadline=None, suppress_health_check=[HealthCheck.filter_too_much]
-    )
+    return examples(fast=n, suppress_health_check=[HealthCheck.filter_too_much])
 
 
 def cuts(p):

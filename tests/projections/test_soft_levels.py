@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from projection_oracle import (
     COMPACT,
@@ -130,7 +131,7 @@ def mixed(basis, rng):
 
 @pytest.mark.parametrize("name", ["so3", "o3", "so4", "su2", "su3", "so+(1,3)"])
 @given(seed=st.integers(0, 2**31))
-@settings(max_examples=1, deadline=None)
+@examples(fast=1)
 def test_levels_do_not_depend_on_the_basis_of_the_algebra(name, seed):
     group, rng = group_of(name), np.random.default_rng(seed)
     lie, discrete = group.lie_generators, group.discrete_generators
@@ -211,7 +212,7 @@ def test_a_planar_factor_of_a_product_has_the_same_levels():
 
 
 @given(case=pairs(COMPACT, limit=60), softness=st.floats(0, 1))
-@settings(max_examples=60, deadline=None)
+@examples(fast=60)
 def test_softness_keeps_whole_levels_and_reports_what_it_kept(case, softness):
     strict = case_projector(case)
     cut = strict.at(softness=softness)

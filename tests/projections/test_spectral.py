@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from projection_oracle import dense, group_of, kernel_projector, kron, projector, random_weight
 
@@ -83,7 +84,7 @@ def level_matrices(reps):
 
 
 @given(planar())
-@settings(max_examples=120, deadline=None)
+@examples(fast=120)
 def test_every_level_is_that_of_the_complex_eigenvectors(reps):
     """Where all patterns are matched, for every planar group and up to three axes."""
     if any(rep.unmatched.shape[1] for rep in reps):
@@ -101,7 +102,7 @@ def test_every_level_is_that_of_the_complex_eigenvectors(reps):
 
 
 @given(planar())
-@settings(max_examples=60, deadline=None)
+@examples(fast=60)
 def test_the_joint_transform_is_orthogonal(reps):
     """Unmatched patterns included: they have no finite level and only the identity keeps them."""
     p = projector(reps, backend="spectral", softness=1.0)

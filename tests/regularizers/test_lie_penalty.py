@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from regularizer_cases import (
     CASES,
@@ -60,7 +61,7 @@ def test_it_is_the_sum_over_the_levels(name, seed):
 
 
 @given(st.sampled_from(CONNECTED), st.integers(0, 2**20))
-@settings(max_examples=20, deadline=None)
+@examples(fast=20)
 def test_of_connected_groups_it_is_the_norm_of_all_derivatives(name, seed):
     params = params_of(name, seed, np.float64)
     columns = flat(name, kernel(params))
@@ -98,7 +99,7 @@ def _powers(g, n):
 
 
 @given(st.sampled_from(sorted(CASES)), st.integers(0, 2**20))
-@settings(max_examples=20, deadline=None)
+@examples(fast=20)
 def test_zero_on_equivariant_weights_and_on_no_others(name, seed):
     params, plan = params_of(name, seed, np.float64), plan_of(name)
     assert rg.lie_penalty(plan, plan.project(params)) < 1e-20

@@ -10,7 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from regularizer_cases import CASES, dense, flat, params_of, parts, plan_of, projector, weight
 
@@ -32,7 +33,7 @@ def norm(x):
 
 
 @given(ANY, st.sampled_from([1, 2]), st.floats(0, 3), st.floats(0, 3))
-@settings(max_examples=40, deadline=None)
+@examples(fast=40)
 def test_value_from_an_independent_projector(case, power, lambda_g, lambda_perp):
     name, seed = case
     params = params_of(name, seed, np.float64)
@@ -68,7 +69,7 @@ def test_spatial_and_spectral_back_ends_agree(name, backends):
 
 
 @given(ANY, st.floats(0, 3), st.floats(0, 3))
-@settings(max_examples=15, deadline=None)
+@examples(fast=15)
 def test_gradient_of_the_square_is_twice_the_part(case, lambda_g, lambda_perp):
     name, seed = case
     params = params_of(name, seed)
@@ -154,7 +155,7 @@ def _unflat(name, columns, shape):
 
 
 @given(ANY, st.floats(0.05, 3), st.floats(0.05, 3))
-@settings(max_examples=30, deadline=None)
+@examples(fast=30)
 def test_residual_pathway_priors_are_the_projection_penalty(case, a, b):
     """Theorem 8 by brute force: the best split over a basis of the equivariant weights."""
     name, seed = case
@@ -172,7 +173,7 @@ def test_residual_pathway_priors_are_the_projection_penalty(case, a, b):
 
 
 @given(ANY, st.floats(0.01, 3))
-@settings(max_examples=10, deadline=None)
+@examples(fast=10)
 def test_equal_weights_are_weight_decay(case, decay):
     name, seed = case
     params = params_of(name, seed, np.float64)

@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from regularizer_cases import CASES, flat, params_of, parts, plan_of, projector
 
@@ -29,7 +30,7 @@ def outside(name, params):
 
 
 @given(ANY, st.floats(0, 2), st.floats(0, 2), st.floats(0, 2))
-@settings(max_examples=40, deadline=None)
+@examples(fast=40)
 def test_closed_forms(case, step_size, lambda_g, lambda_perp):
     name, seed = case
     params, plan = params_of(name, seed, np.float64), plan_of(name)
@@ -47,7 +48,7 @@ def test_closed_forms(case, step_size, lambda_g, lambda_perp):
 
 
 @given(ANY, st.sampled_from([1, 2]), st.sampled_from(["plain", "mean"]))
-@settings(max_examples=25, deadline=None)
+@examples(fast=25)
 def test_it_minimizes_distance_plus_penalty(case, power, kind):
     name, seed = case
     params, plan = params_of(name, seed, np.float64), plan_of(name)

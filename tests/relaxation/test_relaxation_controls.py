@@ -5,7 +5,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from relaxation_cases import CASES, random_weight, two_layer_outputs, two_layers
 
@@ -110,7 +111,7 @@ def test_the_resilient_form_ends_where_slack_is_worth_it(a, rho):
 
 
 @given(st.floats(-2, 2), st.floats(0, 2), st.floats(0, 2), st.floats(-2, 2))
-@settings(max_examples=20, deadline=None)
+@examples(fast=20)
 def test_one_dual_step_by_hand(gamma, dual, slack, gradient):
     state = rx.AceState(*(jnp.array([x], jnp.float32) for x in (gamma, dual, slack)))
     new = rx.ace_update(state, jnp.array([gradient]), primal_rate=0.1, dual_rate=0.3, rho=2.0)

@@ -4,7 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from softeq_jax import relaxation as rx
@@ -22,7 +23,7 @@ def values(schedule, steps):
     hold=st.floats(0.01, 0.9),
     theta=st.floats(0, 1),
 )
-@settings(max_examples=60, deadline=None)
+@examples(fast=60)
 def test_in_range_and_zero_at_the_end(make, steps, hold, theta):
     if steps * (1 - hold) < 1:
         return

@@ -10,7 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from relaxation_cases import CASES, random_weight, two_layers
 
@@ -34,7 +35,7 @@ def norm(x):
 
 @pytest.mark.parametrize("name", CASES)
 @given(seed=SEEDS, theta=THETAS)
-@settings(max_examples=5, deadline=None)
+@examples(fast=5)
 def test_one_weight_is_the_mixture(name, seed, theta):
     projector, params, plan = single(name, seed)
     w, out = params["w"], rx.relax(plan, params, theta)
@@ -45,7 +46,7 @@ def test_one_weight_is_the_mixture(name, seed, theta):
 
 @pytest.mark.parametrize("name", CASES)
 @given(seed=SEEDS, theta=THETAS)
-@settings(max_examples=5, deadline=None)
+@examples(fast=5)
 def test_two_branches_start_as_the_same_function(name, seed, theta):
     _, params, plan = single(name, seed)
     pair = rx.branches(plan, params)
@@ -126,7 +127,7 @@ def test_a_soft_plan_relaxes_what_is_above_its_level():
 
 @pytest.mark.parametrize("name", CASES)
 @given(seed=SEEDS, theta=st.floats(0.05, 1))
-@settings(max_examples=5, deadline=None)
+@examples(fast=5)
 def test_finishing_is_never_further_than_dropping(name, seed, theta):
     projector, params, plan = single(name, seed)
     rng = np.random.default_rng(seed + 1)
@@ -145,7 +146,7 @@ def test_finishing_is_never_further_than_dropping(name, seed, theta):
 
 
 @given(seed=SEEDS)
-@settings(max_examples=15, deadline=None)
+@examples(fast=15)
 def test_the_same_weight_is_nearest_on_data_whose_second_moment_commutes(seed):
     rng = np.random.default_rng(seed)
     v = sq.reps.vector(sq.groups.so(3))

@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from softeq_jax import groups, reps
@@ -55,7 +56,7 @@ def _composites(draw):
 
 
 @given(rep=_composites())
-@settings(max_examples=40, deadline=None)
+@examples(fast=40)
 def test_laws_of_any_composite(rep, obeys):
     obeys(rep, 1e-9)
 

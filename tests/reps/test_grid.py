@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from softeq_jax import groups, reps
@@ -45,7 +46,7 @@ def test_matrices_are_an_orthogonal_homomorphism_that_apply_follows(name, k):
 @given(
     s=st.floats(-7, 7), t=st.floats(-7, 7), f=st.booleans(), g=st.booleans(), k=st.integers(2, 9)
 )
-@settings(max_examples=40, deadline=None)
+@examples(fast=40)
 def test_homomorphism_for_any_two_elements(s, t, f, g, k):
     rep = _image("o2", k)
     first, second = rep.group.element(s, f), rep.group.element(t, g)

@@ -3,12 +3,13 @@
 import numpy as np
 import pytest
 import scipy.ndimage
+from examples import sizes
 
 from experiments import grid_rotation_table as table
 from softeq_jax import groups, reps
 
 
-@pytest.mark.parametrize("k", range(3, 33))
+@pytest.mark.parametrize("k", sizes(fast=[3, 4, 5, 7, 8, 14, 32], sweep=range(3, 33)))
 def test_smooth_patterns_are_turned_better_than_by_bilinear_resampling(k):
     for degrees in table.DEGREES:
         ours = table.relative_error(table.smooth, table.ours, k, degrees)

@@ -5,10 +5,11 @@ import math
 
 import numpy as np
 import pytest
+from examples import sizes
 
 from softeq_jax import groups, reps
 
-SIZES = range(2, 41)
+SIZES = sizes(fast=[2, 3, 4, 5, 7, 8, 14], sweep=range(2, 41))
 LEVELS = {
     3: [3, 2, 2, 2],
     4: [2, 4, 2, 2, 2, 2],

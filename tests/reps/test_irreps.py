@@ -7,7 +7,8 @@ import jax
 import numpy as np
 import pytest
 import scipy.spatial.transform
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from softeq_jax import groups, reps
@@ -51,6 +52,7 @@ def test_planar_irreps(name, obeys):
 
 
 @given(m=st.integers(1, 9), angle=st.floats(-7, 7), flip=st.booleans())
+@examples(fast=100)
 def test_planar_irreps_turn_m_times(m, angle, flip):
     o2 = groups.o(2)
     expected = np.array(
@@ -116,7 +118,7 @@ ANGLE = st.one_of(st.floats(0.01, math.pi), st.just(math.pi), st.floats(3.14159,
 
 
 @given(l=st.integers(0, 8), axis=AXIS, angle=ANGLE)
-@settings(deadline=None)
+@examples(fast=100)
 def test_characters(l, axis, angle):
     found = np.trace(reps.irrep(_so3(), l).matrix(_turn(axis, angle)))
     expected = math.sin((2 * l + 1) * angle / 2) / math.sin(angle / 2)
@@ -124,7 +126,7 @@ def test_characters(l, axis, angle):
 
 
 @given(l=st.integers(0, 8), s=AXIS, t=AXIS, a=ANGLE, b=ANGLE)
-@settings(deadline=None)
+@examples(fast=100)
 def test_homomorphism_to_twelve_digits(l, s, t, a, b):
     rep = reps.irrep(_so3(), l)
     g, h = _turn(s, a), _turn(t, b)

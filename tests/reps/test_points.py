@@ -4,7 +4,8 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from softeq_jax import groups, reps
@@ -83,7 +84,7 @@ def test_a_grid_is_a_set_of_points():
 
 
 @given(scale=st.floats(1e-6, 1e6))
-@settings(max_examples=10, deadline=None)
+@examples(fast=10)
 def test_the_scale_of_the_points_is_free(scale):
     assert reps.permutation(groups.octahedral(), CUBE * scale).dim == 8
     with pytest.raises(ValueError, match="does not map the points"):

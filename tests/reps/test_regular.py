@@ -5,7 +5,8 @@ import math
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from softeq_jax import groups, reps
@@ -80,7 +81,7 @@ def _interpolated(f, angles):
     flip=st.booleans(),
     name=st.sampled_from(["so2", "o2"]),
 )
-@settings(deadline=None)
+@examples(fast=100)
 def test_rotations_of_the_interpolant(n, angle, flip, name):
     rep = reps.circle(groups.from_name(name), n)
     flip = flip and name == "o2"

@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from softeq_jax import groups, reps
@@ -61,7 +62,7 @@ def test_generators_may_be_left_out_where_there_are_none(obeys):
 
 
 @given(m=st.integers(1, 6), seed=st.integers(0, 99))
-@settings(max_examples=15, deadline=None)
+@examples(fast=15)
 def test_frequencies_of_rotations_in_any_basis(m, seed, obeys):
     q, _ = np.linalg.qr(np.random.default_rng(seed).normal(size=(4, 4)))
     o2 = groups.o(2)

@@ -10,7 +10,8 @@ import optax
 import processes
 import pytest
 from broken_disk import break_disk
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from softeq_jax.training import (
@@ -66,7 +67,7 @@ def test_the_saved_values_are_those_of_the_call(tmp_path):
         assert checkpoints.restore(tree).tree["w"].max() == 0
 
 
-@settings(max_examples=6, deadline=None)
+@examples(fast=6)
 @given(
     scores=st.lists(st.sampled_from([0.1, 0.2, 0.3, np.nan, None]), min_size=1, max_size=7),
     newest=st.integers(1, 2),
@@ -226,7 +227,7 @@ def test_bad_arguments(tmp_path, state):
         assert checkpoints.steps() == []
 
 
-@settings(max_examples=12, deadline=None)
+@examples(fast=12)
 @given(
     sizes=st.lists(st.tuples(st.integers(1, 9), st.integers(1, 9)), min_size=1, max_size=6),
     kinds=st.lists(st.sampled_from(["float32", "bfloat16", "int32", "bool"]), min_size=6),

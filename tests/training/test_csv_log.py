@@ -10,6 +10,7 @@ import sys
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from examples import examples
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -34,6 +35,7 @@ def test_rows_are_in_the_file_when_write_returns(tmp_path):
 
 
 @given(st.lists(st.floats(), min_size=1, max_size=5))
+@examples(fast=100)
 def test_values_are_read_back_as_they_were(tmp_path_factory, values):
     path = tmp_path_factory.mktemp("log") / "x.csv"
     with CsvWriter(path) as log:

@@ -3,7 +3,8 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from softeq_jax import training as tr
@@ -24,7 +25,7 @@ def _logits(weights, state, images):
 EVALUATE = tr.make_evaluate(evaluation.classification_metrics(_logits), method=TWICE)
 
 
-@settings(max_examples=10, deadline=None)
+@examples(fast=10)
 @given(st.integers(1, 30))
 def test_the_last_batch_is_padded_and_not_counted(size):
     one, none = tr.replicate((np.float32(1), {}))

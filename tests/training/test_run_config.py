@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import pytest
+from examples import examples
 from hypothesis import given
 from hypothesis import strategies as st
 from ml_collections import ConfigDict, FrozenConfigDict, config_dict
@@ -136,6 +137,7 @@ configs = st.recursive(
 
 
 @given(configs)
+@examples(fast=100)
 def test_saved_configurations_return(tmp_path_factory, values):
     path = tmp_path_factory.mktemp("config") / "a" / "config.json"
     save_config(ConfigDict(values), path)
@@ -148,6 +150,7 @@ def test_saved_configurations_return(tmp_path_factory, values):
 
 
 @given(configs, configs)
+@examples(fast=100)
 def test_digests_are_equal_where_nothing_differs(a, b):
     differ = config_differences(a, b)
     assert (config_digest(a) == config_digest(b)) == (not differ)

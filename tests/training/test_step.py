@@ -6,7 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 import softeq_jax as sq
@@ -120,7 +121,7 @@ def test_bfloat16_computes_and_float32_stores():
     assert exact.params["w"].dtype == np.float32
 
 
-@settings(max_examples=5, deadline=None)
+@examples(fast=5)
 @given(st.floats(0, 0.999), st.integers(1, 4))
 def test_the_moving_average(decay, steps):
     averages = {"w": PARAMS["w"], "mean": np.float32(2)}

@@ -4,8 +4,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from examples import examples
 from feature_networks import conv, kernel, lifting, scrambled, stack, white_noise
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from softeq_jax import groups, reps
@@ -78,7 +79,7 @@ def _affine(gain, offset, x):
     return {"scrambled": (scrambled(8)(x)["scrambled"] + offset) * gain}
 
 
-@settings(max_examples=20, deadline=None)
+@examples(fast=20)
 @given(
     gain=st.lists(st.floats(1e-3, 1e3), min_size=3, max_size=3),
     offset=st.lists(st.floats(-3, 3), min_size=3, max_size=3),

@@ -4,7 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import j1
 
@@ -31,7 +32,7 @@ def plain_lanczos(x, shift, circular):
 
 
 @given(st.floats(-6, 6), st.booleans())
-@settings(max_examples=30, deadline=None)
+@examples(fast=30)
 def test_lanczos_shift_is_its_definition(shift, circular):
     x = np.random.default_rng(1).standard_normal(11)
     with jax.enable_x64(True):

@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from softeq_jax import groups, reps
@@ -23,7 +24,7 @@ def noise(*shape, seed=0):
 
 
 @given(st.integers(-9, 9), st.integers(-9, 9))
-@settings(max_examples=25, deadline=None)
+@examples(fast=25)
 def test_circular_shift_is_a_roll(dy, dx):
     x = noise(2, 8, 8, 3)
     out = finite.shift(dy, dx)(x, IMAGE, FRAME)
@@ -146,7 +147,7 @@ def test_vector_field_turns_its_vectors_and_its_pixels():
 
 
 @given(st.floats(-7, 7))
-@settings(max_examples=20, deadline=None)
+@examples(fast=20)
 def test_rotation_is_rotate_bilinear(angle):
     x = noise(1, 7, 7, 2)
     out = finite.rotation(angle)(x, IMAGE, (7, 7))
@@ -169,7 +170,7 @@ def test_rotation_continues_quarter_turns(k):
 
 
 @given(st.floats(-3, 3))
-@settings(max_examples=15, deadline=None)
+@examples(fast=15)
 def test_rotation_turns_a_fiber_as_the_group_does(angle):
     o2 = groups.o(2)
     rep = reps.vector(o2) * reps.vector(o2) + reps.irrep(o2, 3)

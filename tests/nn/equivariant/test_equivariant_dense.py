@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from equivariant_cases import GROUPS, NORMAL, G, R, defect, element, inputs, parts, start
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 import softeq_jax as sq
@@ -39,7 +40,7 @@ def test_equivariant_whatever_is_stored(name):
     assert defect(lambda x: free.apply(variables, x), rep_in, rep_out, g, inputs(rep_in)) > 1e-2
 
 
-@settings(max_examples=40, deadline=None)
+@examples(fast=40)
 @given(st.data())
 def test_projected_weights_commute_between_random_representations(data):
     group = GROUPS[data.draw(st.sampled_from(sorted(GROUPS)))]

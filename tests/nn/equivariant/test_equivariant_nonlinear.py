@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from equivariant_cases import GROUPS, G, R, defect, element, inputs, start
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from softeq_jax.nn import equivariant as eq
@@ -158,7 +159,7 @@ def test_gated_is_equivariant_for_groups_without_a_norm_too(name):
         assert defect(lambda x: eq.Gated(rep).apply({}, x), taken, rep, g, x) < 1e-12
 
 
-@settings(max_examples=30, deadline=None)
+@examples(fast=30)
 @given(st.data())
 def test_forms_are_invariant(data):
     group = GROUPS[data.draw(st.sampled_from(sorted(GROUPS)))]
@@ -210,7 +211,7 @@ def test_gradients_are_finite_at_zero(group):
     assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(grads))
 
 
-@settings(max_examples=7, deadline=None)
+@examples(fast=7)
 @given(st.data())
 def test_split_and_join_are_inverse_and_the_parts_are_the_terms(data):
     group = GROUPS[data.draw(st.sampled_from(["SO(2)", "SO(3)", "O(1,3)", "D4"]))]

@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from equivariant_cases import G, element, start
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 import softeq_jax as sq
@@ -78,7 +79,7 @@ def test_directions_from_a_source_and_shared_by_all_channels():
     assert np.sum(v * k, axis=-1).min() < -0.1
 
 
-@settings(max_examples=12, deadline=None)
+@examples(fast=12)
 @given(st.integers(1, 3), st.integers(1, 3), st.integers(1, 4), st.integers(0, 99))
 def test_the_strict_kernel_is_the_inverse_and_the_nearest(c, features, d, seed):
     rng = np.random.default_rng(seed)

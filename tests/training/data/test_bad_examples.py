@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 from array_record.python.array_record_module import ArrayRecordWriter
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from softeq_jax.training.data import (
@@ -174,7 +175,7 @@ def test_failing_pairings_are_no_bad_examples():
     assert found.value.__notes__ == [f"while pairing examples {one} and {two}"]
 
 
-@settings(max_examples=25, deadline=None)
+@examples(fast=25)
 @given(
     bad=st.sets(st.integers(1, 19), max_size=8),
     hosts=st.integers(1, 3),

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import jax
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from softeq_jax.training.data import (
@@ -103,7 +104,7 @@ def _merged(per_host):
     ]
 
 
-@settings(max_examples=25, deadline=None)
+@examples(fast=25)
 @given(
     share=st.sampled_from([2, 4, 6]),
     hosts=st.integers(1, 4),
@@ -307,7 +308,7 @@ def test_workers_end_with_a_killed_parent():
     assert not _running(worker)
 
 
-@settings(max_examples=25, deadline=None)
+@examples(fast=25)
 @given(share=st.integers(1, 9), hosts=st.integers(1, 5), threads=st.integers(0, 2))
 def test_evaluation_counts_every_example_once(source, share, hosts, threads):
     batch = share * hosts

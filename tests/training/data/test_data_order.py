@@ -1,7 +1,8 @@
 """The endless shuffled sequence: permutations, positions, and generators of their own."""
 
 import numpy as np
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from softeq_jax.training.data._order import Order, Position, Stream, generator, permutation
@@ -12,7 +13,7 @@ FROZEN = [0, 2, 9, 1, 8, 5, 4, 3, 6, 7], [6, 7, 3, 8, 5, 2, 0, 1, 4, 9]
 seeds = st.integers(0, 2**32 - 1)
 
 
-@settings(max_examples=30, deadline=None)
+@examples(fast=30)
 @given(size=st.integers(1, 60), seed=seeds, epoch=st.integers(0, 10**6))
 def test_every_epoch_is_a_permutation(size, seed, epoch):
     order = Order(size, seed)
@@ -22,7 +23,7 @@ def test_every_epoch_is_a_permutation(size, seed, epoch):
     )
 
 
-@settings(max_examples=30, deadline=None)
+@examples(fast=30)
 @given(size=st.integers(1, 20), seed=seeds, start=st.integers(0, 100), length=st.integers(0, 70))
 def test_any_stretch_is_part_of_the_whole(size, seed, start, length):
     order = Order(size, seed)

@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 from scipy import ndimage
@@ -108,7 +109,7 @@ def test_half_turn_of_a_rectangle():
     np.testing.assert_array_equal(rotated(image, 180, 0), image[::-1, ::-1])
 
 
-@settings(max_examples=25, deadline=None)
+@examples(fast=25)
 @given(
     height=st.integers(1, 9),
     width=st.integers(1, 9),

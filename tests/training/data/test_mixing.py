@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from softeq_jax.training.data import Cutmix, Mixup, MixupOrCutmix, soft_label
@@ -17,7 +18,7 @@ def _pair(dtype=np.uint8, one=40, two=200):
     )
 
 
-@settings(max_examples=30, deadline=None)
+@examples(fast=30)
 @given(seed=st.integers(0, 2**32 - 1), alpha=st.floats(0.05, 5), smoothing=st.floats(0, 0.5))
 def test_mixup_shares(seed, alpha, smoothing):
     first, second = _pair()
@@ -36,7 +37,7 @@ def test_mixup_shares(seed, alpha, smoothing):
     np.testing.assert_allclose([one["label"].sum(), two["label"].sum()], 1, rtol=1e-6)
 
 
-@settings(max_examples=30, deadline=None)
+@examples(fast=30)
 @given(
     seed=st.integers(0, 2**32 - 1),
     alpha=st.floats(0.05, 5),

@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image, ImageEnhance, ImageFilter, ImageOps
@@ -35,7 +36,7 @@ def _close_to_pil(ours, pil):
     assert np.abs(ours.astype(int) - np.asarray(pil)).max() <= 1
 
 
-@settings(max_examples=60, deadline=None)
+@examples(fast=60)
 @given(image=_images())
 def test_autocontrast_and_equalize_as_pil_does(image):
     before, pil = image.copy(), Image.fromarray(image)
@@ -44,7 +45,7 @@ def test_autocontrast_and_equalize_as_pil_does(image):
     np.testing.assert_array_equal(image, before)
 
 
-@settings(max_examples=60, deadline=None)
+@examples(fast=60)
 @given(image=_images(), bits=st.integers(1, 8), threshold=st.integers(0, 256))
 def test_posterize_and_solarize_as_pil_does(image, bits, threshold):
     pil = Image.fromarray(image)
@@ -55,7 +56,7 @@ def test_posterize_and_solarize_as_pil_does(image, bits, threshold):
 
 
 @pytest.mark.parametrize("name", ["Color", "Contrast", "Brightness", "Sharpness"])
-@settings(max_examples=40, deadline=None)
+@examples(fast=40)
 @given(image=_images(), factor=st.floats(0, 2))
 def test_enhancements_as_pil_does(name, image, factor):
     if name == "Sharpness" and min(image.shape[:2]) < 3:
@@ -68,7 +69,7 @@ def test_enhancements_as_pil_does(name, image, factor):
     np.testing.assert_array_equal(image, before)
 
 
-@settings(max_examples=40, deadline=None)
+@examples(fast=40)
 @given(image=_images())
 def test_gray_and_smoothed_images_are_pils_to_the_level(image):
     pil = Image.fromarray(image)
