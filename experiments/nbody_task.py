@@ -15,9 +15,9 @@ import numpy as np
 
 import softeq_jax as sq
 from experiments import nbody_simulator as simulator
-from softeq_jax.models import plans
 from softeq_jax.models.graph import EquivariantGraphNet
 from softeq_jax.models.graph_inputs import complete_edges
+from softeq_jax.models.rules import soft_rules
 
 Tree = Any
 LayerPenalty = Callable[[Tree, dict[str, jax.Array], Any], jax.Array]
@@ -62,7 +62,7 @@ def _init(model: EquivariantGraphNet, key: jax.Array) -> Tree:
 
 def plan(model: EquivariantGraphNet, params: Tree) -> sq.Plan:
     """The plan of the update layers: strict equivariance under O(3)."""
-    return sq.plan(params, plans.soft_plan(model, GROUP))
+    return sq.plan(params, soft_rules(model, GROUP))
 
 
 def predict(model: EquivariantGraphNet, weights: Tree, batch: Tree) -> jax.Array:

@@ -56,7 +56,7 @@ def defaults() -> ConfigDict:
         {
             "name": "plain",  # or "project", "penalize"
             "group": "c4",
-            # a glob over convolutions, or "soft": the rules of softeq_jax.models.soft_plan
+            # a glob over convolutions, or "soft": the rules of softeq_jax.models.soft_rules
             "rules": "**/kernel",
             "cutoff": 0.0,
             # of "soft", instead of the cutoff

@@ -197,7 +197,7 @@ def _rules(config: Any, model: Any) -> dict[str, Any]:
     softness = {"softness": config.softness, "position_softness": config.position_softness}
     if config.rules == "soft":
         cutoff = config.cutoff if config.softness is None else None
-        return models.soft_plan(model, group, cutoff=cutoff, **softness)
+        return models.soft_rules(model, group, cutoff=cutoff, **softness)
     if any(value is not None for value in softness.values()):
         raise ValueError(
             f'method.softness and method.position_softness are for rules = "soft", got {softness} '

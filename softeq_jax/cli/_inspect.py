@@ -47,7 +47,7 @@ def run(arguments: argparse.Namespace) -> None:
     group = sq.groups.from_name(arguments.group)
     network = _arguments.load(arguments)
     params = network.variables["params"]
-    plan = sq.plan(params, models.soft_plan(network.model, group, softness=0.0))
+    plan = sq.plan(params, models.soft_rules(network.model, group, softness=0.0))
     print(_identity(network))
     print(f"\nfiltered under {group!r}")
     print(_filtered(network, plan))
@@ -128,7 +128,7 @@ def _left_alone(model: Any, group: Any, plan: "Plan", params: Any) -> int:
 
     planned = sum(index >= 0 for index in plan.chosen)
     try:
-        rules = models.soft_plan(model, group, softness=_NEARLY_ONE)
+        rules = models.soft_rules(model, group, softness=_NEARLY_ONE)
         soft = sq.plan(params, rules)
     except ValueError:  # then no rule matches anything
         return planned

@@ -64,7 +64,7 @@ def run(arguments: argparse.Namespace) -> None:
     }
     network = _arguments.load(arguments)
     params = network.variables["params"]
-    plan = sq.plan(params, models.soft_plan(network.model, group, **dials))
+    plan = sq.plan(params, models.soft_rules(network.model, group, **dials))
     before = movements(plan, group, params)
     soft = {**network.variables, "params": plan.project(params)}
     save(arguments.out, soft, network.origin)

@@ -21,9 +21,9 @@ from softeq_jax.models.group_conv import GroupConvNet
 from softeq_jax.models.heads import LinearHead, SegFormerHead, Segmenter
 from softeq_jax.models.mixer import MLPMixer
 from softeq_jax.models.patches import resize_positions
-from softeq_jax.models.plans import Dials, soft_plan
 from softeq_jax.models.presets import PRESETS, create, segmenter
 from softeq_jax.models.resnet import ResNet
+from softeq_jax.models.rules import ModelDials, soft_rules
 from softeq_jax.models.segformer import SegFormer
 from softeq_jax.models.tensor_mlp import TensorMLP
 from softeq_jax.models.trajectory import TrajectoryTransformer
@@ -44,11 +44,11 @@ __all__ = [
     "ConvGeometry",
     "DINOv2",
     "Defect",
-    "Dials",
     "EquivariantGraphNet",
     "GroupConvNet",
     "LinearHead",
     "MLPMixer",
+    "ModelDials",
     "Preprocess",
     "Pretrained",
     "ResNet",
@@ -69,5 +69,5 @@ __all__ = [
     "save",
     "save_cifar_resnet",
     "segmenter",
-    "soft_plan",
+    "soft_rules",
 ]

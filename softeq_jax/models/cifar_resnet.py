@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from softeq_jax.groups import Group
-from softeq_jax.models import plans
+from softeq_jax.models.rules import ModelDials, Rule, window_rule
 
 _PAD_ONE = ((1, 1), (1, 1))
 
@@ -117,9 +117,9 @@ class CifarResNet(nn.Module):
             )
         return (self.depth - 2) // 6
 
-    def soft_rules(self, group: Group, dials: plans.Dials) -> dict[str, plans.Rule]:
-        """See ``softeq_jax.models.soft_plan``."""
-        return {"**/conv?/kernel": plans.windows(group, dials), "**": None}
+    def soft_rules(self, group: Group, dials: ModelDials) -> dict[str, Rule]:
+        """See ``softeq_jax.models.soft_rules``."""
+        return {"**/conv?/kernel": window_rule(group, dials), "**": None}
 
     @nn.compact
     def __call__(

@@ -5,13 +5,13 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from softeq_jax.groups import Group
-from softeq_jax.models import plans
 from softeq_jax.models.patches import (
     check_patches,
     embed_patches,
     patch_grid,
     resize_positions,
 )
+from softeq_jax.models.rules import ModelDials, Rule, position_rule, window_rule
 from softeq_jax.models.transformer import TransformerBlock, check_heads
 
 
@@ -51,12 +51,12 @@ class DINOv2(nn.Module):
         """Patches along a side of the trained resolution."""
         return patch_grid(self.image_size, self.patch_size)
 
-    def soft_rules(self, group: Group, dials: plans.Dials) -> dict[str, plans.Rule]:
-        """See ``softeq_jax.models.soft_plan``."""
+    def soft_rules(self, group: Group, dials: ModelDials) -> dict[str, Rule]:
+        """See ``softeq_jax.models.soft_rules``."""
         check_heads(self.width, self.heads)
         return {
-            "patch_embed/kernel": plans.windows(group, dials),
-            "pos_embed": plans.positions(group, dials, self.grid, 1),
+            "patch_embed/kernel": window_rule(group, dials),
+            "pos_embed": position_rule(group, dials, self.grid, 1),
             "**": None,
         }
 

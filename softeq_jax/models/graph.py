@@ -7,8 +7,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from softeq_jax.groups import Group, o
-from softeq_jax.models import plans
 from softeq_jax.models.graph_inputs import Array, Edges, edge_features, node_features
+from softeq_jax.models.rules import ModelDials, Rule
 from softeq_jax.nn import equivariant as eq
 from softeq_jax.reps import Rep, trivial, vector
 
@@ -80,8 +80,8 @@ class EquivariantGraphNet(nn.Module):
     relaxed: Literal["update", "all"] = "update"
     ranges: tuple[float, ...] = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 
-    def soft_rules(self, group: Group, dials: plans.Dials) -> dict[str, plans.Rule]:
-        """See ``softeq_jax.models.soft_plan``; any group of orthogonal matrices of this dimension.
+    def soft_rules(self, group: Group, dials: ModelDials) -> dict[str, Rule]:
+        """See ``softeq_jax.models.soft_rules``; any group of orthogonal matrices of this dimension.
 
         Raises:
           ValueError: another group.

@@ -10,7 +10,7 @@ import jax
 from flax import linen as nn
 
 from softeq_jax.groups import Group, PlanarGroup
-from softeq_jax.models import plans
+from softeq_jax.models.rules import ModelDials, Rule
 from softeq_jax.nn import _shared
 from softeq_jax.nn.equivariant import pointwise
 from softeq_jax.projections import Projector, projector
@@ -140,8 +140,8 @@ class GroupConvNet(nn.Module):
         """The representation on the channels of a stage, ``widths[stage]`` regular ones."""
         return self.widths[stage] * regular(self.group)
 
-    def soft_rules(self, group: Group, dials: plans.Dials) -> dict[str, plans.Rule]:
-        """See ``softeq_jax.models.soft_plan``; every convolution.
+    def soft_rules(self, group: Group, dials: ModelDials) -> dict[str, Rule]:
+        """See ``softeq_jax.models.soft_rules``; every convolution.
 
         Args:
           group: the model's.
@@ -154,7 +154,7 @@ class GroupConvNet(nn.Module):
             raise ValueError("this GroupConvNet is strict already: make it with project=False")
         if group != self.group:
             raise ValueError(f"the feature maps are functions on {self.group}, got {group}")
-        rules: dict[str, plans.Rule] = {
+        rules: dict[str, Rule] = {
             f"conv{i}/kernel": kernel_projector(group, 3, *ends, **dials.weights)
             for i, ends in enumerate(self._ends())
         }

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from softeq_jax.groups import Group
-from softeq_jax.models import plans
+from softeq_jax.models.rules import ModelDials, Rule, prefixed
 
 Maps = tuple[jax.Array, ...]
 
@@ -73,9 +73,9 @@ class Segmenter(nn.Module):
     head: nn.Module
     upsample: bool = True
 
-    def soft_rules(self, group: Group, dials: plans.Dials) -> dict[str, plans.Rule]:
-        """Those of the backbone; heads act on each position alike. See ``soft_plan``."""
-        return plans.prefixed("backbone", self.backbone.soft_rules(group, dials)) | {"**": None}
+    def soft_rules(self, group: Group, dials: ModelDials) -> dict[str, Rule]:
+        """Those of the backbone; heads act on each position alike. See ``soft_rules``."""
+        return prefixed("backbone", self.backbone.soft_rules(group, dials)) | {"**": None}
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from softeq_jax.groups import Group
-from softeq_jax.models import plans
 from softeq_jax.models.patches import check_size, embed_patches, patch_grid
+from softeq_jax.models.rules import ModelDials, Rule, window_rule
 from softeq_jax.models.transformer import gelu
 from softeq_jax.projections import projector
 from softeq_jax.reps import tokens
@@ -66,8 +66,8 @@ class MLPMixer(nn.Module):
         """Patches along a side."""
         return patch_grid(self.image_size, self.patch_size)
 
-    def soft_rules(self, group: Group, dials: plans.Dials) -> dict[str, plans.Rule]:
-        """See ``softeq_jax.models.soft_plan``.
+    def soft_rules(self, group: Group, dials: ModelDials) -> dict[str, Rule]:
+        """See ``softeq_jax.models.soft_rules``.
 
         The group permutes the patches and leaves the hidden units of the token-mixing layers
         alone, the only permutation representation that trained weights do not have to be sorted
@@ -77,7 +77,7 @@ class MLPMixer(nn.Module):
         into = projector("i o", {"i": patches.dual}, **dials.positions)
         out_of = projector("i o", {"o": patches}, **dials.positions)
         return {
-            "patch_embed/kernel": plans.windows(group, dials),
+            "patch_embed/kernel": window_rule(group, dials),
             "*/token_in/kernel": into,
             "*/token_out/kernel": out_of,
             "*/token_out/bias": projector("o", {"o": patches}, **dials.positions),

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from softeq_jax.groups import Group
-from softeq_jax.models import plans
+from softeq_jax.models.rules import ModelDials, Rule, window_rule
 
 _LEAVE_SMALL_ABOVE = 0.8
 
@@ -99,12 +99,10 @@ class ResNet(nn.Module):
     num_classes: int = 1000
     axis_name: str | None = None
 
-    def soft_rules(self, group: Group, dials: plans.Dials) -> dict[str, plans.Rule]:
-        """See ``softeq_jax.models.soft_plan``."""
+    def soft_rules(self, group: Group, dials: ModelDials) -> dict[str, Rule]:
+        """See ``softeq_jax.models.soft_rules``."""
         return {
-            "**/conv[123]/kernel": plans.windows(
-                group, dials, leave_small_above=_LEAVE_SMALL_ABOVE
-            ),
+            "**/conv[123]/kernel": window_rule(group, dials, leave_small_above=_LEAVE_SMALL_ABOVE),
             "**": None,
         }
 

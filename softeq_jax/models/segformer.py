@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from softeq_jax.groups import Group
-from softeq_jax.models import plans
+from softeq_jax.models.rules import ModelDials, Rule, window_rule
 from softeq_jax.models.transformer import attend, gelu
 
 _LEAVE_SMALL_ABOVE = 0.9
@@ -90,11 +90,11 @@ class SegFormer(nn.Module):
     mlp_ratios: tuple[float, ...] = (4, 4, 4, 4)
     num_classes: int = 1000
 
-    def soft_rules(self, group: Group, dials: plans.Dials) -> dict[str, plans.Rule]:
-        """See ``softeq_jax.models.soft_plan``."""
-        windows = plans.windows(group, dials, leave_small_above=_LEAVE_SMALL_ABOVE)
+    def soft_rules(self, group: Group, dials: ModelDials) -> dict[str, Rule]:
+        """See ``softeq_jax.models.soft_rules``."""
+        windows = window_rule(group, dials, leave_small_above=_LEAVE_SMALL_ABOVE)
         small = (dials.softness or 0.0) > _LEAVE_SMALL_ABOVE
-        rules: dict[str, plans.Rule] = {"*_patch_embed/kernel": windows}
+        rules: dict[str, Rule] = {"*_patch_embed/kernel": windows}
         if any(r > 1 and not (small and r <= 3) for r in self.reductions):
             rules["*/attention/reduce/kernel"] = windows
         if not small:

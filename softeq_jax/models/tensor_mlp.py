@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from softeq_jax.groups import Group, lorentz, o
-from softeq_jax.models import plans
+from softeq_jax.models.rules import ModelDials, Rule
 from softeq_jax.nn.equivariant import (
     Contraction,
     EquivariantDense,
@@ -95,8 +95,8 @@ class TensorMLP(nn.Module):
         """
         return _to_scalar(cls, lorentz(), 4, widths, changes)
 
-    def soft_rules(self, group: Group, dials: plans.Dials) -> dict[str, plans.Rule]:
-        """See ``softeq_jax.models.soft_plan``; every kernel and bias between representations.
+    def soft_rules(self, group: Group, dials: ModelDials) -> dict[str, Rule]:
+        """See ``softeq_jax.models.soft_rules``; every kernel and bias between representations.
 
         Biases of norm gates are the only parameters without a rule: nothing moves them.
 
@@ -109,7 +109,7 @@ class TensorMLP(nn.Module):
         """
         if self.project:
             raise ValueError("this TensorMLP is strict already: make it with project=False")
-        rules: dict[str, plans.Rule] = {}
+        rules: dict[str, Rule] = {}
         for layer in self._layers():
             source, joined, target = layer.source, layer.joined, layer.target
             ends = contraction_maps(source, self.contractions) if layer.contracts else {}

@@ -8,7 +8,7 @@ import numpy as np
 from flax import linen as nn
 
 from softeq_jax.groups import Group, so
-from softeq_jax.models import plans
+from softeq_jax.models.rules import ModelDials, Rule
 from softeq_jax.nn import equivariant as eq
 from softeq_jax.projections import Projector, projector
 from softeq_jax.reps import Rep, vector
@@ -72,13 +72,13 @@ class TrajectoryTransformer(nn.Module):
     project: bool = True
     coordinates: Literal["absolute", "displacement"] = "absolute"
 
-    def soft_rules(self, group: Group, dials: plans.Dials) -> dict[str, plans.Rule]:
-        """See ``softeq_jax.models.soft_plan``; any group of real orthogonal 2 x 2 matrices.
+    def soft_rules(self, group: Group, dials: ModelDials) -> dict[str, Rule]:
+        """See ``softeq_jax.models.soft_rules``; any group of real orthogonal 2 x 2 matrices.
 
         Raises:
           ValueError: another group.
         """
-        found: dict[str, plans.Rule] = {}
+        found: dict[str, Rule] = {}
         for name, layer in self._layers(group).items():
             found |= eq.dense_rules(name, *layer, **dials.weights)
         table = _table_projector(self._rep(self.width, group), dials.positions)

@@ -7,7 +7,6 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from softeq_jax.groups import Group
-from softeq_jax.models import plans
 from softeq_jax.models.patches import (
     check_patches,
     check_size,
@@ -15,6 +14,7 @@ from softeq_jax.models.patches import (
     patch_grid,
     resize_positions,
 )
+from softeq_jax.models.rules import ModelDials, Rule, position_rule, window_rule
 from softeq_jax.models.transformer import TransformerBlock, check_heads
 
 
@@ -78,12 +78,12 @@ class ViT(nn.Module):
         """Patches along a side of the trained resolution."""
         return patch_grid(self.image_size, self.patch_size)
 
-    def soft_rules(self, group: Group, dials: plans.Dials) -> dict[str, plans.Rule]:
-        """See ``softeq_jax.models.soft_plan``."""
+    def soft_rules(self, group: Group, dials: ModelDials) -> dict[str, Rule]:
+        """See ``softeq_jax.models.soft_rules``."""
         self._check_attributes()
         return {
-            "patch_embed/kernel": plans.windows(group, dials),
-            "pos_embed": plans.positions(group, dials, self.grid, self.position_rows),
+            "patch_embed/kernel": window_rule(group, dials),
+            "pos_embed": position_rule(group, dials, self.grid, self.position_rows),
             "**": None,
         }
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from softeq_jax.groups import Group, o, so
-from softeq_jax.models import plans
+from softeq_jax.models.rules import ModelDials, Rule
 from softeq_jax.nn.equivariant import (
     VectorBatchNorm,
     VectorDense,
@@ -120,8 +120,8 @@ class VNPointNet(nn.Module):
     free: bool = False
     axis_name: str | None = None
 
-    def soft_rules(self, group: Group, dials: plans.Dials) -> dict[str, plans.Rule]:
-        """See ``softeq_jax.models.soft_plan``; every kernel on vectors, directions too.
+    def soft_rules(self, group: Group, dials: ModelDials) -> dict[str, Rule]:
+        """See ``softeq_jax.models.soft_rules``; every kernel on vectors, directions too.
 
         Args:
           group: SO(3), or O(3) without ``cross``.
@@ -135,7 +135,7 @@ class VNPointNet(nn.Module):
         allowed = (so(3),) if self.cross else (so(3), o(3))
         if group not in allowed:
             raise ValueError(f"VNPointNet needs {' or '.join(map(repr, allowed))}, got {group!r}")
-        rules: dict[str, plans.Rule] = {}
+        rules: dict[str, Rule] = {}
         for layer in self._maps():
             rules |= vector_rules(layer.path, group, layer.source, layer.target, **dials.weights)
         return {**rules, "**": None}

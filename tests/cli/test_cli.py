@@ -93,7 +93,7 @@ def test_inspect_tells_what_would_be_filtered_and_at_which_levels(capsys, vit):
         assert words in text
     assert text.splitlines()[3].split() == ["classes", "5"]
     params = load(vit).variables["params"]
-    plan = sq.plan(params, models.soft_plan(load(vit).model, sq.groups.cyclic(4)))
+    plan = sq.plan(params, models.soft_rules(load(vit).model, sq.groups.cyclic(4)))
     for projector in plan.projectors:
         for rank in np.cumsum(projector.dimensions()):
             assert f"{rank} of {projector.dim}" in text
@@ -125,7 +125,7 @@ def test_soften_writes_what_the_plan_makes_and_leaves_the_rest_to_the_bit(capsys
     text = run(capsys, "soften", resnet, *SO2, "--out", out)
     network, before, after = load(resnet), load_file(resnet), load_file(out)
     params = network.variables["params"]
-    rules = models.soft_plan(network.model, sq.groups.so(2), softness=0.4)
+    rules = models.soft_rules(network.model, sq.groups.so(2), softness=0.4)
     plan = sq.plan(params, rules)
     expected = plan.project(params)
     assert before.keys() == after.keys()
@@ -162,7 +162,7 @@ def test_soften_has_a_dial_for_positions_and_keeps_the_folder(capsys, vit, tmp_p
 def test_every_family_can_be_looked_at_and_softness_one_changes_no_byte(capsys, tmp_path, name):
     source, out = GOLDEN / name, tmp_path / "out"
     network = load(source)
-    plan = sq.plan(network.variables["params"], models.soft_plan(network.model, sq.groups.so(2)))
+    plan = sq.plan(network.variables["params"], models.soft_rules(network.model, sq.groups.so(2)))
     text = run(capsys, "inspect", source, "--group", "so2")
     for path, projector, _ in plan.planned(network.variables["params"]):
         line = next(line for line in text.splitlines() if line.split()[:1] == [path])
@@ -176,7 +176,7 @@ def test_soften_keeps_the_dtype_and_certifies_what_is_in_the_file(capsys, tmp_pa
     text = run(capsys, "soften", folder, "--group", "c4", "--softness", "0", "--out", out)
     written = load(out)
     assert {tensor.dtype for tensor in written.report.used} == {"bfloat16"}
-    rules = models.soft_plan(written.model, sq.groups.cyclic(4))
+    rules = models.soft_rules(written.model, sq.groups.cyclic(4))
     params = written.variables["params"]
     left = sq.plan(params, rules).certificate(params).relative
     assert 1e-4 < left < 1e-1  # rounding to bfloat16 undoes some of the symmetry

@@ -8,9 +8,9 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 import softeq_jax as sq
-from softeq_jax.models import plans
 from softeq_jax.models.graph import EquivariantGraphNet
 from softeq_jax.models.graph_inputs import complete_edges
+from softeq_jax.models.rules import soft_rules
 
 NODES = 4
 O3, SO3 = sq.groups.o(3), sq.groups.so(3)
@@ -124,7 +124,7 @@ def test_messages_follow_the_given_edges():
 def test_a_plan_makes_free_layers_strict(relaxed):
     free, strict = small(project=False, relaxed=relaxed), small(relaxed=relaxed)
     params = stored(free)
-    plan = sq.plan(params, plans.soft_plan(free, O3))
+    plan = sq.plan(params, soft_rules(free, O3))
     planned = [path for path, _, _ in plan.planned(params)]
     if relaxed == "update":
         assert planned == ["block0/update1/kernel", "block0/update2/kernel"]
@@ -142,7 +142,7 @@ def test_soft_levels_let_more_through():
     model = small(project=False)
     params = stored(model)
     levels = (0.0, 1.5, 2.5)
-    chosen = [sq.plan(params, plans.soft_plan(model, SO3, cutoff=b)) for b in levels]
+    chosen = [sq.plan(params, soft_rules(model, SO3, cutoff=b)) for b in levels]
     ranks = [[p.rank() for p in plan.projectors] for plan in chosen]
     assert all(a < b < c for a, b, c in zip(*ranks, strict=True))
     errors = [change(model, plan.project(params), orthogonal()) for plan in chosen]
@@ -154,7 +154,7 @@ def test_soft_levels_let_more_through():
 def test_new_networks_start_equivariant_and_near_the_identity():
     model = small(project=False)
     params = jax.jit(model.init)(jax.random.key(0), *graphs())["params"]
-    plan = sq.plan(params, plans.soft_plan(model, O3))
+    plan = sq.plan(params, soft_rules(model, O3))
     for one, other in zip(
         jax.tree.leaves(plan.project(params)), jax.tree.leaves(params), strict=True
     ):
@@ -213,6 +213,6 @@ def test_bad_input_is_named():
     with pytest.raises(ValueError, match='relaxed must be "update" or "all"'):
         jax.eval_shape(small(relaxed="none").init, jax.random.key(0), x, v, s, e)
     with pytest.raises(ValueError, match="acts on 2"):
-        plans.soft_plan(model, sq.groups.so(2))
+        soft_rules(model, sq.groups.so(2))
     with pytest.raises(ValueError, match="real orthogonal matrices"):
-        plans.soft_plan(model, sq.groups.lorentz())
+        soft_rules(model, sq.groups.lorentz())

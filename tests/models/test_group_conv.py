@@ -9,7 +9,7 @@ import pytest
 
 import softeq_jax as sq
 from softeq_jax.models.group_conv import GroupConv, GroupConvNet, kernel_projector, shrink
-from softeq_jax.models.plans import Dials
+from softeq_jax.models.rules import ModelDials
 
 G, R = sq.groups, sq.reps
 C4, D4 = G.cyclic(4), G.dihedral(4)
@@ -81,7 +81,7 @@ def test_the_same_in_training_with_statistics_shared_over_the_group():
 def test_free_kernels_break_the_symmetry_and_the_strict_plan_restores_it():
     strict, free = (GroupConvNet(C4, (2, 2), 3, project=p) for p in (True, False))
     variables, x = random_variables(strict), images(8)
-    plan = sq.plan(variables["params"], free.soft_rules(C4, Dials()))
+    plan = sq.plan(variables["params"], free.soft_rules(C4, ModelDials()))
     projected = plan.project(jax.tree.map(np.float64, variables["params"]))
     projected = {**variables, "params": jax.tree.map(np.float32, projected)}
     run = jax.jit(free.apply)
@@ -173,11 +173,11 @@ def test_gradients_reach_every_parameter():
 
 def test_soft_rules_take_the_dials():
     model = GroupConvNet(C4, (2,), 3, project=False)
-    soft = model.soft_rules(C4, Dials(softness=0.5))
-    strict = model.soft_rules(C4, Dials())
+    soft = model.soft_rules(C4, ModelDials(softness=0.5))
+    strict = model.soft_rules(C4, ModelDials())
     for name in ("conv0/kernel", "conv1/kernel"):
         assert strict[name].rank() < soft[name].rank() < soft[name].dim
-    whole = model.soft_rules(C4, Dials(softness=1.0))["conv1/kernel"]
+    whole = model.soft_rules(C4, ModelDials(softness=1.0))["conv1/kernel"]
     assert whole.rank() == whole.dim
 
 
@@ -209,6 +209,6 @@ def test_bad_input(group, widths, shape, words):
 
 def test_rules_need_free_kernels_and_the_own_group():
     with pytest.raises(ValueError, match="strict already.*project=False"):
-        GroupConvNet(C4).soft_rules(C4, Dials())
+        GroupConvNet(C4).soft_rules(C4, ModelDials())
     with pytest.raises(ValueError, match="functions on C4, got D4"):
-        GroupConvNet(C4, project=False).soft_rules(D4, Dials())
+        GroupConvNet(C4, project=False).soft_rules(D4, ModelDials())

@@ -47,7 +47,7 @@ def gradient(params, plan):
 
 
 def plan_of(params, name="c4", **dials):
-    return sq.plan(params, models.soft_plan(VIT, sq.groups.from_name(name), **dials))
+    return sq.plan(params, models.soft_rules(VIT, sq.groups.from_name(name), **dials))
 
 
 def turn(angle):
@@ -181,7 +181,7 @@ def test_7_1_10_trajectories_get_the_group_that_was_asked_for(name, turns, small
     x = np.random.default_rng(0).standard_normal((3, 2, 4, 2)).astype(np.float32)
     params = random_params(model, x)
     group = sq.groups.from_name(name)
-    weights = sq.plan(params, models.soft_plan(model, group)).project(params)
+    weights = sq.plan(params, models.soft_rules(model, group)).project(params)
     apply = jax.jit(lambda x: model.apply({"params": weights}, x))
     y = np.asarray(apply(x))
     for angle, kept in ((math.pi / 2, turns), (math.pi / 6, small_turns), (None, flips)):
@@ -197,7 +197,7 @@ def test_7_1_10_trajectories_have_both_dials_and_masks():
     params = random_params(model, np.zeros((1, 1, 3, 2), np.float32))
 
     def projected(**dials):
-        rules = models.soft_plan(model, sq.groups.cyclic(4), **dials)
+        rules = models.soft_rules(model, sq.groups.cyclic(4), **dials)
         return sq.plan(params, rules).project(params)
 
     base = projected(cutoff=1.0, mask="heat")

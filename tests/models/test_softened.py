@@ -9,7 +9,7 @@ import softeq_jax as sq
 from softeq_jax import models
 
 
-@pytest.mark.parametrize("name", ["d4", "so2"])  # C4: test_plans.py
+@pytest.mark.parametrize("name", ["d4", "so2"])  # C4: test_model_rules.py
 @pytest.mark.parametrize(
     ("model", "size"),
     [
@@ -29,7 +29,7 @@ def test_strict_weights_make_the_network_invariant_to_quarter_turns(name, model,
     if "batch_stats" in variables:
         variables["batch_stats"] = jax.tree.map(np.ones_like, variables["batch_stats"])
     params = variables["params"]
-    soft = sq.soften(params, models.soft_plan(model, group, softness=0.0))
+    soft = sq.soften(params, models.soft_rules(model, group, softness=0.0))
 
     @jax.jit
     def logits(params, x):
@@ -49,7 +49,7 @@ def test_on_even_maps_the_strided_resnet_is_not_invariant_and_the_certificates_s
     x = jnp.asarray(np.random.default_rng(0).standard_normal((2, 8, 8, 3)), jnp.float32)
     variables = model.init(jax.random.key(1), x, train=False)
     group = sq.groups.cyclic(4)
-    plan = sq.plan(variables["params"], models.soft_plan(model, group))
+    plan = sq.plan(variables["params"], models.soft_rules(model, group))
     soft = plan.project(variables["params"])
     difference = model.apply({**variables, "params": soft}, jnp.rot90(x, axes=(1, 2)), train=False)
     difference = difference - model.apply({**variables, "params": soft}, x, train=False)

@@ -8,7 +8,7 @@ import pytest
 
 import softeq_jax as sq
 from experiments.invariant_tasks import lorentz_data, o5_data
-from softeq_jax.models.plans import Dials
+from softeq_jax.models.rules import ModelDials
 from softeq_jax.models.tensor_mlp import TensorMLP, mixed
 
 G, R = sq.groups, sq.reps
@@ -88,7 +88,7 @@ def test_strict_is_the_strict_plan_of_the_free_network(nonlinearity):
     group = G.so(3)
     strict, free = network(group, nonlinearity), network(group, nonlinearity, project=False)
     variables, x = random_variables(strict, dtype=np.float32), inputs(strict, dtype=np.float32)
-    plan = sq.plan(variables["params"], free.soft_rules(group, Dials()))
+    plan = sq.plan(variables["params"], free.soft_rules(group, ModelDials()))
     untouched = [p for p, chosen in zip(plan.paths, plan.chosen, strict=True) if chosen < 0]
     assert untouched == (["norm0/bias", "norm1/bias"] if nonlinearity == "norm" else [])
     projected = plan.project(jax.tree.map(np.float64, variables["params"]))
@@ -99,7 +99,7 @@ def test_strict_is_the_strict_plan_of_the_free_network(nonlinearity):
     assert relative(run(variables, x), wanted) > 0.1
 
 
-def test_a_free_network_starts_equivariant_and_a_soft_plan_leaves_it_alone():
+def test_a_free_network_starts_equivariant_and_soft_rules_leave_it_alone():
     group = G.o(5)
     model = TensorMLP.o5(4, 1, project=False, **SMALL)
     x = inputs(model, dtype=np.float32)
@@ -107,18 +107,18 @@ def test_a_free_network_starts_equivariant_and_a_soft_plan_leaves_it_alone():
     run = jax.jit(lambda p, x: model.apply({"params": p}, x))
     y = run(params, x)
     assert relative(run(params, model.inputs.apply(element(group), x)), y) < 1e-4
-    soft = sq.plan(params, model.soft_rules(group, Dials(softness=0.4)))
+    soft = sq.plan(params, model.soft_rules(group, ModelDials(softness=0.4)))
     softened = jax.tree.map(np.float32, soft.project(jax.tree.map(np.float64, params)))
     assert relative(run(softened, x), y) < 1e-4
 
 
 def test_softness_reaches_every_rule_and_one_is_the_identity():
     model = TensorMLP.o5(4, 1, project=False, **SMALL)
-    rules = model.soft_rules(G.o(5), Dials(softness=1.0))
+    rules = model.soft_rules(G.o(5), ModelDials(softness=1.0))
     assert {p.softness for p in rules.values()} == {1.0}
-    strict = model.soft_rules(G.o(5), Dials())
+    strict = model.soft_rules(G.o(5), ModelDials())
     assert strict["contract0/left/kernel"].rank() == 2 * 3
-    some = model.soft_rules(G.o(5), Dials(softness=0.4))
+    some = model.soft_rules(G.o(5), ModelDials(softness=0.4))
     assert 2 * 3 < some["contract0/left/kernel"].rank() < 10 * 15
 
 
@@ -129,13 +129,13 @@ def test_rules_of_a_subgroup_keep_more():
     for group in (G.o(5), G.so(5), G.trivial()):
         if group.d != 5:
             with pytest.raises(ValueError, match="5 x 5"):
-                model.soft_rules(group, Dials())
+                model.soft_rules(group, ModelDials())
             continue
-        plan = sq.plan(params, model.soft_rules(group, Dials()))
+        plan = sq.plan(params, model.soft_rules(group, ModelDials()))
         ranks.append(sum(p.rank() for _, p, _ in plan.planned(params)))
     assert ranks[0] == ranks[1]
     reflection = G.from_generators("Z2", discrete=[np.diag([-1.0, 1, 1, 1, 1])])
-    plan = sq.plan(params, model.soft_rules(reflection, Dials()))
+    plan = sq.plan(params, model.soft_rules(reflection, ModelDials()))
     assert sum(p.rank() for _, p, _ in plan.planned(params)) > 2 * ranks[0]
 
 
@@ -207,7 +207,7 @@ def test_scalars_alone_have_nothing_to_contract():
         model.init, jax.random.key(0), jax.ShapeDtypeStruct((1, 3), jnp.float32)
     )
     assert set(shapes["params"]) == {"dense0", "head"}
-    plan = sq.plan(shapes["params"], model.soft_rules(group, Dials()))
+    plan = sq.plan(shapes["params"], model.soft_rules(group, ModelDials()))
     assert all(p.rank() == p.dim for p in plan.projectors)
 
 
@@ -228,7 +228,7 @@ def test_bad_attributes_and_inputs(changes, words):
 
 def test_strict_networks_have_no_rules_and_widths_a_least_value():
     with pytest.raises(ValueError, match="strict already.*project=False"):
-        TensorMLP.o5(4, 1).soft_rules(G.o(5), Dials())
+        TensorMLP.o5(4, 1).soft_rules(G.o(5), ModelDials())
     with pytest.raises(ValueError, match="width must be at least 2, got 1"):
         TensorMLP.o5(1, 1)
     assert mixed(G.o(5), 3) == R.trivial(G.o(5), 1) + 2 * R.vector(G.o(5))

@@ -10,7 +10,7 @@ import pytest
 
 import softeq_jax as sq
 from softeq_jax import training as tr
-from softeq_jax.models import plans
+from softeq_jax.models.rules import soft_rules
 from softeq_jax.models.trajectory import TrajectoryTransformer, teacher_forced
 from softeq_jax.training import data, objectives
 
@@ -144,7 +144,7 @@ def test_a_plan_reaches_from_the_strict_model_to_the_plain_one():
     group = sq.groups.dihedral(4)
     model, strict = small(project=False), small(group=group)
     variables = stored(model)
-    plan = sq.plan(variables["params"], plans.soft_plan(model, group))
+    plan = sq.plan(variables["params"], soft_rules(model, group))
     projected = {"params": plan.project(variables["params"])}
     np.testing.assert_allclose(
         apply(model, projected, tracks()), apply(strict, variables, tracks()), atol=1e-5
@@ -162,7 +162,7 @@ def test_soft_levels_lie_between_and_bring_the_positions_back():
     group = sq.groups.so(2)
     errors, tables = [], []
     for cutoff in (0.0, 1.0, 2.0):
-        plan = sq.plan(params, plans.soft_plan(model, group, cutoff=cutoff))
+        plan = sq.plan(params, soft_rules(model, group, cutoff=cutoff))
         soft = plan.project(params)
         errors.append(change(model, {"params": soft}, rotation(0.2)))
         tables.append(float(np.abs(soft["pos_embed"]).max()))
@@ -170,7 +170,7 @@ def test_soft_levels_lie_between_and_bring_the_positions_back():
     assert 1e-3 < errors[1] < errors[2]
     assert tables[0] < 1e-6
     np.testing.assert_allclose(tables[1:], np.abs(params["pos_embed"]).max(), rtol=1e-5)
-    held = sq.plan(params, plans.soft_plan(model, group, cutoff=2.0, position_cutoff=0.0))
+    held = sq.plan(params, soft_rules(model, group, cutoff=2.0, position_cutoff=0.0))
     assert np.abs(held.project(params)["pos_embed"]).max() < 1e-6
     planned = {path for path, _, _ in held.planned(params)}
     assert "block0/mlp_out/kernel" in planned
@@ -240,4 +240,4 @@ def test_bad_input_is_named():
         jax.eval_shape(small(coordinates="polar").init, jax.random.key(0), tracks())
     for group in (sq.groups.so(3), sq.groups.cyclic(1)):
         with pytest.raises(ValueError, match="real orthogonal 2 x 2 matrices"):
-            plans.soft_plan(model, group)
+            soft_rules(model, group)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import softeq_jax as sq
-from softeq_jax.models.plans import Dials
+from softeq_jax.models.rules import ModelDials
 from softeq_jax.models.vn_pointnet import VectorBlock, VNPointNet, edge_vectors, nearest
 
 SO3, O3 = sq.groups.so(3), sq.groups.o(3)
@@ -90,7 +90,7 @@ def test_training_statistics_are_those_of_the_batch_and_invariant():
 def test_the_strict_plan_of_a_free_network_is_invariant(cross, group):
     model = VNPointNet(**TINY, cross=cross, free=True)
     variables, x, g = random_variables(model), clouds(), rotation(2, group)
-    plan = sq.plan(variables["params"], model.soft_rules(group, Dials()))
+    plan = sq.plan(variables["params"], model.soft_rules(group, ModelDials()))
     run = jax.jit(lambda p, x: model.apply({**variables, "params": p}, x))
     free = variables["params"]
     assert np.abs(run(free, x @ g.T) - run(free, x)).max() > 1e-2
@@ -101,7 +101,7 @@ def test_the_strict_plan_of_a_free_network_is_invariant(cross, group):
 def test_rules_cover_every_kernel_on_vectors_and_nothing_else():
     model = VNPointNet(**TINY, free=True)
     params = shapes_of(model)["params"]
-    plan = sq.plan(params, model.soft_rules(SO3, Dials(softness=0.2)))
+    plan = sq.plan(params, model.soft_rules(SO3, ModelDials(softness=0.2)))
     of_strict = jax.tree_util.tree_leaves_with_path(
         shapes_of(VNPointNet(**TINY))["params"], is_leaf=lambda s: hasattr(s, "shape")
     )
@@ -182,8 +182,8 @@ def test_bad_input(changes, shape, words):
 
 def test_rules_need_free_kernels_and_a_group_that_fits_the_inputs():
     with pytest.raises(ValueError, match="strict already.*free=True"):
-        VNPointNet(**TINY).soft_rules(SO3, Dials())
+        VNPointNet(**TINY).soft_rules(SO3, ModelDials())
     with pytest.raises(ValueError, match=r"needs SO\(3\), got O\(3\)"):
-        VNPointNet(**TINY, free=True).soft_rules(O3, Dials())
+        VNPointNet(**TINY, free=True).soft_rules(O3, ModelDials())
     with pytest.raises(ValueError, match=r"needs SO\(3\) or O\(3\), got SO\(2\)"):
-        VNPointNet(**TINY, free=True, cross=False).soft_rules(sq.groups.so(2), Dials())
+        VNPointNet(**TINY, free=True, cross=False).soft_rules(sq.groups.so(2), ModelDials())

@@ -1,6 +1,6 @@
 """What a model's weights are filtered by: the rules of soft equivariance for each family.
 
-Every model of this package knows its own rules (``soft_rules``); ``soft_plan`` asks for them.
+Every model of this package knows its own rules (``soft_rules``); ``soft_rules`` asks for them.
 """
 
 import dataclasses
@@ -19,7 +19,7 @@ Array = jax.Array | np.ndarray
 
 
 @dataclasses.dataclass(frozen=True)
-class Dials:
+class ModelDials:
     """How soft the filters are: one dial for weights, one for position tables.
 
     Attributes:
@@ -50,7 +50,7 @@ class Dials:
         return {**given, "mask": self.mask}
 
 
-def soft_plan(
+def soft_rules(
     model: Any,
     group: Group,
     *,
@@ -107,11 +107,11 @@ def soft_plan(
     for one, other in ((softness, cutoff), (position_softness, position_cutoff)):
         if one is not None and other is not None:
             raise ValueError(f"give a softness or a cutoff, not both: got {one} and {other}")
-    dials = Dials(softness, cutoff, position_softness, position_cutoff, mask)
+    dials = ModelDials(softness, cutoff, position_softness, position_cutoff, mask)
     return model.soft_rules(group, dials)
 
 
-def windows(group: Group, dials: Dials, *, leave_small_above: float | None = None) -> Rule:
+def window_rule(group: Group, dials: ModelDials, *, leave_small_above: float | None = None) -> Rule:
     """The rule for convolutions: the kernel on its window, other axes alone; none for 1 x 1.
 
     Args:
@@ -130,7 +130,7 @@ def windows(group: Group, dials: Dials, *, leave_small_above: float | None = Non
     return chosen
 
 
-def positions(group: Group, dials: Dials, side: int, prefix: int) -> Projector:
+def position_rule(group: Group, dials: ModelDials, side: int, prefix: int) -> Projector:
     """The projector of a position table ``[1, prefix + side^2, c]``; prefix rows are kept."""
     grid = tokens(group, (side, side), prefix)
     return projector("1 n c", {"n": grid}, **dials.positions)

@@ -34,7 +34,7 @@ def filtered(model, side, group=C4, **dials):
     """Paths that a plan filters."""
     x = jax.ShapeDtypeStruct((1, side, side, 3), jnp.float32)
     params = jax.eval_shape(lambda x: model.init(jax.random.key(1), x), x)["params"]
-    plan = sq.plan(params, models.soft_plan(model, group, **dials))
+    plan = sq.plan(params, models.soft_rules(model, group, **dials))
     return {path for path, index in zip(plan.paths, plan.chosen, strict=True) if index >= 0}
 
 
@@ -89,7 +89,7 @@ def test_mixers_filter_token_mixing_on_its_token_axis():
 )  # fmt: skip
 def test_strict_networks_are_invariant_where_the_lattice_allows_it(model, side):
     x, variables = made(model, side)
-    plan = sq.plan(variables["params"], models.soft_plan(model, C4, softness=0.0))
+    plan = sq.plan(variables["params"], models.soft_rules(model, C4, softness=0.0))
     apply = jax.jit(lambda params, x: model.apply({**variables, "params": params}, x))
     soft = plan.project(variables["params"])
     scale = float(jnp.abs(apply(soft, x)).max())
@@ -103,7 +103,7 @@ def test_strict_networks_are_invariant_where_the_lattice_allows_it(model, side):
 def test_strict_segmentation_commutes_with_quarter_turns():
     model = models.segmenter(models.ViT(12, 4, 16, 2, 2, pool="mean"), 3)
     x, variables = made(model, 12)
-    soft = sq.plan(variables["params"], models.soft_plan(model, C4)).project(variables["params"])
+    soft = sq.plan(variables["params"], models.soft_rules(model, C4)).project(variables["params"])
     apply = jax.jit(lambda x: model.apply({"params": soft}, x))
     moved = apply(jnp.rot90(x, axes=(1, 2)))
     np.testing.assert_allclose(moved, jnp.rot90(apply(x), axes=(1, 2)), atol=1e-5)
@@ -112,7 +112,7 @@ def test_strict_segmentation_commutes_with_quarter_turns():
 def test_the_table_is_filtered_as_stored_and_resized_after():
     model = models.DINOv2(8, 1, 2, image_size=20, patch_size=4)
     _, variables = made(model, 12)
-    plan = sq.plan(variables["params"], models.soft_plan(model, C4))
+    plan = sq.plan(variables["params"], models.soft_rules(model, C4))
     table = plan.project(variables["params"])["pos_embed"]
     assert table.shape == (1, 26, 8)
     np.testing.assert_array_equal(table[:, :1], variables["params"]["pos_embed"][:, :1])
@@ -127,7 +127,7 @@ def test_two_dials():
     _, variables = made(model, 12)
 
     def dials(**given):
-        plan = sq.plan(variables["params"], models.soft_plan(model, C4, **given))
+        plan = sq.plan(variables["params"], models.soft_rules(model, C4, **given))
         return {path: p.softness for path, p, _ in plan.planned(variables["params"])}
 
     both = dials(softness=1.0, position_softness=0.0)
@@ -136,14 +136,14 @@ def test_two_dials():
     assert (both["patch_embed/kernel"], both["pos_embed"]) == (0.0, 1.0)
     assert dials(softness=1.0) == {"patch_embed/kernel": 1.0, "pos_embed": 1.0}
     assert dials() == {"patch_embed/kernel": 0.0, "pos_embed": 0.0}
-    plan = sq.plan(variables["params"], models.soft_plan(model, C4, softness=0.5, mask="heat"))
+    plan = sq.plan(variables["params"], models.soft_rules(model, C4, softness=0.5, mask="heat"))
     assert {p.kind for p in plan.projectors} == {"heat"}
 
 
 def test_softness_one_changes_nothing():
     model = models.ResNet((1, 1, 1, 1), width=4, num_classes=3)
     _, variables = made(model, 17)
-    plan = sq.plan(variables["params"], models.soft_plan(model, sq.groups.so(2), softness=1.0))
+    plan = sq.plan(variables["params"], models.soft_rules(model, sq.groups.so(2), softness=1.0))
     for a, b in zip(
         jax.tree.leaves(plan.project(variables["params"])),
         jax.tree.leaves(variables["params"]),
@@ -155,14 +155,14 @@ def test_softness_one_changes_nothing():
 def test_bad_input():
     model = models.ViT(12, 4, 8, 1, 2)
     with pytest.raises(ValueError, match="not both: got 0.5 and 1.0"):
-        models.soft_plan(model, C4, softness=0.5, cutoff=1.0)
+        models.soft_rules(model, C4, softness=0.5, cutoff=1.0)
     with pytest.raises(ValueError, match="not both"):
-        models.soft_plan(model, C4, position_softness=0.5, position_cutoff=1.0)
+        models.soft_rules(model, C4, position_softness=0.5, position_cutoff=1.0)
     with pytest.raises(ValueError, match="softness"):
-        models.soft_plan(model, C4, softness=1.5)
+        models.soft_rules(model, C4, softness=1.5)
     with pytest.raises(ValueError, match="mask"):
-        models.soft_plan(model, C4, softness=0.5, mask="boxcar")
+        models.soft_rules(model, C4, softness=0.5, mask="boxcar")
     with pytest.raises(TypeError, match="LinearHead has no soft_rules"):
-        models.soft_plan(models.LinearHead(3), C4)
+        models.soft_rules(models.LinearHead(3), C4)
     with pytest.raises((ValueError, TypeError), match=r"SO\(3\)|planar"):
-        models.soft_plan(model, sq.groups.so(3))
+        models.soft_rules(model, sq.groups.so(3))
