@@ -11,7 +11,7 @@ PYTEST := OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS) --dist lo
 .PHONY: demo check test sweep lint clean
 
 demo: $(INSTALLED)
-	$(BIN)/python -m experiments.digits_demo --out outputs/demo
+	$(BIN)/python -m experiments.soften.digits_demo --out outputs/demo
 
 # What a change must pass before it is shown to anyone: two minutes.
 check: lint

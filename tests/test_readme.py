@@ -84,7 +84,8 @@ def test_the_commands_exist():
     targets = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
     assert set(re.findall(r"^make (\w+)", TEXT, re.MULTILINE)) <= set(targets)
     for module in re.findall(r"python -m (experiments[.\w]+)", TEXT):
-        assert (ROOT / (module.replace(".", "/") + ".py")).exists()
+        path = ROOT / module.replace(".", "/")
+        assert path.with_suffix(".py").exists() or (path / "__main__.py").exists(), module
     commands = re.findall(r"^\.venv/bin/softeq (.*)", TEXT, re.MULTILINE)
     assert len(commands) == 4
     for command in commands:

@@ -30,7 +30,7 @@ import optax
 from absl import app, flags, logging
 from tqdm import tqdm
 
-from experiments import study_flags
+from experiments.shared.flags import DATA_DIR
 from softeq_jax import training as tr
 from softeq_jax.models import CifarResNet
 from softeq_jax.training import data, objectives
@@ -310,10 +310,10 @@ def main(argv: list[str]) -> None:
     if len(argv) > 1:
         raise app.UsageError(f"unexpected arguments {argv[1:]}")
     logging.set_verbosity(logging.WARNING)
-    if not study_flags.DATA_DIR.value:
+    if not DATA_DIR.value:
         raise app.UsageError("--data_dir is needed (or the variable SOFTEQ_DATA_DIR)")
     steps, rounds = _STEPS.value, _ROUNDS.value
-    source = tr.open_source("cifar10", "train", pathlib.Path(study_flags.DATA_DIR.value) / "tfds")
+    source = tr.open_source("cifar10", "train", pathlib.Path(DATA_DIR.value) / "tfds")
     large = Case("ResNet-20, 128 x 32x32x3", 20, 16, 32, 3, BATCH)
     small = Case("ResNet-8, 64 x 8x8x1", 8, 8, 8, 1, 64)
     found: dict[str, Any] = {

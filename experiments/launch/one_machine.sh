@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Several processes on one machine, each with virtual CPU devices; the tests run this.
 #
-#   experiments/launch/one_machine.sh 2 4 --config experiments/configs/train_digits.py \
+#   experiments/launch/one_machine.sh 2 4 --config experiments/train/configs/digits.py \
 #       --workdir outputs/two_processes
 #
 # The first argument is the number of processes, the second the devices of each. On a machine with

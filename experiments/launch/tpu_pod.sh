@@ -2,7 +2,7 @@
 # A Cloud TPU pod slice: the same command on every virtual machine. An example: it was not run here.
 #
 #   TPU=my-v5e-32 ZONE=us-central1-a experiments/launch/tpu_pod.sh \
-#       --config experiments/configs/train_cifar10.py --data_dir /mnt/data --workdir /mnt/runs/cifar10
+#       --config experiments/train/configs/cifar10.py --data_dir /mnt/data --workdir /mnt/runs/cifar10
 #
 # Each machine needs a clone with `pip install -e '.[experiments]' 'jax[tpu]'`, and the work
 # directory on a file system that all of them mount. The processes find each other by the machine's

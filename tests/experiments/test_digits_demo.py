@@ -6,7 +6,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from experiments import digits_demo, report
+from experiments.soften import digits_demo, report
 
 
 @pytest.mark.parametrize("make", [digits_demo.vit_job, digits_demo.resnet_job])

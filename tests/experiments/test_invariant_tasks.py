@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from experiments.invariant_tasks import lorentz_data, lorentz_targets, o5_data, o5_targets
+from experiments.shared.invariant_tasks import lorentz_data, lorentz_targets, o5_data, o5_targets
 from softeq_jax import groups
 
 

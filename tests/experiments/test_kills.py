@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from experiments import killing
-from experiments.killing import complete_steps, digests, finish, kill_once, start
+from experiments.faults import killing
+from experiments.faults.killing import complete_steps, digests, finish, kill_once, start
 
 STEPS = 80
 

@@ -9,15 +9,14 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from experiments import nbody, nbody_methods, nbody_report
-from experiments import nbody_task as task
-from experiments.kept_runs import kept
+from experiments.nbody import methods, report, run, task
+from experiments.shared.kept_runs import kept
 
-CONFIGS = pathlib.Path(__file__).parents[2] / "experiments" / "configs"
+CONFIGS = pathlib.Path(__file__).parents[2] / "experiments" / "nbody" / "configs"
 
 
-def _config(name="nbody"):
-    spec = importlib.util.spec_from_file_location(f"{name}_config", CONFIGS / f"{name}.py")
+def _config(name="small"):
+    spec = importlib.util.spec_from_file_location(f"nbody_{name}_config", CONFIGS / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module.get_config()
@@ -38,7 +37,7 @@ def small():
 @pytest.fixture(scope="module")
 def study(small, tmp_path_factory):
     workdir = tmp_path_factory.mktemp("nbody")
-    return nbody.run(small, workdir), workdir
+    return run.run(small, workdir), workdir
 
 
 def test_what_is_projected_is_equivariant_and_the_rest_is_not(study):
@@ -64,36 +63,36 @@ def test_the_study_leaves_a_table_a_figure_and_all_runs(study, small):
     with (workdir / "nbody.csv").open() as file:
         found = list(csv.DictReader(file))
     assert [float(row["mse"]) for row in found] == [row["mse"] for row in rows]
-    assert nbody_report.terminal(rows).count("\n") == len(small.strengths)
+    assert report.terminal(rows).count("\n") == len(small.strengths)
 
 
 def test_finished_runs_are_kept_and_other_settings_refused(study, small, monkeypatch):
     rows, workdir = study
     trained = []
-    monkeypatch.setattr(nbody.Trained, "train", lambda *args: trained.append(args))
-    assert nbody.run(small, workdir) == rows
+    monkeypatch.setattr(run.Trained, "train", lambda *args: trained.append(args))
+    assert run.run(small, workdir) == rows
     assert trained == []
     changed = _config()
     changed.update(small)
     changed.learning_rate = 1e-4
     with pytest.raises(ValueError, match="made with other settings"):
-        nbody.run(changed, workdir)
+        run.run(changed, workdir)
 
 
 @pytest.fixture(scope="module")
 def setting(small):
     model = task.network(small.width, small.layers)
     plan = task.plan(model, task.init(model, 0))
-    return nbody_methods.Setting(model, plan, steps=100, hold=0.1, free_std=0.1)
+    return methods.Setting(model, plan, steps=100, hold=0.1, free_std=0.1)
 
 
 def test_every_method_of_both_configs_starts_as_the_same_network_up_to_its_branch(setting):
     """The N-part of what the first step sees is the free branch times its factor."""
     params = task.init(setting.model, 0)
-    for config in (_config(), _config("nbody_paper")):
-        assert set(config.strengths) == set(nbody_methods.NAMES)
+    for config in (_config(), _config("paper")):
+        assert set(config.strengths) == set(methods.NAMES)
         for name, strengths in config.strengths.items():
-            recipe = nbody_methods.recipe(name, strengths[0], setting)
+            recipe = methods.recipe(name, strengths[0], setting)
             begun = recipe.begin(params, jax.random.key(1))
             seen = recipe.method.weights(begun, {"plan": setting.plan}, 0)
             seen = seen.net if isinstance(seen, task.Seen) else seen
@@ -105,13 +104,13 @@ def test_every_method_of_both_configs_starts_as_the_same_network_up_to_its_branc
                 if not opened:
                     np.testing.assert_allclose(even[path], kernel, atol=1e-5)
     with pytest.raises(ValueError, match="method must be one of"):
-        nbody_methods.recipe("relax", 0.0, setting)
+        methods.recipe("relax", 0.0, setting)
 
 
 def test_the_lie_penalty_vanishes_for_equivariant_branches_only(setting):
     """B and the generators meet on the right axes: 0 for every equivariant B, not for others."""
     model, params = setting.model, task.init(setting.model, 0)
-    recipe = nbody_methods.recipe("relaxed", 1.0, setting)
+    recipe = methods.recipe("relaxed", 1.0, setting)
     rng = np.random.default_rng(0)
     free = jax.tree.map(lambda w: rng.normal(size=w.shape).astype(np.float32), params)
     inputs = {
@@ -161,11 +160,11 @@ def test_the_best_strength_is_chosen_by_validation_and_judged_by_paired_seeds():
         *(row("relaxed", 0.1, s, 0.2, m) for s, m in enumerate((0.24, 0.36))),
         *(row("relaxed", 1.0, s, 0.25, 0.1) for s in (0, 1)),
     ]
-    assert {r["strength"] for r in nbody_report.chosen(rows)["relaxed"]} == {0.1}
-    assert nbody_report.verdicts(rows) == [
+    assert {r["strength"] for r in report.chosen(rows)["relaxed"]} == {0.1}
+    assert report.verdicts(rows) == [
         "relaxed: test MSE -15.0 ± 5.0 % of that of strict, smaller in 2 of 2 seeds."
     ]
-    assert nbody_report.strengths(rows)[2][:4] == [
+    assert report.strengths(rows)[2][:4] == [
         "relaxed",
         "1.0",
         "250.00 ± 0.00",
@@ -174,7 +173,7 @@ def test_the_best_strength_is_chosen_by_validation_and_judged_by_paired_seeds():
     config = _config()
     config.strengths = ConfigDict({"strct": (0.0,)})
     with pytest.raises(ValueError, match=r"unknown methods \['strct'\]"):
-        list(nbody.runs_of(config))
+        list(run.runs_of(config))
 
 
 def test_kept_records_come_from_their_file(tmp_path):

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from experiments import nbody_simulator as simulator
-from experiments.nbody_simulator import Physics, State
+from experiments.nbody import simulator
+from experiments.nbody.simulator import Physics, State
 
 
 @pytest.fixture(scope="module")

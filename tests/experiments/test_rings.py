@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from experiments import rings, rings_methods, rings_report, rings_task
+from experiments.rings import methods, report, run, task
 
-CONFIG = pathlib.Path(__file__).parents[2] / "experiments" / "configs" / "rings.py"
+CONFIG = pathlib.Path(__file__).parents[2] / "experiments" / "rings" / "configs" / "paper.py"
 
 
 def _config():
@@ -40,7 +40,7 @@ def small():
 @pytest.fixture(scope="module")
 def study(small, tmp_path_factory):
     workdir = tmp_path_factory.mktemp("rings")
-    return rings.run(small, workdir), workdir
+    return run.run(small, workdir), workdir
 
 
 def test_strict_is_invariant_and_free_is_not(study):
@@ -68,21 +68,21 @@ def test_the_study_leaves_a_table_a_figure_and_all_runs(study, small):
     assert "The penalty, power 2, by paired seeds" in page
     with (workdir / "rings.csv").open() as file:
         assert len(list(csv.DictReader(file))) == len(rows)
-    text = rings_report.terminal(rows, small)
+    text = report.terminal(rows, small)
     assert text.count("REMUL, adaptive") == 2
 
 
 def test_finished_runs_are_kept_and_other_settings_refused(study, small, monkeypatch):
     rows, workdir = study
     trained = []
-    monkeypatch.setattr(rings.Trained, "train", lambda *args: trained.append(args))
-    assert rings.run(small, workdir) == rows
+    monkeypatch.setattr(run.Trained, "train", lambda *args: trained.append(args))
+    assert run.run(small, workdir) == rows
     assert trained == []
     changed = _config()
     changed.update(small)
     changed.learning_rate = 1e-2
     with pytest.raises(ValueError, match="made with other settings"):
-        rings.run(changed, workdir)
+        run.run(changed, workdir)
 
 
 def test_the_best_strength_is_chosen_by_held_out_points():
@@ -96,40 +96,40 @@ def test_the_best_strength_is_chosen_by_held_out_points():
         }
 
     rows = [row(1, 0.9, 0.1), row(2, 0.95, 0.5), row(3, 0.9495, 0.3), row(4, 0.2, 0.0)]
-    assert rings_report.chosen(rows)["prox", 0.5][0]["strength"] == 3
-    mean, width = rings_report.interval([1.0, 2.0, 3.0])
+    assert report.chosen(rows)["prox", 0.5][0]["strength"] == 3
+    mean, width = report.interval([1.0, 2.0, 3.0])
     assert mean == 2.0
     np.testing.assert_allclose(width, 4.302653 / np.sqrt(3), rtol=1e-6)
 
 
 def test_the_network_turns_with_its_points():
     """The lift is a representation, and projected weights make the logit invariant."""
-    points, labels = rings_task.rings(1.0, 0, 50)
+    points, labels = task.rings(1.0, 0, 50)
     assert points.shape == (100, 2)
     assert labels.sum() == 50
-    plans = rings_methods.plans()
-    weights = rings_task.init_steerable(jax.random.key(1))
+    plans = methods.plans()
+    weights = task.init_steerable(jax.random.key(1))
     ranks = {name: [p.rank() for p in plan.projectors] for name, plan in plans.items()}
     assert all(a < b for a, b in zip(ranks["so2"], ranks["c5"], strict=True))
-    strict = rings_task.scores(rings_task.steerable, plans["so2"].project(weights), points, labels)
-    free = rings_task.scores(rings_task.steerable, weights, points, labels)
+    strict = task.scores(task.steerable, plans["so2"].project(weights), points, labels)
+    free = task.scores(task.steerable, weights, points, labels)
     assert strict.worst_logit_error < 1e-5
     assert free.worst_logit_error > 0.05
-    turn = 2 * np.pi / rings_task.WAVES
+    turn = 2 * np.pi / task.WAVES
     moved = points @ np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
     coarse = plans["c5"].project(weights)
-    before, after = (rings_task.steerable(coarse, x.astype("float32")) for x in (points, moved))
+    before, after = (task.steerable(coarse, x.astype("float32")) for x in (points, moved))
     np.testing.assert_allclose(after, before, atol=1e-4)
 
 
 def test_every_method_can_be_built():
     config = _config()
-    assert set(config.strengths) == set(rings_methods.NAMES)
+    assert set(config.strengths) == set(methods.NAMES)
     for name, strengths in config.strengths.items():
-        recipe = rings_methods.recipe(name, strengths[0], 100, 1e-3)
+        recipe = methods.recipe(name, strengths[0], 100, 1e-3)
         recipe.begin(recipe.init(jax.random.key(0)))
     with pytest.raises(ValueError, match="method must be one of"):
-        rings_methods.recipe("penalty", 0.0, 100, 1e-3)
+        methods.recipe("penalty", 0.0, 100, 1e-3)
     config.strengths = ConfigDict({"strct": (0.0,)})
     with pytest.raises(ValueError, match=r"unknown methods \['strct'\]"):
-        list(rings.runs_of(config))
+        list(run.runs_of(config))

@@ -13,11 +13,12 @@ import jax
 import numpy as np
 import pytest
 
-from experiments import report, soften, softening
+from experiments.soften import report, run, softening
+from experiments.soften.task import Data, load_network
 from softeq_jax import models, training
 
 ROOT = pathlib.Path(__file__).parents[2]
-CONFIG = ROOT / "experiments" / "configs" / "cifar10_resnet20.py"
+CONFIG = ROOT / "experiments" / "soften" / "configs" / "cifar10_resnet20.py"
 
 
 def load_config():
@@ -47,19 +48,19 @@ def study(tmp_path, monkeypatch):
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (40, 8, 8, 3), dtype=np.uint8)
     labels = rng.integers(0, 10, 40).astype(np.int32)
-    data = soften.Data(
+    data = Data(
         training.ArraySource(images, labels),
         (images[30:], labels[30:]),
         (images[:24], labels[:24]),
         16,
     )
-    monkeypatch.setattr(soften, "load_data", lambda *_: data)
+    monkeypatch.setattr(run, "load_data", lambda *_: data)
     return config, tmp_path
 
 
 def test_a_study_ends_with_tables_a_figure_and_weights(study):
     config, folder = study
-    rows = soften.run(config, folder, folder / "work")
+    rows = run.run(config, folder, folder / "work")
     assert [row["name"] for row in rows] == ["unfiltered", "SO(2) 1", "C4 strict"]
     assert [row["images"] for row in rows] == [24, 24, 24]
     for row in rows:
@@ -97,7 +98,7 @@ def test_a_study_ends_with_tables_a_figure_and_weights(study):
 
 def test_a_study_goes_on_after_an_interruption(study, monkeypatch):
     config, folder = study
-    straight = soften.run(config, folder, folder / "straight")
+    straight = run.run(config, folder, folder / "straight")
 
     tune, trained = softening.fine_tune, []
 
@@ -109,9 +110,9 @@ def test_a_study_goes_on_after_an_interruption(study, monkeypatch):
 
     monkeypatch.setattr(softening, "fine_tune", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        soften.run(config, folder, folder / "work")
+        run.run(config, folder, folder / "work")
     assert not (folder / "work" / "rows" / "SO_2__1" / "row.json").exists()
-    rows = soften.run(config, folder, folder / "work")
+    rows = run.run(config, folder, folder / "work")
     assert trained == ["unfiltered", "SO(2) 1", "SO(2) 1", "C4 strict"]
     timeless = [{k: v for k, v in row.items() if k != "seconds"} for row in rows]
     assert timeless == [{k: v for k, v in row.items() if k != "seconds"} for row in straight]
@@ -126,24 +127,24 @@ def test_an_interrupted_evaluation_does_not_train_again(study, monkeypatch):
 
     monkeypatch.setattr(softening, "evaluate", broken)
     with pytest.raises(KeyboardInterrupt):
-        soften.run(config, folder, folder / "work")
+        run.run(config, folder, folder / "work")
     monkeypatch.setattr(softening, "evaluate", evaluate)
     trained = []
     tune = softening.fine_tune
     monkeypatch.setattr(
         softening, "fine_tune", lambda *a, **k: trained.append(k["progress"]) or tune(*a, **k)
     )
-    soften.run(config, folder, folder / "work")
+    run.run(config, folder, folder / "work")
     assert trained == ["SO(2) 1", "C4 strict"]
 
 
 def test_rows_of_other_settings_are_not_mixed(study):
     config, folder = study
     config.rows = config.rows[:1]
-    soften.run(config, folder, folder / "work")
+    run.run(config, folder, folder / "work")
     config.finetune.steps = 4
     with pytest.raises(ValueError, match="other settings or weights"):
-        soften.run(config, folder, folder / "work")
+        run.run(config, folder, folder / "work")
 
 
 def test_bad_studies_are_refused(study):
@@ -159,16 +160,16 @@ def test_bad_studies_are_refused(study):
     ]:
         config.rows = rows
         with pytest.raises(ValueError, match=message):
-            soften.run(config, folder, folder / "work")
+            run.run(config, folder, folder / "work")
 
 
 def test_the_measured_movement_is_the_certified_one(study):
     config, folder = study
-    network = soften.load_network(config, folder)
+    network = load_network(config, folder)
     params = network.variables["params"]
     for row in config.rows:
-        plan = soften.build_plan(params, row)
-        rotations = soften.build_plan(params, row, "so2")
+        plan = run.build_plan(params, row)
+        rotations = run.build_plan(params, row, "so2")
         moved = softening.movement(plan, rotations, plan.project(params))
         assert moved.measured <= moved.certified <= moved.measured + 1e-2
         assert moved.measured_group <= moved.certified_group <= 2

@@ -18,15 +18,16 @@ from absl import flags
 from safetensors.numpy import load_file
 
 import softeq_jax as sq
-from experiments import training_config
-from experiments.killing import complete_steps
+from experiments.faults.killing import complete_steps
+from experiments.train import run, task
+from experiments.train.config import defaults
 from softeq_jax import models
 
 flags.FLAGS.mark_as_parsed()
 
 ROOT = pathlib.Path(__file__).parents[2]
-CONFIGS = sorted((ROOT / "experiments" / "configs").glob("train_*.py"))
-DIGITS = "experiments/configs/train_digits.py"
+CONFIGS = sorted((ROOT / "experiments" / "train" / "configs").glob("*.py"))
+DIGITS = "experiments/train/configs/digits.py"
 OPTIONS = {
     "model.width": 4,
     "run.steps": 12,
@@ -168,25 +169,23 @@ def test_configs_have_known_keys_only(path):
     spec = importlib.util.spec_from_file_location(path.stem, path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    config = resolve_config(module.get_config(), training_config.defaults())
+    config = resolve_config(module.get_config(), defaults())
     assert RunSettings(**config.run).steps > 0
-    assert f"--config experiments/configs/{path.name}" in module.__doc__
+    assert f"--config experiments/train/configs/{path.name}" in module.__doc__
 
 
 def test_every_name_is_checked(tmp_path):
-    from experiments import training_task
-
-    config = training_config.defaults()
+    config = defaults()
     config.model.name = "resnet"
     with pytest.raises(ValueError, match=r"model\.name must be one of cifar_resnet, vit, vit_ti16"):
-        training_task.make_task(config, None)
-    config = training_config.defaults()
+        task.make_task(config, None)
+    config = defaults()
     config.method.name = "projct"
     with pytest.raises(ValueError, match=r"method\.name must be 'plain', 'project' or"):
-        training_task.make_task(config, None)
+        task.make_task(config, None)
     config.data.name = "cifar10"
     with pytest.raises(ValueError, match="needs --data_dir"):
-        training_task.make_task(config, None)
+        task.make_task(config, None)
 
 
 @pytest.mark.parametrize(
@@ -211,14 +210,12 @@ def test_every_name_is_checked(tmp_path):
     ids=["mixed resnet", "penalized resnet", "vit"],
 )
 def test_settings_of_a_config_reach_the_trainer(tmp_path, changes):
-    from experiments import train
-
-    config = training_config.defaults()
+    config = defaults()
     config.model.update(width=4)
     config.run.update(steps=3, log_every=1, evaluate_every=3, save_every=0, progress="")
     for section, values in changes.items():
         config[section].update(**values)
-    outcome = train.run(config, None, tmp_path / "run")
+    outcome = run.run(config, None, tmp_path / "run")
     assert outcome.finished
     assert outcome.metrics["count"] == 360
     assert "equivariance/lie_mean_sq/rotation" in outcome.metrics
@@ -228,40 +225,36 @@ def test_settings_of_a_config_reach_the_trainer(tmp_path, changes):
 
 
 def test_published_weights_are_fine_tuned_through_the_rules_of_their_family(tmp_path):
-    from experiments import train, training_task
-
     model = models.CifarResNet(depth=8, width=4, num_classes=5)
     variables = model.init(jax.random.key(3), jnp.zeros((1, 8, 8, 1)))
     path = tmp_path / "published.safetensors"
     models.save_cifar_resnet(path, variables)
-    config = training_config.defaults()
+    config = defaults()
     config.model.update(weights=str(path), reset_head=True, num_classes=10)
     config.method.update(name="project", group="c4", rules="soft", softness=0.5)
     config.data.update(image_size=10, resize=True)
     config.run.update(steps=2, log_every=1, evaluate_every=2, save_every=0, progress="")
-    task = training_task.make_task(config, None)
+    made = task.make_task(config, None)
     np.testing.assert_array_equal(
-        task.state.params["stage1_block0"]["conv1"]["kernel"],
+        made.state.params["stage1_block0"]["conv1"]["kernel"],
         variables["params"]["stage1_block0"]["conv1"]["kernel"],
     )
-    assert task.state.params["linear"]["bias"].shape == (10,)
-    assert {p.softness for p in task.plan.projectors} == {2 / 3}
-    assert len(task.plan.planned(task.state.params)) == 7
-    outcome = train.run(config, None, tmp_path / "run")
+    assert made.state.params["linear"]["bias"].shape == (10,)
+    assert {p.softness for p in made.plan.projectors} == {2 / 3}
+    assert len(made.plan.planned(made.state.params)) == 7
+    outcome = run.run(config, None, tmp_path / "run")
     assert outcome.metrics["count"] == 360
     config.method.rules = "**/conv1/kernel"
     with pytest.raises(ValueError, match=r'are for rules = "soft", got'):
-        training_task.make_task(config, None)
+        task.make_task(config, None)
     config.model.reset_head = False
     with pytest.raises(ValueError, match=r"5 classes.*reset_head=True"):
-        training_task.make_task(config, None)
+        task.make_task(config, None)
 
 
 def test_presets_are_made_for_the_images(tmp_path):
-    from experiments import training_task
-
-    config = training_config.defaults().model
+    config = defaults().model
     config.update(name="vit_s16", num_classes=3)
-    assert training_task.make_model(config, 32).image_size == 32
+    assert task.make_model(config, 32).image_size == 32
     config.update(name="resnet18")
-    assert training_task.make_model(config, 32).num_classes == 3
+    assert task.make_model(config, 32).num_classes == 3

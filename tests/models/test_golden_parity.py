@@ -1,6 +1,6 @@
 """Networks that transformers and timm made give the same outputs here.
 
-The folders in ``golden`` are written by ``experiments.parity_torch --tiny``: a small network with
+The folders in ``golden`` are written by ``experiments.parity.pytorch --tiny``: a small network with
 random weights in its published form, images, and what PyTorch makes of them.
 """
 

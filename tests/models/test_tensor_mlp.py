@@ -7,7 +7,7 @@ import optax
 import pytest
 
 import softeq_jax as sq
-from experiments.invariant_tasks import lorentz_data, o5_data
+from experiments.shared.invariant_tasks import lorentz_data, o5_data
 from softeq_jax.models.rules import ModelDials
 from softeq_jax.models.tensor_mlp import TensorMLP, mixed
 

@@ -5,7 +5,7 @@ import pytest
 import scipy.ndimage
 from examples import sizes
 
-from experiments import grid_rotation_table as table
+from experiments.grids import run as table
 from softeq_jax import groups, reps
 
 

@@ -1,0 +1,25 @@
+"""How accurately a pattern on a k x k grid is rotated: ours, bilinear and cubic resampling.
+
+    python -m experiments.grids --out experiments/grids/results/grid_rotations.md
+
+Takes about fifteen seconds on two CPU cores. Expected: ours beats bilinear in 90 of 90 cases on the
+smooth pattern and in most cases on the sharp one, where cubic beats ours in most.
+"""
+
+import argparse
+import pathlib
+
+from experiments.grids.run import report
+
+
+def main() -> None:
+    """Writes the report."""
+    parser = argparse.ArgumentParser(description="Errors of rotating patterns on pixel grids.")
+    parser.add_argument("--out", type=pathlib.Path, required=True, help="Markdown file to write")
+    out = parser.parse_args().out
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(report().rstrip() + "\n")
+
+
+if __name__ == "__main__":
+    main()

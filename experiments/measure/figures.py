@@ -1,0 +1,152 @@
+"""Figures of the measurement study."""
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+import matplotlib.pyplot as plt
+import numpy as np
+from ml_collections import ConfigDict
+
+from experiments.shared.report import select
+
+Row = Mapping[str, Any]
+COLORS = ("#1b6ca8", "#c1553b", "#3f8f4f", "#8a5aa8", "#b8860b", "#4c9a9a")
+GRAY = "#777777"
+
+
+def lie(rows: Sequence[Row], config: ConfigDict, path: Path) -> None:
+    """LEE by generator: both networks, every stencil."""
+    networks, stencils = list(config.networks), config.lie.stencils
+    figure, axes = plt.subplots(
+        len(networks), 1, figsize=(11, 3.4 * len(networks)), layout="constrained", squeeze=False
+    )
+    for axis, network in zip(axes[:, 0], networks, strict=True):
+        chosen = select(rows, network=network, head="probabilities", low_pass=1.0)
+        names = list(dict.fromkeys(row["generator"] for row in chosen))
+        width = 0.8 / len(stencils)
+        for i, stencil in enumerate(stencils):
+            part = select(chosen, stencil=stencil)
+            at = np.arange(len(names)) + (i - (len(stencils) - 1) / 2) * width
+            axis.bar(
+                at,
+                [row["mean_sq"] for row in part],
+                width,
+                yerr=[row["mean_sq_se"] for row in part],
+                color=COLORS[i],
+                label=stencil.replace("_", " "),
+                error_kw={"linewidth": 0.7},
+            )
+        axis.set_yscale("log")
+        axis.set_xticks(
+            range(len(names)), [n.replace("_", " ") for n in names], rotation=30, ha="right"
+        )
+        axis.set_ylabel(f"{network}\nLEE of probabilities")
+    axes[0, 0].legend(frameon=False, ncols=len(stencils), fontsize=8)
+    _finish(figure, path)
+
+
+def attribution(rows: Sequence[Row], config: ConfigDict, path: Path) -> None:
+    """Cumulative signed shares over depth, one panel per network and generator."""
+    networks, names = list(config.networks), config.attribution.generators
+    figure, axes = plt.subplots(
+        len(networks),
+        len(names),
+        figsize=(4.6 * len(names), 3.6 * len(networks)),
+        layout="constrained",
+        squeeze=False,
+    )
+    for line, network in zip(axes, networks, strict=True):
+        for axis, generator in zip(line, names, strict=True):
+            for i, stencil in enumerate(config.attribution.stencils):
+                part = select(
+                    rows, network=network, generator=generator, stencil=stencil, low_pass=1.0
+                )
+                axis.plot(
+                    [row["cumulative_share"] for row in part],
+                    color=COLORS[i],
+                    linewidth=1.4,
+                    label=stencil.replace("_", " "),
+                )
+            first = [i for i, row in enumerate(part) if row["layer"].endswith("block0/conv1")]
+            for depth in first:
+                axis.axvline(depth, color=GRAY, linewidth=0.7, linestyle=":")
+            axis.axhline(1, color=GRAY, linewidth=0.7)
+            axis.set_title(f"{network}, {generator.replace('_', ' ')}", fontsize=9)
+            axis.set_xlabel("layer (dotted: first of a stage)")
+    axes[0, 0].set_ylabel("cumulative signed share")
+    axes[0, 0].legend(frameon=False, fontsize=8)
+    _finish(figure, path)
+
+
+def feature(rows: Sequence[Row], path: Path) -> None:
+    """Equivariance, invariance and controls over depth, one panel per transform."""
+    cases = list(dict.fromkeys(row["transform"] for row in rows))
+    networks = list(dict.fromkeys(row["network"] for row in rows))
+    figure, axes = plt.subplots(
+        len(networks),
+        len(cases),
+        figsize=(4.6 * len(cases), 3.6 * len(networks)),
+        layout="constrained",
+        squeeze=False,
+        sharey=True,
+    )
+    styles = {
+        "equivariance": (COLORS[0], "o-"),
+        "equivariance_control": (COLORS[0], ":"),
+        "invariance": (COLORS[1], "s-"),
+        "invariance_control": (COLORS[1], ":"),
+    }
+    for line, network in zip(axes, networks, strict=True):
+        for axis, case in zip(line, cases, strict=True):
+            part = select(rows, network=network, transform=case)
+            for statistic, (color, style) in styles.items():
+                axis.plot(
+                    [row[statistic] for row in part],
+                    style,
+                    color=color,
+                    markersize=3.5,
+                    linewidth=1.2,
+                    label=statistic.replace("_", " "),
+                )
+            axis.set_xticks(range(len(part)), [r["layer"] for r in part], rotation=90, fontsize=6)
+            axis.set_title(f"{network}, {case}", fontsize=9)
+    axes[0, 0].set_ylabel("correlation")
+    axes[0, 0].legend(frameon=False, fontsize=7)
+    _finish(figure, path)
+
+
+def polar(rows: Sequence[Row], path: Path) -> None:
+    """KL divergence against the angle."""
+    figure = plt.figure(figsize=(5.2, 5), layout="constrained")
+    axis = figure.add_subplot(projection="polar")
+    for i, network in enumerate(dict.fromkeys(row["network"] for row in rows)):
+        chosen = [row for row in select(rows, network=network) if not np.isnan(row["angle"])]
+        for measure, style in zip(
+            dict.fromkeys(row["measure"] for row in chosen), ("-", ":"), strict=True
+        ):
+            part = select(chosen, measure=measure)
+            part = [*part, part[0]]
+            axis.plot(
+                np.radians([row["angle"] for row in part]),
+                [row["value"] for row in part],
+                style,
+                color=COLORS[i],
+                label=network if style == "-" else f"{network}, interpolation alone",
+            )
+    axis.set_title("KL(f(x) || f(Rx)) in nats against the angle", fontsize=9)
+    axis.legend(frameon=False, fontsize=7, loc="lower left", bbox_to_anchor=(-0.1, -0.1))
+    figure.savefig(path, dpi=150)
+    plt.close(figure)
+
+
+def _finish(figure: Any, path: Path) -> None:
+    for axis in figure.axes:
+        axis.grid(color="#dddddd", linewidth=0.6)
+        axis.set_axisbelow(True)
+        axis.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, dpi=150)
+    plt.close(figure)

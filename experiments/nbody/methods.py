@@ -1,0 +1,193 @@
+"""The methods of the N-body study: how each enters the same trainer with the same network."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+import softeq_jax as sq
+from experiments.nbody import task
+from softeq_jax import regularizers, relaxation
+from softeq_jax.models.graph import EquivariantGraphNet
+from softeq_jax.relaxation import Branches
+from softeq_jax.training import methods
+
+Tree = Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """What a method changes in a training run.
+
+    Attributes:
+      method: pair of functions of the trainer, with ``extra = {"plan": ..., "strength": ...}``.
+      projects: whether its network is the projected one at the end.
+      begin: ``begin(params, key)``, from the network's parameters to the tree that is trained.
+      wrap_optimizer: from one optimizer to another.
+      layer_penalty: see ``task.make_loss``.
+      seen: from the trained tree to the weights that the network computes with after the last
+        step.
+    """
+
+    method: methods.Method
+    projects: bool
+    begin: Callable[[Tree, jax.Array], Tree] = lambda params, key: params
+    wrap_optimizer: Callable[[Any], Any] = lambda optimizer: optimizer
+    layer_penalty: task.LayerPenalty | None = None
+    seen: Callable[[Tree], Tree] = lambda params: params
+
+
+@dataclasses.dataclass(frozen=True)
+class Setting:
+    """What recipes are made for.
+
+    Attributes:
+      model: the network.
+      plan: of its update layers.
+      steps: of a run.
+      hold: share of a run, at its end, that the relaxation is off.
+      free_std: standard deviation of the free branches' first entries.
+    """
+
+    model: EquivariantGraphNet
+    plan: sq.Plan
+    steps: int
+    hold: float
+    free_std: float
+
+
+def recipe(name: str, strength: Any, setting: Setting) -> Recipe:
+    """The recipe of a method.
+
+    Args:
+      name: see ``NAMES``.
+      strength: what the config lists for it. That of "relaxed" and "penalized" is data of the
+        step; the others compile anew.
+      setting: of the study.
+
+    Raises:
+      ValueError: an unknown name.
+    """
+    if name not in _MAKERS:
+        raise ValueError(f"method must be one of {NAMES}, got {name!r}")
+    return _MAKERS[name](strength, setting)
+
+
+def strength_is_data(name: str) -> bool:
+    """Whether strengths of a method share one compiled step."""
+    return name in ("relaxed", "penalized")
+
+
+def _strict(strength: Any, setting: Setting) -> Recipe:
+    def weights(params: Tree, extra: Tree, step: jax.Array) -> Tree:
+        return extra["plan"].project(params)
+
+    return Recipe(methods.Method(weights), True, seen=setting.plan.project)
+
+
+def _unconstrained(strength: Any, setting: Setting) -> Recipe:
+    return Recipe(methods.plain(), False)
+
+
+def _penalized(strength: Any, setting: Setting) -> Recipe:
+    def penalty(params: Tree, extra: Tree, step: jax.Array) -> jax.Array:
+        return regularizers.projection_penalty(extra["plan"], params, 0.0, extra["strength"])
+
+    return Recipe(methods.Method(methods.plain().weights, penalty), False)
+
+
+def _relaxed(strength: Any, setting: Setting) -> Recipe:
+    """Two branches, ``P W_e + theta B``, theta up and down again, penalties on B."""
+    schedule = relaxation.triangular(setting.steps, hold=setting.hold)
+    relaxation.check_schedule(schedule, setting.steps)
+
+    def weights(params: Branches, extra: Tree, step: jax.Array) -> task.Seen:
+        return task.Seen(relaxation.relax(extra["plan"], params, schedule(step)), params.free)
+
+    return Recipe(
+        methods.Method(weights),
+        True,
+        begin=_two_branches(setting),
+        layer_penalty=_lie_and_norm(setting.model),
+        seen=lambda params: relaxation.relax(setting.plan, params, schedule(setting.steps)),
+    )
+
+
+def _ace(*third: str) -> Callable[..., Recipe]:
+    """Dual ascent in one of its forms, by the name of the third number of its strength."""
+
+    def make(strength: tuple[float, ...], setting: Setting) -> Recipe:
+        named = zip(("primal_rate", "dual_rate", *third), strength, strict=True)
+        plan, control = setting.plan, relaxation.ace(**dict(named))
+        pair = relaxation.as_method(control)[0]
+        open_branches = _two_branches(setting)
+        return Recipe(
+            methods.Method(lambda params, extra, step: pair(params, extra["plan"], step)),
+            "rho" not in third,
+            begin=lambda params, key: relaxation.start(control, plan, open_branches(params, key)),
+            wrap_optimizer=lambda inner: relaxation.control_optimizer(control, plan, inner),
+            seen=lambda params: control.weights(plan, params.params, params.control, setting.steps),
+        )
+
+    return make
+
+
+def _two_branches(setting: Setting) -> Callable[[Tree, jax.Array], Branches]:
+    """Adds free branches with small normal entries."""
+
+    def begin(params: Tree, key: jax.Array) -> Branches:
+        opened = relaxation.branches(setting.plan, params)
+        shapes, structure = jax.tree.flatten(opened.free)
+        keys = jax.random.split(key, len(shapes))
+        drawn = [
+            np.asarray(setting.free_std * jax.random.normal(k, b.shape, b.dtype))
+            for k, b in zip(keys, shapes, strict=True)
+        ]
+        return opened._replace(free=jax.tree.unflatten(structure, drawn))
+
+    return begin
+
+
+def _lie_and_norm(model: EquivariantGraphNet) -> task.LayerPenalty:
+    r"""``lambda (sqrt(R_Lie) + sqrt(R_norm))`` of the free branches B on their inputs.
+
+    Sums over the layers of means over nodes and systems, of the Lie derivative of B and of the
+    norm of what B adds; the roots are taken after the sums.
+    """
+    pairs = model.relaxed_representations(task.GROUP)
+    inside = {path: pair[0] for path, pair in pairs.items()}
+    outside = {path: pair[1] for path, pair in pairs.items()}
+
+    def apply(kernels: dict[str, jax.Array], inputs: dict[str, jax.Array]) -> dict[str, jax.Array]:
+        return {path: inputs[path] @ kernel for path, kernel in kernels.items()}
+
+    def penalty(free: Tree, inputs: dict[str, jax.Array], extra: Tree) -> jax.Array:
+        kernels = task.layers_of(model, free)
+        lie = regularizers.lie_activation_penalty(
+            apply, kernels, inputs, inside, outside, root=True
+        )
+        norm = regularizers.activation_norm_penalty(apply, kernels, inputs, outside, root=True)
+        return jnp.asarray(extra["strength"]) * (lie + norm)
+
+    return penalty
+
+
+def optimizer(learning_rate: Any, weight_decay: float) -> optax.GradientTransformation:
+    """Adam with weight decay in the gradient."""
+    return optax.chain(optax.add_decayed_weights(weight_decay), optax.adam(learning_rate))
+
+
+_MAKERS: dict[str, Callable[..., Recipe]] = {
+    "strict": _strict,
+    "relaxed": _relaxed,
+    "ACE": _ace(),
+    "ACE, augmented": _ace("augmentation"),
+    "ACE, resilient": _ace("rho"),
+    "penalized": _penalized,
+    "unconstrained": _unconstrained,
+}
+NAMES = tuple(_MAKERS)

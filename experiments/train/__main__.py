@@ -1,0 +1,45 @@
+r"""Trains a network: on one CPU or on many hosts, resumed exactly wherever it was killed.
+
+    python -m experiments.train --config experiments/train/configs/digits.py \
+        --workdir outputs/train_digits
+
+Any key of the config can be set with ``--config.optimizer.learning_rate=0.05``; the keys are in
+``experiments/train/config.py``. Several hosts: ``experiments/launch/``. The work directory
+ends with ``checkpoints/``, ``params.safetensors`` (folded), ``train.csv``, ``eval.csv``,
+``tensorboard/`` and ``config.json``.
+"""
+
+import logging
+from pathlib import Path
+
+import jax
+from absl import app, flags
+
+from experiments.shared.flags import CONFIG, DATA_DIR, WORKDIR
+from experiments.train.run import run, table
+from softeq_jax.training import hosts
+
+_COORDINATOR = flags.DEFINE_string("coordinator", None, "address:port of process 0.")
+_PROCESSES = flags.DEFINE_integer("num_processes", None, "How many processes there are.")
+_PROCESS = flags.DEFINE_integer("process_id", None, "Which of them this is.")
+
+
+def main(argv: list[str]) -> None:
+    if len(argv) > 1:
+        raise app.UsageError(f"unexpected arguments {argv[1:]}")
+    logging.basicConfig(level=logging.INFO)
+    logging.getLogger("absl").setLevel(logging.WARNING)
+    hosts.initialize(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
+    data_dir = DATA_DIR.value
+    workdir = Path(WORKDIR.value)
+    outcome = run(CONFIG.value, Path(data_dir) if data_dir else None, workdir)
+    if hosts.is_main():
+        if not outcome.finished:
+            print(f"stopped after step {outcome.step}; run the same command again to go on")
+            return
+        print(table(outcome), f"{jax.device_count()} devices; results are in {workdir}", sep="\n\n")
+
+
+if __name__ == "__main__":
+    flags.mark_flags_as_required(["config", "workdir"])
+    app.run(main)
