@@ -11,7 +11,7 @@ from flax import linen as nn
 
 from softeq_jax.groups import Group, PlanarGroup
 from softeq_jax.models.rules import ModelDials, Rule
-from softeq_jax.nn import _shared
+from softeq_jax.nn import convolve
 from softeq_jax.nn.equivariant import pointwise
 from softeq_jax.projections import Projector, projector
 from softeq_jax.reps import Rep, image, regular
@@ -99,8 +99,7 @@ class GroupConv(nn.Module):
         kernel = self.param("kernel", init, (self.window, self.window, x.shape[-1], out))
         if self.project:
             kernel = filtered(kernel)
-        x, kernel = _shared.as_dtype(None, x, kernel)
-        return _shared.convolve(x, kernel, (1, 1), self.window // 2)
+        return convolve(x, kernel, padding=self.window // 2)
 
 
 class GroupConvNet(nn.Module):

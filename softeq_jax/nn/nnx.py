@@ -7,8 +7,8 @@ from typing import Any
 import jax.numpy as jnp
 from jax.nn import initializers
 
-from softeq_jax.nn import _shared
-from softeq_jax.nn._shared import Array, Padding
+from softeq_jax.nn import _branches
+from softeq_jax.nn._operations import Array, Padding, affine, convolve, pair
 from softeq_jax.projections import Projector
 
 try:
@@ -46,7 +46,7 @@ class _Relaxed(nnx.Module):
         dtype: Any = None,
         param_dtype: Any = jnp.float32,
     ) -> None:
-        _shared.check_projectors(projector, bias_projector, use_bias, len(shape))
+        _branches.check_projectors(projector, bias_projector, use_bias, len(shape))
         self.projectors = _Fixed(projector, bias_projector)
         self.dtype = dtype
         self.kernel = nnx.Param(kernel_init(rngs.params(), shape, param_dtype))
@@ -59,14 +59,14 @@ class _Relaxed(nnx.Module):
 
     def _weights(self, theta: Any) -> tuple[Array, Array | None]:
         """(kernel, bias or None) of the layer at theta."""
-        _shared.check_theta(theta)
-        kernel = _shared.relaxed(
+        _branches.check_theta(theta)
+        kernel = _branches.relaxed(
             self.projectors.kernel, self.kernel[...], self.free_kernel[...], theta
         )
         if self.bias is None:
             return kernel, None
         free = None if self.free_bias is None else self.free_bias[...]
-        return kernel, _shared.relaxed(self.projectors.bias, self.bias[...], free, theta)
+        return kernel, _branches.relaxed(self.projectors.bias, self.bias[...], free, theta)
 
 
 class RelaxedLinear(_Relaxed):
@@ -99,9 +99,7 @@ class RelaxedLinear(_Relaxed):
 
     def __call__(self, x: Array, theta: float | Array) -> Array:
         kernel, bias = self._weights(theta)
-        x, kernel, bias = _shared.as_dtype(self.dtype, x, kernel, bias)
-        y = x @ kernel
-        return y if bias is None else y + bias
+        return affine(x, kernel, bias, self.dtype)
 
 
 class RelaxedConv(_Relaxed):
@@ -130,13 +128,14 @@ class RelaxedConv(_Relaxed):
         padding: Padding = "SAME",
         **options: Any,
     ) -> None:
-        window = _shared.pair(kernel_size, "kernel_size")
+        window = pair(kernel_size, "kernel_size")
         super().__init__((*window, in_features, out_features), projector, rngs=rngs, **options)
-        self.strides = _shared.pair(strides, "strides")
-        self.padding = padding if isinstance(padding, str | int) else tuple(map(tuple, padding))
+        self.strides = pair(strides, "strides")
+        frozen = isinstance(padding, str | int)
+        self.padding = padding if frozen else tuple((before, after) for before, after in padding)
 
     def __call__(self, x: Array, theta: float | Array) -> Array:
         kernel, bias = self._weights(theta)
-        x, kernel, bias = _shared.as_dtype(self.dtype, x, kernel, bias)
-        y = _shared.convolve(x, kernel, self.strides, self.padding)
-        return y if bias is None else y + bias
+        return convolve(
+            x, kernel, bias, strides=self.strides, padding=self.padding, dtype=self.dtype
+        )

@@ -1,17 +1,39 @@
-"""Orbits of arrays, group means of functions, and canonicalization as their rival."""
+"""Orbits of arrays, group means of functions, and canonicalization as their rival.
 
-from softeq_jax.orbits._average import average
-from softeq_jax.orbits._frames import canonicalize, frame_average
-from softeq_jax.orbits._orbit import orbit, orbit_tree
+``TreeAction`` and what makes one are for code that loops over elements itself, such as sampled
+penalties.
+"""
+
+from softeq_jax.orbits._average import Sampling, average, weighted_sum
+from softeq_jax.orbits._draws import Draw, draw, every_element
+from softeq_jax.orbits._frames import Choice, canonicalize, frame_average
+from softeq_jax.orbits._orbit import (
+    TreeAction,
+    common_group,
+    lie_action,
+    orbit,
+    orbit_tree,
+    tree_action,
+)
 from softeq_jax.orbits._quadrature import Quadrature, polynomial_degree, quadrature
 
 __all__ = [
+    "Choice",
+    "Draw",
     "Quadrature",
+    "Sampling",
+    "TreeAction",
     "average",
     "canonicalize",
+    "common_group",
+    "draw",
+    "every_element",
     "frame_average",
+    "lie_action",
     "orbit",
     "orbit_tree",
     "polynomial_degree",
     "quadrature",
+    "tree_action",
+    "weighted_sum",
 ]

@@ -6,37 +6,53 @@ It is equivariant, ``R R = R``, and ``R f = f`` iff f is equivariant.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from softeq_jax._checks import whole
+from softeq_jax._checks import is_traced, known_options, whole
 from softeq_jax.groups import Group
-from softeq_jax.orbits._orbit import action_of, common_group
+from softeq_jax.orbits._orbit import common_group, tree_action
 from softeq_jax.orbits._quadrature import (
     Quadrature,
     polynomial_degree,
     quadrature,
     require_mean,
 )
-from softeq_jax.orbits._tables import Elements
 
 POLYNOMIAL = 4
 """The degree in x of the functions whose mean is exact by default, for infinite groups."""
+
+
+class Sampling(TypedDict, total=False):
+    """Which elements a group mean takes, and how many at a time; all may be left out.
+
+    Attributes:
+      degree: for infinite groups, of the integrand, as in ``quadrature``; by default
+        ``polynomial_degree(rep_in, rep_out, 4)``.
+      samples: draw this many elements from the Haar distribution instead: an unbiased estimate
+        for any compact group that can be sampled, equivariant in the limit only.
+      key: a JAX PRNG key, for ``samples``. The elements are drawn now, once.
+      batch_size: how many elements at a time; by default all at once. It bounds the memory, also
+        that of gradients, for which f is then computed twice.
+    """
+
+    degree: int | tuple[int, ...] | None
+    samples: int | None
+    key: Any
+    batch_size: int | None
 
 
 def average(
     f: Callable[..., Any],
     rep_in: Any,
     rep_out: Any,
-    degree: int | tuple[int, ...] | None = None,
-    samples: int | None = None,
-    key: Any = None,
-    batch_size: int | None = None,
+    *,
     axes_in: Any = None,
     axes_out: Any = None,
+    **sampling: Unpack[Sampling],
 ) -> Callable[..., Any]:
     r"""The group mean of a function, ``x -> sum_i w_i rho_out(g_i)^-1 f(rho_in(g_i) x)``.
 
@@ -57,16 +73,10 @@ def average(
         It is called with everything but x unchanged, under ``vmap`` over the elements.
       rep_in: what acts on x: a representation, or a pytree prefix of representations of one
         group; None for what is left alone. All axes of x that are not acted on are batch axes.
-      rep_out: likewise for ``f(x)``; None (or a trivial one) averages to an invariant.
-      degree: for infinite groups, of the integrand, as in ``quadrature``; by default
-        ``polynomial_degree(rep_in, rep_out, 4)``.
-      samples: draw this many elements from the Haar distribution instead: an unbiased estimate
-        for any compact group that can be sampled, equivariant in the limit only.
-      key: a JAX PRNG key, for ``samples``. The elements are drawn now, once.
-      batch_size: how many elements at a time; by default all at once. It bounds the memory, also
-        that of gradients, for which f is then computed twice.
+      rep_out: the same for ``f(x)``; None (or a trivial one) averages to an invariant.
       axes_in: the axes of x to act on, as in ``Rep.apply``; structured like ``rep_in``.
-      axes_out: likewise for ``f(x)``.
+      axes_out: the axes of ``f(x)``, structured like ``rep_out``.
+      sampling: ``degree``, ``samples``, ``key`` and ``batch_size``, see ``Sampling``.
 
     Returns:
       A pure function of the arguments of f, which works under ``jit``, ``grad`` and ``vmap`` and
@@ -81,15 +91,18 @@ def average(
     """
     if not callable(f):
         raise TypeError(f"average needs a function, got {f!r}")
+    known_options(sampling, Sampling, "average")
+    degree, samples = sampling.get("degree"), sampling.get("samples")
     group = common_group(rep_in, rep_out)
     if degree is None and samples is None and group.is_compact and not group.is_finite:
         degree = polynomial_degree(rep_in, rep_out, POLYNOMIAL)
-    rule = _rule(group, degree, samples, key)
+    rule = _rule(group, degree, samples, sampling.get("key"))
     every = group.is_finite and samples is None
-    elements = None if every else Elements(np.asarray(rule.elements, group.dtype))
-    size = None if batch_size is None else whole(batch_size, "batch_size")
-    enter = action_of(rep_in, axes_in, elements)
-    leave = action_of(rep_out, axes_out, elements, inverse=True)
+    elements = None if every else np.asarray(rule.elements, group.dtype)
+    size = sampling.get("batch_size")
+    size = None if size is None else whole(size, "batch_size")
+    enter = tree_action(rep_in, axes_in, elements)
+    leave = tree_action(rep_out, axes_out, elements, inverse=True)
 
     def averaged(x: Any, *args: Any, **kwargs: Any) -> Any:
         x = jax.tree.map(jnp.asarray, x)
@@ -170,6 +183,6 @@ def _rule(group: Group, degree: Any, samples: Any, key: Any) -> Quadrature:
     if key is None:
         raise ValueError("samples= needs key=, a JAX PRNG key such as jax.random.key(0)")
     drawn = group.sample(key, n)
-    if isinstance(drawn, jax.core.Tracer):
+    if is_traced(drawn):
         raise TypeError("elements are drawn outside jit: key= is being traced; call average there")
     return Quadrature(np.asarray(drawn), np.full(n, 1.0 / n))

@@ -9,14 +9,15 @@ maximizes a score of g x; where several do, as for symmetric x, they share it.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from softeq_jax._checks import known_options
 from softeq_jax.orbits._average import weighted_sum
-from softeq_jax.orbits._orbit import action_of, common_group
+from softeq_jax.orbits._orbit import TreeAction, common_group, tree_action
 from softeq_jax.orbits._tables import checked
 
 _TIES = 64.0  # scores that differ by less than this many rounding errors are equal
@@ -24,16 +25,35 @@ _TIES = 64.0  # scores that differ by less than this many rounding errors are eq
 Score = Callable[[Any], jax.Array]
 
 
+class Choice(TypedDict, total=False):
+    """How one element of an orbit is chosen; all may be left out.
+
+    Attributes:
+      score: from g x to a real scalar (16-bit floats come as float32), the largest wins; by
+        default a fixed linear functional ``Re <c, g x>`` with normal c, a generic one: elements
+        with different g x have different scores with probability one. It may close over
+        parameters, which get gradients with ``straight_through`` only.
+      elements: ``[n, d, d]``, the elements to choose from; by default the whole group, which must
+        be finite. For an infinite group, as ``quadrature(SO(2), n - 1).elements``, the result is
+        equivariant under the group that the elements form, here C_n.
+      seed: of c; 0 by default.
+      tolerance: scores within this share of the largest absolute score tie; by default 64
+        rounding errors.
+      straight_through: whether gradients see the softmax of the scores instead of the choice; the
+        value stays the same. False by default.
+      temperature: of that softmax; 1 by default.
+    """
+
+    score: Score | None
+    elements: Any
+    seed: int
+    tolerance: float | None
+    straight_through: bool
+    temperature: float
+
+
 def canonicalize(
-    rep: Any,
-    x: Any,
-    score: Score | None = None,
-    elements: Any = None,
-    axes: Any = None,
-    seed: int = 0,
-    tolerance: float | None = None,
-    straight_through: bool = False,
-    temperature: float = 1.0,
+    rep: Any, x: Any, *, axes: Any = None, **choice: Unpack[Choice]
 ) -> tuple[Any, jax.Array]:
     """The element of the orbit of x with the highest score, the same for all x in one orbit.
 
@@ -45,19 +65,9 @@ def canonicalize(
       rep: a representation, or a pytree prefix of representations of one group, None for what is
         left alone.
       x: an array, or a pytree of arrays; may be traced.
-      score: from g x to a real scalar (16-bit floats come as float32); by default a fixed linear
-        functional ``Re <c, g x>`` with normal c, a generic one: elements with different g x have
-        different scores with probability one.
-      elements: ``[n, d, d]``, the elements to choose from; by default the whole group, which must
-        be finite. For an infinite group, as ``quadrature(SO(2), n - 1).elements``, the result is
-        invariant under the group that the elements form, here C_n.
       axes: as in ``orbit_tree``.
-      seed: of c.
-      tolerance: scores within this share of the largest absolute score tie; by default 64
-        rounding errors.
-      straight_through: let gradients see the softmax of the scores instead of the choice; the
-        value stays the same.
-      temperature: of that softmax.
+      choice: ``score``, ``elements``, ``seed``, ``tolerance``, ``straight_through`` and
+        ``temperature``, see ``Choice``.
 
     Returns:
       ``(g x, index)``: with the structure and dtypes of x, and the position of g among the
@@ -68,13 +78,13 @@ def canonicalize(
         the temperature is not positive; otherwise as ``orbit``.
       TypeError: as ``orbit``.
     """
-    select = _Selection(score, seed, tolerance, straight_through, temperature)
-    action = action_of(rep, axes, checked(common_group(rep), elements))
+    select = _Selection(choice, "canonicalize")
+    action = tree_action(rep, axes, checked(common_group(rep), choice.get("elements")))
     x = jax.tree.map(jnp.asarray, x)
     weights, soft = select(action, x)
     index = jnp.argmax(weights > 0).astype(jnp.int32)
     chosen = action.move(jax.tree.map(lambda a: jnp.asarray(a)[index], action.arrays), x)
-    if straight_through:
+    if soft is not None:
         change = soft - jax.lax.stop_gradient(soft)
         blend = weighted_sum(lambda one: action.move(one, x), change, action.arrays)
         chosen = jax.tree.map(jnp.add, chosen, blend)
@@ -85,15 +95,11 @@ def frame_average(
     f: Callable[..., Any],
     rep_in: Any,
     rep_out: Any,
-    score: Score | None = None,
-    elements: Any = None,
+    *,
     axes_in: Any = None,
     axes_out: Any = None,
-    seed: int = 0,
-    tolerance: float | None = None,
-    straight_through: bool = False,
-    temperature: float = 1.0,
     every_maximizer: bool = False,
+    **choice: Unpack[Choice],
 ) -> Callable[..., Any]:
     r"""The canonicalized function ``x -> rho_out(g)^-1 f(rho_in(g) x)``, g maximizing a score.
 
@@ -106,18 +112,13 @@ def frame_average(
       f: from an array or a pytree to another; more arguments are passed on to it.
       rep_in: as in ``average``. x is one example, as in ``canonicalize``.
       rep_out: as in ``average``.
-      score: as in ``canonicalize``; it may close over parameters, which get gradients with
-        ``straight_through`` only.
-      elements: as in ``canonicalize``; the result is equivariant under the group that they form.
       axes_in: as in ``average``.
       axes_out: as in ``average``.
-      seed: as in ``canonicalize``.
-      tolerance: as in ``canonicalize``.
-      straight_through: gradients see the softmax of the scores as weights, values the choice.
-      temperature: of that softmax.
       every_maximizer: evaluate f on the whole orbit and average over the maximizers, ``sum_g w_g
         rho_out(g)^-1 f(rho_in(g) x)``. Differs for scores that tie without x being symmetric;
         then an equivariant f comes back unchanged, as it does in any case without such ties.
+      choice: as in ``canonicalize``, see ``Choice``. With ``straight_through`` gradients see the
+        softmax of the scores as weights.
 
     Returns:
       A pure function of the arguments of f, for ``jit``, ``grad`` and ``vmap``.
@@ -127,16 +128,16 @@ def frame_average(
     """
     if not callable(f):
         raise TypeError(f"frame_average needs a function, got {f!r}")
-    select = _Selection(score, seed, tolerance, straight_through, temperature)
+    select = _Selection(choice, "frame_average")
     common_group(rep_in)  # something must act on x, or nothing tells its orbit
-    listed = checked(common_group(rep_in, rep_out), elements)
-    enter = action_of(rep_in, axes_in, listed)
-    leave = action_of(rep_out, axes_out, listed, inverse=True)
+    listed = checked(common_group(rep_in, rep_out), choice.get("elements"))
+    enter = tree_action(rep_in, axes_in, listed)
+    leave = tree_action(rep_out, axes_out, listed, inverse=True)
 
     def canonicalized(x: Any, *args: Any, **kwargs: Any) -> Any:
         x = jax.tree.map(jnp.asarray, x)
         weights, soft = select(enter, x)
-        if straight_through:
+        if soft is not None:
             weights = weights + (soft - jax.lax.stop_gradient(soft))
         if every_maximizer:
 
@@ -152,26 +153,22 @@ def frame_average(
 
 
 class _Selection:
-    """Which elements maximize a score; the arguments are those of ``canonicalize``."""
+    """Which elements maximize a score."""
 
-    def __init__(
-        self,
-        score: Score | None,
-        seed: int,
-        tolerance: float | None,
-        straight_through: bool,
-        temperature: float,
-    ):
+    def __init__(self, choice: Choice, what: str):
+        known_options(choice, Choice, what)
+        score, tolerance = choice.get("score"), choice.get("tolerance")
+        temperature = choice.get("temperature", 1.0)
         if score is not None and not callable(score):
             raise TypeError(f"score must be a function of the moved input, got {score!r}")
         if not temperature > 0:
             raise ValueError(f"temperature must be positive, got {temperature!r}")
         if tolerance is not None and not 0 <= tolerance < 1:
             raise ValueError(f"tolerance must be in [0, 1), got {tolerance!r}")
-        self._score, self._seed, self._tolerance = score, seed, tolerance
-        self._soft, self._temperature = straight_through, temperature
+        self._score, self._seed, self._tolerance = score, choice.get("seed", 0), tolerance
+        self._soft, self._temperature = choice.get("straight_through", False), temperature
 
-    def __call__(self, action: Any, x: Any) -> tuple[jax.Array, jax.Array | None]:
+    def __call__(self, action: TreeAction, x: Any) -> tuple[jax.Array, jax.Array | None]:
         """Weights ``[n]``, equal on the maximizers and 0 elsewhere, without gradient, and the
         softmax of the scores if it is asked for."""
         x = jax.tree.map(_widened, x)
@@ -196,7 +193,7 @@ def _widened(x: jax.Array) -> jax.Array:
     return x
 
 
-def _generic_score(action: Any, x: Any, seed: int) -> Score:
+def _generic_score(action: TreeAction, x: Any, seed: int) -> Score:
     """``Re <c, x>`` over all arrays that something acts on, with a normal c."""
     rng, fixed = np.random.default_rng(seed), []
     for leaf in action.moving(x):
@@ -206,6 +203,9 @@ def _generic_score(action: Any, x: Any, seed: int) -> Score:
 
     def score(moved: Any) -> jax.Array:
         pairs = zip(fixed, action.moving(moved), strict=True)
-        return sum(jnp.sum(jnp.asarray(c) * leaf).real for c, leaf in pairs)
+        total: Any = 0
+        for c, leaf in pairs:
+            total = total + jnp.sum(jnp.asarray(c) * leaf).real
+        return total
 
     return score

@@ -1,4 +1,4 @@
-"""Orbits of arrays and of pytrees of arrays."""
+"""Actions of group elements and Lie generators on arrays and pytrees, and their orbits."""
 
 import dataclasses
 import functools
@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from softeq_jax.groups import Group
-from softeq_jax.orbits._tables import Elements, Table, checked, entry, table
+from softeq_jax.orbits._tables import Elements, Table, checked, entry, lie_table, table
 from softeq_jax.reps import Rep
 from softeq_jax.reps._place import resolve_axes
 
@@ -64,17 +64,20 @@ def orbit_tree(reps: Any, tree: Any, elements: Any = None, axes: Any = None) -> 
     Raises:
       ValueError, TypeError: as ``orbit``; ValueError for representations of different groups.
     """
-    return action_of(reps, axes, checked(common_group(reps), elements)).orbit(tree)
+    return tree_action(reps, axes, checked(common_group(reps), elements)).orbit(tree)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Action:
-    """How n elements act on pytrees of one structure.
+class TreeAction:
+    """How n elements, or Lie generators, act on pytrees of one structure.
+
+    Made by ``tree_action`` and ``lie_action``. The loop over the elements is a ``vmap`` over
+    ``arrays``, as in ``jax.vmap(lambda one: action.move(one, x))(action.arrays)``.
 
     Attributes:
       reps: the representations, None for what is left alone.
       axes: for each the axes, None where they follow from the shape.
-      tables: for each its table.
+      tables: for each how the elements act on an array's last axis.
       structure: the pytree prefix that has them as leaves.
     """
 
@@ -85,15 +88,26 @@ class Action:
 
     @property
     def arrays(self) -> tuple:
-        """What differs between elements: NumPy arrays ``[n, ...]``."""
+        """What differs between elements: a pytree of arrays ``[n, ...]``."""
         return tuple(None if t is None else t.arrays for t in self.tables)
+
+    def entry(self, i: int) -> tuple:
+        """The entries of ``arrays`` for element i."""
+        return entry(self.arrays, i)
 
     def move(self, one: tuple, tree: Any) -> Any:
         """``g tree`` for the element with the entries ``one`` of ``arrays``."""
         return self._each(_moved, tree, one)
 
+    def tangent(self, one: tuple, tree: Any) -> Any:
+        """``A tree`` for the generator with the entries ``one``; 0 where nothing acts."""
+        parts = zip(self.reps, self._split(self.move(one, tree)), strict=True)
+        return self.structure.unflatten(
+            [jax.tree.map(_still, part) if rep is None else part for rep, part in parts]
+        )
+
     def orbit(self, tree: Any) -> Any:
-        """All of them, stacked on a new first axis (not where nothing acts)."""
+        """All ``g tree``, stacked on a new first axis (not where nothing acts)."""
         return self._each(_stacked, tree, self.arrays)
 
     def moving(self, tree: Any) -> list:
@@ -135,6 +149,13 @@ def _stacked(rep: Rep, axes: Sequence[int] | None, t: Table, arrays: Any, x: Any
     return jax.vmap(lambda one: _moved(rep, axes, t, one, x))(arrays)
 
 
+def _still(x: Any) -> Any:
+    kind = jax.dtypes.result_type(x)
+    if jnp.issubdtype(kind, jnp.inexact):
+        return jnp.zeros(np.shape(x), kind)
+    return np.zeros(np.shape(x), jax.dtypes.float0)
+
+
 def _is_rep_leaf(node: Any) -> bool:
     return node is None or isinstance(node, Rep)
 
@@ -163,8 +184,34 @@ def common_group(*reps: Any) -> Group:
     return found[0].group
 
 
-def action_of(reps: Any, axes: Any, elements: Elements | None, inverse: bool = False) -> Action:
-    """How checked elements, or their inverses, act on pytrees like ``reps``."""
+def tree_action(
+    reps: Any, axes: Any, elements: Elements | np.ndarray | None, inverse: bool = False
+) -> TreeAction:
+    """The action of listed elements, or of their inverses, on pytrees like ``reps``.
+
+    Args:
+      reps: a representation, or a pytree prefix of representations of one group, None for what is
+        left alone.
+      axes: the axes to act on, as in ``orbit_tree``.
+      elements: ``[n, d, d]``, concrete; taken as elements of the group without a check. None takes
+        all elements of a finite group, in the order of ``group.elements()``.
+      inverse: whether the inverses act instead.
+    """
+    if isinstance(elements, np.ndarray):
+        elements = Elements(elements)
+    return action_with(reps, axes, lambda rep: table(rep, elements, inverse))
+
+
+def lie_action(reps: Any, axes: Any) -> TreeAction:
+    """The action of the Lie generators on pytrees like ``reps``, for ``TreeAction.tangent``.
+
+    ``reps`` and ``axes`` are those of ``tree_action``; ``arrays`` have one entry per generator.
+    """
+    return action_with(reps, axes, lie_table)
+
+
+def action_with(reps: Any, axes: Any, table_of: Callable[[Rep], Table]) -> TreeAction:
+    """The action whose tables a function of the representation gives."""
     leaves, structure = jax.tree.flatten(reps, is_leaf=_is_rep_leaf)
     if axes is None:
         chosen = [None] * len(leaves)
@@ -172,5 +219,5 @@ def action_of(reps: Any, axes: Any, elements: Elements | None, inverse: bool = F
         chosen = [axes]
     else:
         chosen = structure.flatten_up_to(axes)
-    tables = [None if rep is None else table(rep, elements, inverse) for rep in leaves]
-    return Action(tuple(leaves), tuple(chosen), tuple(tables), structure)
+    tables = [None if rep is None else table_of(rep) for rep in leaves]
+    return TreeAction(tuple(leaves), tuple(chosen), tuple(tables), structure)

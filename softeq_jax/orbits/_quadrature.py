@@ -85,7 +85,7 @@ def polynomial_degree(rep_in: Any, rep_out: Any, p: int = 1) -> int | tuple[int,
 
     Args:
       rep_in: a representation, or a pytree of them.
-      rep_out: likewise.
+      rep_out: a representation, or a pytree of them, of the same group.
       p: the degree of f, 1 for linear and affine maps.
 
     Returns:
@@ -122,7 +122,7 @@ def _rule(group: Group, degree: int) -> Quadrature:
         _check_size((degree + 1) * (1 + group.has_flip), group, degree)
         elements = (dihedral if group.has_flip else cyclic)(degree + 1).elements()
         return Quadrature(elements, np.full(len(elements), 1.0 / len(elements)))
-    if not _is_spatial(group):
+    if not (isinstance(group, OrthogonalGroup) and group.n == 3):
         _refuse(group)
     nodes = degree // 2 + 1  # ceil((degree + 1) / 2)
     _check_size((degree + 1) ** 2 * nodes * (1 if group.special else 2), group, degree)

@@ -1,22 +1,36 @@
-"""Tables of how a list of group elements acts: built once on the host, applied by JAX.
+"""Tables of how group elements act: listed ones, drawn ones, and Lie generators.
 
 A table holds arrays with one leading entry per group element. ``table.act(one, x)`` applies the
 element with the entries ``one`` to the last axis of x, so the loop over the elements is a
-``vmap``, a ``scan`` or, for NumPy arrays, a Python loop over ``table.arrays``.
+``vmap``, a ``scan`` or, for NumPy arrays, a Python loop over ``table.arrays``. Tables of listed
+elements (``table``) and of Lie generators (``lie_table``) are built on the host, those of drawn
+elements (``drawn_table``) by JAX.
 """
 
 import abc
 import dataclasses
 import functools
+import math
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from softeq_jax.groups import Group
+from softeq_jax.groups import Group, PlanarGroup
 from softeq_jax.groups._group import concrete
-from softeq_jax.reps import Multiple, PlanarRep, Product, Rep, Sum
+from softeq_jax.reps import (
+    Dual,
+    Frequencies,
+    Multiple,
+    PlanarRep,
+    Product,
+    Rep,
+    Sum,
+    Trivial,
+    Vector,
+)
 from softeq_jax.reps._restrict import PulledBack
 
 _LARGE = 2**22  # entries of a stack of matrices, from which planar rotations are kept factored
@@ -80,7 +94,7 @@ class Table(abc.ABC):
     """How n elements act on the last axis of an array.
 
     Attributes:
-      arrays: pytree of NumPy arrays ``[n, ...]``.
+      arrays: pytree of arrays ``[n, ...]``: of NumPy, unless the elements were drawn.
     """
 
     arrays: Any
@@ -122,7 +136,7 @@ class Gather(Table):
 class Dense(Table):
     """Matrices ``[n, dim, dim]`` of a representation, named in errors."""
 
-    arrays: np.ndarray
+    arrays: np.ndarray | jax.Array
     rep: Rep
 
     def act(self, one: Any, x: Any) -> Any:
@@ -144,12 +158,12 @@ class Turn(Table):
     ``arrays[1]``; both ``[n, dim]``. The basis is shared by all elements.
     """
 
-    arrays: tuple[np.ndarray, np.ndarray]
-    rep: PlanarRep
+    arrays: tuple[np.ndarray | jax.Array, np.ndarray | jax.Array]
+    rep: Rep
 
     def act(self, one: Any, x: Any) -> Any:
         diagonal, off = one
-        f, wide = self.rep.frequencies(), _widened(self.rep, x, False)
+        f, wide = _frequencies(self.rep), _widened(self.rep, x, False)
         matmul = np.matmul if isinstance(x, np.ndarray) else _matmul
         basis = _like(f.basis, wide)
         inside = matmul(wide, basis)
@@ -158,7 +172,7 @@ class Turn(Table):
 
     def inverse(self) -> "Turn":
         diagonal, off = self.arrays
-        partner = self.rep.frequencies().partner
+        partner = _frequencies(self.rep).partner
         return Turn((diagonal, np.where(partner < 0, 0.0, off[:, partner])), self.rep)
 
 
@@ -216,33 +230,68 @@ def table(rep: Rep, elements: Elements | None, inverse: bool = False) -> Table:
     found = _gathers(rep, elements)
     if found is not None:
         return found
-    if isinstance(rep, Sum):
-        parts = tuple(table(part, elements) for part in rep.parts)
-        return Blocks(parts, tuple(part.dim for part in rep.parts))
-    if isinstance(rep, Multiple):
-        part = rep.parts[0]
-        return Kronecker((None, table(part, elements)), (rep.multiplicity, part.dim))
-    if isinstance(rep, Product):
-        parts = tuple(table(part, elements) for part in rep.parts)
-        return Kronecker(parts, tuple(part.dim for part in rep.parts))
+    found = _of_parts(rep, lambda part: table(part, elements), (Sum, Multiple, Product))
+    if found is not None:
+        return found
     gs = rep.group.elements() if elements is None else elements.array
     if isinstance(rep, PulledBack):
         return table(rep.part, Elements(np.stack([rep._image(g) for g in gs])))
     if isinstance(rep, PlanarRep) and len(gs) * rep.dim**2 > _LARGE:
-        return _turns(rep, gs)
+        angles, flips = zip(*(rep.group.parameters(g) for g in gs), strict=True)
+        return Turn(_turned(rep, np.array(angles), np.array(flips), np), rep)
     return Dense(np.stack([rep._matrix(g) for g in gs]), rep)
+
+
+def lie_table(rep: Rep) -> Table:
+    """How the Lie generators act."""
+    found = _of_parts(rep, lie_table, (Sum, Multiple))
+    return Dense(rep.lie_matrices(), rep) if found is None else found
+
+
+def drawn_table(rep: Rep, gs: jax.Array) -> Table:
+    """How elements ``[n, d, d]`` act that may be traced; see ``draw``."""
+    found = _of_parts(rep, lambda part: drawn_table(part, gs), (Sum, Multiple, Product))
+    if found is not None:
+        return found
+    if isinstance(rep, Trivial):
+        return Kronecker((None,), (rep.dim,))
+    planar = isinstance(rep.group, PlanarGroup) and not rep.group.is_finite
+    if planar and rep.frequencies() is not None:
+        angle = jnp.arctan2(-gs[:, 0, 1], gs[:, 1, 1])
+        return Turn(_turned(rep, angle, jnp.linalg.det(gs) < 0, jnp), rep)
+    if isinstance(rep, Vector):
+        return Dense(gs, rep)
+    if isinstance(rep, Dual) and isinstance(rep.part, Vector) and rep.is_orthogonal:
+        return Dense(jnp.conj(gs), rep)
+    return Dense(_host_matrices(rep, gs), rep)
+
+
+def _of_parts(rep: Rep, of: Callable[[Rep], Table], kinds: tuple[type, ...]) -> Table | None:
+    """The table of a representation of one of these kinds from those of its parts."""
+    if not isinstance(rep, kinds):
+        return None
+    if isinstance(rep, Sum):
+        parts = tuple(map(of, rep.parts))
+        return Blocks(parts, tuple(part.dim for part in rep.parts))
+    if isinstance(rep, Multiple):
+        part = rep.parts[0]
+        return Kronecker((None, of(part)), (rep.multiplicity, part.dim))
+    if isinstance(rep, Product):
+        parts = tuple(map(of, rep.parts))
+        return Kronecker(parts, tuple(part.dim for part in rep.parts))
+    return None
 
 
 def _gathers(rep: Rep, elements: Elements | None) -> Gather | None:
     """The table of signed permutations; None as soon as an element mixes entries."""
-    every, gs = elements is None, rep.group.discrete_generators
+    gs = rep.group.discrete_generators
     moves = []
-    for g in gs if every else elements.array:
+    for g in gs if elements is None else elements.array:
         move = rep.signed_permutation(g)
         if move is None:
             return None
         moves.append(move)
-    if every:
+    if elements is None:
         index, sign = _all_products(rep, moves)
     else:
         index, sign = (np.stack(each) for each in zip(*moves, strict=True))
@@ -264,20 +313,34 @@ def _all_products(
     return index, sign
 
 
-def _turns(rep: PlanarRep, gs: np.ndarray) -> Turn:
-    f = rep.frequencies()
+def _turned(rep: Rep, angle: Any, flip: Any, xp: Any) -> Any:
+    """The arrays of ``Turn`` for ``R(angle) F^flip``, angles and flips ``[n]``."""
+    f, angle, flip = _frequencies(rep), angle[:, None], flip[:, None]
     m = np.where(f.unmatched, 0, f.frequency)
-    diagonal, off = np.zeros((2, len(gs), rep.dim))
-    for i, g in enumerate(gs):
-        angle, flip = rep.group.parameters(g)
-        parity = np.where(f.odd, -1.0, 1.0) if flip else np.ones(rep.dim)
-        # cos - 1 without cancellation; a column without a partner is fixed, or negated by the
-        # rotations of a finite group
-        turned = -2.0 * np.sin(m * angle / 2.0) ** 2
-        diagonal[i] = parity * turned + (parity - 1.0)
-        sin = np.where(f.odd, np.sin(m * angle), -np.sin(m * angle))
-        off[i] = np.where(f.partner < 0, 0.0, sin * parity[f.partner])
-    return Turn((diagonal, off), rep)
+    parity = xp.where(flip & f.odd, -1.0, 1.0)
+    # cos - 1 without cancellation; a column without a partner is fixed, or negated by the
+    # rotations of a finite group
+    turned = -2.0 * xp.sin(m * angle / 2.0) ** 2
+    sin = xp.where(f.odd, xp.sin(m * angle), -xp.sin(m * angle))
+    off = xp.where(f.partner < 0, 0.0, sin * parity[:, f.partner])
+    return parity * turned + (parity - 1.0), off
+
+
+def _frequencies(rep: Rep) -> Frequencies:
+    """The basis of frequencies of a representation that has one."""
+    found = rep.frequencies()
+    assert found is not None
+    return found
+
+
+def _host_matrices(rep: Rep, gs: jax.Array) -> jax.Array:
+    def matrices(each: Any) -> np.ndarray:
+        each = np.asarray(each, rep.group.dtype)
+        return np.stack([rep._matrix(g) for g in each]).astype(kind)
+
+    kind = jnp.promote_types(gs.dtype, jnp.complex64) if rep.is_complex else gs.real.dtype
+    shape = jax.ShapeDtypeStruct((math.prod(gs.shape[:-2]), rep.dim, rep.dim), kind)
+    return jax.pure_callback(matrices, shape, gs, vmap_method="sequential")
 
 
 def _widened(rep: Rep, x: Any, is_complex: bool) -> Any:

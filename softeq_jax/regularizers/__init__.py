@@ -19,22 +19,36 @@ to watch any of them                    ``part_norms``
 
 The first three see linear maps, not what lies between (activations, normalization, padding), and
 no cancellation between layers; keep a sampled measure of ``softeq_jax.measures`` beside them. They
-take a ``Plan`` first and need hard masks.
+take a ``Plan`` first and need hard masks. Their options are ``Terms``, those of the penalties of
+functions ``OnData``.
 """
 
-from softeq_jax.regularizers._activations import activation_norm_penalty, lie_activation_penalty
-from softeq_jax.regularizers._decay import EquivarianceDecayState, add_equivariance_decay
-from softeq_jax.regularizers._lie import lie_penalty
-from softeq_jax.regularizers._norms import PartNorms, part_norms
-from softeq_jax.regularizers._projection import projection_penalty
-from softeq_jax.regularizers._prox import prox_step
+from softeq_jax.regularizers._data_penalties import (
+    OnData,
+    activation_norm_penalty,
+    latent_penalty,
+    lie_activation_penalty,
+    orbit_penalty,
+)
+from softeq_jax.regularizers._parts import PartNorms, Squares, part_norms, part_squares, square
+from softeq_jax.regularizers._proximal import (
+    EquivarianceDecayState,
+    add_equivariance_decay,
+    prox_step,
+)
 from softeq_jax.regularizers._remul import RemulWeights, adapt_remul, remul, remul_weights
-from softeq_jax.regularizers._sampled import latent_penalty, orbit_penalty
+from softeq_jax.regularizers._terms import ParameterGroup, Per, Terms, parameter_groups
+from softeq_jax.regularizers._weight_penalties import lie_penalty, projection_penalty
 
 __all__ = [
     "EquivarianceDecayState",
+    "OnData",
+    "ParameterGroup",
     "PartNorms",
+    "Per",
     "RemulWeights",
+    "Squares",
+    "Terms",
     "activation_norm_penalty",
     "adapt_remul",
     "add_equivariance_decay",
@@ -42,9 +56,12 @@ __all__ = [
     "lie_activation_penalty",
     "lie_penalty",
     "orbit_penalty",
+    "parameter_groups",
     "part_norms",
+    "part_squares",
     "projection_penalty",
     "prox_step",
     "remul",
     "remul_weights",
+    "square",
 ]

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from softeq_jax._checks import coefficient
-from softeq_jax.regularizers._norms import square
+from softeq_jax.regularizers._parts import square
 
 Tree = Any
 
@@ -91,7 +91,7 @@ def adapt_remul(
       penalty: the penalty, at this step.
       objective_gradient: of the loss: a pytree over the parameters both objectives share (all of
         them, or the last layers').
-      penalty_gradient: of the penalty, likewise.
+      penalty_gradient: of the penalty, a pytree over the same ones.
       rate: eta, at least 0.
       asymmetry: a, at least 0; 0 makes both gradients equally long.
 

@@ -20,7 +20,7 @@ from softeq_jax.relaxation._control import (
 )
 from softeq_jax.relaxation._per import PerState, per, violations
 from softeq_jax.relaxation._recurrent import RecurrentState, recurrent
-from softeq_jax.relaxation._relax import Jump, branches, finish, jump, relax
+from softeq_jax.relaxation._relax import Jump, branches, finish, jump, mix, relax
 from softeq_jax.relaxation._rpp import rpp
 from softeq_jax.relaxation._schedules import (
     Schedule,
@@ -30,10 +30,10 @@ from softeq_jax.relaxation._schedules import (
     linear,
     triangular,
 )
-from softeq_jax.relaxation._trees import Branches, group_names
+from softeq_jax.relaxation._trees import Branches, factor_names
 
 if TYPE_CHECKING:
-    from softeq_jax.relaxation._optimizers import control_optimizer, freeze_residual
+    from softeq_jax.relaxation._transforms import control_optimizer, freeze_residual
 
 _NEED_OPTAX = ("control_optimizer", "freeze_residual")
 
@@ -54,11 +54,12 @@ __all__ = [
     "constant",
     "control_optimizer",
     "cosine",
+    "factor_names",
     "finish",
     "freeze_residual",
-    "group_names",
     "jump",
     "linear",
+    "mix",
     "per",
     "recurrent",
     "relax",
@@ -74,6 +75,6 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _NEED_OPTAX:
         raise AttributeError(f"module 'softeq_jax.relaxation' has no attribute {name!r}")
-    from softeq_jax.relaxation import _optimizers
+    from softeq_jax.relaxation import _transforms
 
-    return getattr(_optimizers, name)
+    return getattr(_transforms, name)

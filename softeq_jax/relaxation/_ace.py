@@ -1,7 +1,6 @@
 r"""Relaxation by dual ascent: every layer learns its own distance from equivariance (ACE).
 
-Each group of parameters has a factor gamma of its N-part. Equality form, loss subject to
-:math:`\gamma_l = 0`:
+The N-part of each layer has a factor gamma. Equality form, loss subject to :math:`\gamma_l = 0`:
 
 .. math:: \gamma \leftarrow \gamma - \eta_p (\partial_\gamma \ell + \lambda), \quad
           \lambda \leftarrow \lambda + \eta_d \gamma.
@@ -32,7 +31,7 @@ import jax.numpy as jnp
 
 from softeq_jax._checks import coefficient
 from softeq_jax.projections import Plan
-from softeq_jax.regularizers._groups import Grouping
+from softeq_jax.regularizers import Per
 from softeq_jax.relaxation import _trees
 from softeq_jax.relaxation._control import Control, state_of
 from softeq_jax.relaxation._relax import mixed
@@ -40,7 +39,7 @@ from softeq_jax.relaxation._trees import Branches, Tree
 
 
 class AceState(NamedTuple):
-    """One number per group, in the order of ``group_names(plan, groups)``; float32.
+    """One number per factor, in the order of ``factor_names(plan, per)``; float32.
 
     Attributes:
       gamma: factor of the N-part (or of the free branch). Any sign.
@@ -60,7 +59,7 @@ def ace(
     rho: float | None = None,
     augmentation: float = 0.0,
     gamma: float = 1.0,
-    groups: Grouping = "layer",
+    per: Per = "layer",
 ) -> Control:
     """A control that drives the network towards equivariance by dual ascent.
 
@@ -73,7 +72,7 @@ def ace(
         there.
       augmentation: c >= 0 of the equality form; 0 is the published one.
       gamma: where all factors start.
-      groups: which parameters share a factor, see ``group_names``.
+      per: which parameters share a factor, see ``factor_names``.
 
     Returns:
       A control with an ``AceState``; its weights are ``P w + gamma N w``, or
@@ -81,7 +80,7 @@ def ace(
 
     Raises:
       ValueError: a rate or rho that is negative, NaN or infinite, a rate or rho of 0, a negative
-        augmentation or one of the resilient form, or an unknown ``groups`` (from ``init``).
+        augmentation or one of the resilient form, or an unknown ``per`` (from ``init``).
     """
     coefficient(primal_rate, "primal_rate", positive=True)
     coefficient(dual_rate, "dual_rate", positive=True)
@@ -95,13 +94,13 @@ def ace(
     def init(plan: Plan, params: Tree | Branches) -> AceState:
         stored = params.equivariant if isinstance(params, Branches) else params
         _trees.planned(plan, stored)
-        count = len(_trees.group_names(plan, groups))
+        count = len(_trees.factor_names(plan, per))
         zeros = jnp.zeros(count, jnp.float32)
         return AceState(jnp.full(count, gamma, jnp.float32), zeros, zeros)
 
     def weights(plan: Plan, params: Tree | Branches, state: AceState, step: Any) -> Tree:
         del step
-        return mixed(plan, params, state_of(AceState, state).gamma, groups)
+        return mixed(plan, params, state_of(AceState, state).gamma, per)
 
     def update(plan: Plan, params: Tree, state: AceState, signal: AceState) -> AceState:
         del plan, params
@@ -130,7 +129,8 @@ def ace_update(
 
     Args:
       state: the present one.
-      gradient: of the loss in ``state.gamma``, ``<N w, dL/dv>`` summed over each group.
+      gradient: of the loss in ``state.gamma``, ``<N w, dL/dv>`` summed over the parameters that
+        share a factor.
       primal_rate: eta_p.
       dual_rate: eta_d.
       rho: price of the slack, or None for the equality form.

@@ -74,15 +74,20 @@ def as_method(control: Control) -> tuple[TrainerFn, TrainerFn | None]:
     ``()``. ``softeq_jax.training.Method(*as_method(control))`` is a method of the trainer.
     """
 
+    charge = control.penalty
+
     def weights(params: Tree, extra: Any, step: Any) -> Tree:
         stored, state = _opened(params)
         return control.weights(extra, stored, state, step)
 
+    if charge is None:
+        return weights, None
+
     def penalty(params: Tree, extra: Any, step: Any) -> jax.Array:
         stored, state = _opened(params)
-        return control.penalty(extra, stored, state, step)
+        return charge(extra, stored, state, step)
 
-    return weights, (None if control.penalty is None else penalty)
+    return weights, penalty
 
 
 def scheduled(schedule: Callable[[Any], Any], steps: int | None = None) -> Control:

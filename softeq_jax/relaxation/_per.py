@@ -24,7 +24,7 @@ import numpy as np
 
 from softeq_jax._checks import coefficient, share
 from softeq_jax.projections import Plan, Projector
-from softeq_jax.regularizers._norms import part_squares
+from softeq_jax.regularizers import part_squares
 from softeq_jax.relaxation import _trees
 from softeq_jax.relaxation._control import Control, state_of
 from softeq_jax.relaxation._trees import Array, Tree

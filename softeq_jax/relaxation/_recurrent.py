@@ -12,6 +12,7 @@ that the loss is shrinking counts as demand, too, so begin with the strict weigh
 (``plan.project(params)``); and where all gradients vanish the ratio is one of noise.
 """
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -19,19 +20,18 @@ import jax.numpy as jnp
 
 from softeq_jax._checks import share
 from softeq_jax.projections import Plan
-from softeq_jax.regularizers._groups import Grouping
-from softeq_jax.regularizers._norms import square
+from softeq_jax.regularizers import Per, square
 from softeq_jax.relaxation import _trees
 from softeq_jax.relaxation._control import Control, state_of
 from softeq_jax.relaxation._relax import mixed
-from softeq_jax.relaxation._trees import Branches, Tree
+from softeq_jax.relaxation._trees import Array, Branches, Tree
 
 
 class RecurrentState(NamedTuple):
     """Levels and what they are estimated from.
 
     Attributes:
-      theta: one per group, float32 ``[groups]`` in [0, 1], in the order of ``group_names``.
+      theta: one per factor, float32 ``[n]`` in [0, 1], in the order of ``factor_names``.
       gradient: the average m, like the planned parameters (None elsewhere). It costs as much
         memory as they do in float32.
     """
@@ -41,7 +41,7 @@ class RecurrentState(NamedTuple):
 
 
 def recurrent(
-    *, rate: float = 0.01, memory: float = 0.99, theta: float = 1.0, groups: Grouping = "layer"
+    *, rate: float = 0.01, memory: float = 0.99, theta: float = 1.0, per: Per = "layer"
 ) -> Control:
     """A control that adapts how far each layer is relaxed.
 
@@ -53,7 +53,7 @@ def recurrent(
       rate: kappa in (0, 1].
       memory: of the average m, in [0, 1): ``m <- memory m + (1 - memory) g``.
       theta: where all levels start, in [0, 1].
-      groups: which parameters share a level, see ``group_names``.
+      per: which parameters share a level, see ``factor_names``.
 
     Returns:
       A control with a ``RecurrentState``.
@@ -74,13 +74,13 @@ def recurrent(
             jnp.zeros(w.shape, jnp.promote_types(w.dtype, jnp.float32))
             for _, _, w in _trees.planned(plan, stored)
         ]
-        levels = jnp.full(len(_trees.group_names(plan, groups)), theta, jnp.float32)
+        levels = jnp.full(len(_trees.factor_names(plan, per)), theta, jnp.float32)
         return RecurrentState(levels, _trees.planned_only(plan, stored, zeros))
 
     def weights(plan: Plan, params: Tree | Branches, state: RecurrentState, step: Any) -> Tree:
         del step
         levels, average = state_of(RecurrentState, state)
-        mixture = mixed(plan, params, jax.lax.stop_gradient(levels), groups)
+        mixture = mixed(plan, params, jax.lax.stop_gradient(levels), per)
         probes = _trees.values_at(plan, _stored(params), average, "the average gradient")
         values = [w for _, _, w in _trees.planned(plan, mixture)]
         pairs = zip(values, probes, strict=True)
@@ -95,16 +95,16 @@ def recurrent(
         new = _trees.values_at(plan, stored, signal.gradient, "the signal")
         average = [memory * m + (1.0 - memory) * g for m, g in zip(old, new, strict=True)]
         tree = _trees.planned_only(plan, stored, average)
-        target = jnp.minimum(_ratios(plan, stored, average, groups), 1.0)
+        target = jnp.minimum(_ratios(plan, stored, average, per), 1.0)
         return RecurrentState(state.theta + rate * (target - state.theta), tree)
 
     return Control(init, weights, None, update)
 
 
-def _ratios(plan: Plan, stored: Tree, average: list[jax.Array], groups: Grouping) -> jax.Array:
-    """``||N m|| / ||m||`` of every group, 0 where m is 0."""
-    index = jnp.asarray(_trees.group_index(plan, groups))
-    count = len(_trees.group_names(plan, groups))
+def _ratios(plan: Plan, stored: Tree, average: Sequence[Array], per: Per) -> jax.Array:
+    """``||N m|| / ||m||`` of the parameters that share a level, 0 where m is 0."""
+    index = jnp.asarray(_trees.factor_index(plan, per))
+    count = len(_trees.factor_names(plan, per))
     parts = _trees.split(plan, _trees.replaced(plan, stored, average))
     odd = jnp.stack([square(part) for _, part in parts])
     whole = jnp.stack([square(m) for m in average])

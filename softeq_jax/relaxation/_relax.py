@@ -17,22 +17,20 @@ Either way end with ``finish``, which also zeroes what is stored.
 
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, overload
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from softeq_jax._checks import coefficient, is_traced, share
+from softeq_jax._checks import coefficient, is_traced, is_zero, share
 from softeq_jax.projections import Plan
-from softeq_jax.regularizers._groups import Grouping
+from softeq_jax.regularizers import Per
 from softeq_jax.relaxation import _trees
 from softeq_jax.relaxation._trees import Array, Branches, Tree
 
 
-def relax(
-    plan: Plan, params: Tree | Branches, theta: float | Array, *, groups: Grouping = "layer"
-) -> Tree:
+def relax(plan: Plan, params: Tree | Branches, theta: float | Array, *, per: Per = "layer") -> Tree:
     """``P w + theta N w`` for every planned parameter; ``P W_e + theta B`` for two branches.
 
     Works under any transformation, with the plan as an argument. A theta that is concretely 0
@@ -41,9 +39,9 @@ def relax(
     Args:
       plan: the plan; hard masks (a level above 0 relaxes what is above that level).
       params: the parameters the plan was built for, or two branches of them.
-      theta: in [0, 1], a scalar, or ``[len(group_names(plan, groups))]``. Traced values are not
+      theta: in [0, 1], a scalar, or ``[len(factor_names(plan, per))]``. Traced values are not
         checked.
-      groups: what a theta per group refers to, see ``group_names``.
+      per: which parameters share a theta, see ``factor_names``.
 
     Returns:
       Weights for the network, a tree like the parameters with their shapes and dtypes.
@@ -54,10 +52,10 @@ def relax(
       TypeError: ``plan`` is no Plan.
     """
     share(theta, "theta")
-    return mixed(plan, params, theta, groups)
+    return mixed(plan, params, theta, per)
 
 
-def mixed(plan: Plan, params: Tree | Branches, theta: Array, groups: Grouping) -> Tree:
+def mixed(plan: Plan, params: Tree | Branches, theta: float | Array, per: Per) -> Tree:
     """``relax`` for any real theta."""
     if isinstance(params, Branches):
         stored = params.equivariant
@@ -67,9 +65,18 @@ def mixed(plan: Plan, params: Tree | Branches, theta: Array, groups: Grouping) -
         stored = params
         pairs = _trees.split(plan, stored)
         even, other = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
-    thetas = _per_parameter(plan, theta, groups)
+    thetas = _per_parameter(plan, theta, per)
     parts = zip(even, other, thetas, strict=True)
-    return _trees.replaced(plan, stored, [_sum(e, t, o) for e, o, t in parts])
+    return _trees.replaced(plan, stored, [mix(e, o, t) for e, o, t in parts])
+
+
+@overload
+def mix(even: jax.Array, other: jax.Array, theta: Any) -> jax.Array: ...
+@overload
+def mix(even: Array, other: Array, theta: Any) -> Array: ...
+def mix(even: Array, other: Array, theta: Any) -> Array:
+    """``even + theta other``; other is left out of the computation where theta is concretely 0."""
+    return even if is_zero(theta) else even + _times(theta, other)
 
 
 def branches(plan: Plan, params: Tree, *, scale: float = 1.0) -> Branches:
@@ -87,13 +94,13 @@ def branches(plan: Plan, params: Tree, *, scale: float = 1.0) -> Branches:
     """
     coefficient(scale, "scale")
     pairs = _trees.split(plan, params)
-    free = [jnp.zeros_like(odd) if _is_zero(scale) else _times(scale, odd) for _, odd in pairs]
+    free = [jnp.zeros_like(odd) if is_zero(scale) else _times(scale, odd) for _, odd in pairs]
     equivariant = _trees.replaced(plan, params, [even for even, _ in pairs])
     return Branches(equivariant, _trees.planned_only(plan, params, free))
 
 
 def finish(
-    plan: Plan, params: Tree | Branches, theta: float | Array = 0.0, *, groups: Grouping = "layer"
+    plan: Plan, params: Tree | Branches, theta: float | Array = 0.0, *, per: Per = "layer"
 ) -> Tree:
     r"""The strict network at the end of a relaxed training.
 
@@ -109,7 +116,7 @@ def finish(
       plan: the plan.
       params: one weight or two branches.
       theta: the last theta; matters for two branches only.
-      groups: as in ``relax``.
+      per: as in ``relax``.
 
     Returns:
       Plain parameters, a tree like those the plan was built for. ``branches(plan, ...)`` of them
@@ -126,7 +133,7 @@ def finish(
     free = _trees.values_at(plan, stored, params.free, "the free branch")
     even = [projector(b) for (_, projector, _), b in zip(planned, free, strict=True)]
     folded = Branches(stored, _trees.planned_only(plan, stored, even))
-    return relax(plan, folded, theta, groups=groups)
+    return relax(plan, folded, theta, per=per)
 
 
 class Jump(NamedTuple):
@@ -188,27 +195,19 @@ def _wide(leaf: Any) -> np.ndarray:
     return np.asarray(leaf).astype(np.complex128 if wide else np.float64)
 
 
-def _per_parameter(plan: Plan, theta: Any, groups: Grouping) -> list[Any]:
+def _per_parameter(plan: Plan, theta: Any, per: Per) -> list[Any]:
     """One scalar for every planned parameter."""
-    index = _trees.group_index(plan, groups)
+    index = _trees.factor_index(plan, per)
     shape = jnp.shape(theta)
     if shape == ():
         return [theta] * len(index)
-    names = _trees.group_names(plan, groups)
+    names = _trees.factor_names(plan, per)
     if shape != (len(names),):
         raise ValueError(
-            f"theta must be a scalar or one number for each of the {len(names)} groups "
+            f"theta must be a scalar or one number for each of the {len(names)} factors "
             f"{names[:4]}, got shape {shape}"
         )
     return [theta[i] for i in index]
-
-
-def _sum(even: Array, theta: Any, other: Array) -> Array:
-    return even if _is_zero(theta) else even + _times(theta, other)
-
-
-def _is_zero(theta: Any) -> bool:
-    return not is_traced(theta) and float(theta) == 0.0
 
 
 def _times(theta: Any, x: Array) -> Array:

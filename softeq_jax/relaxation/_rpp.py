@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from softeq_jax._checks import coefficient
 from softeq_jax.projections import Plan
-from softeq_jax.regularizers._norms import square
+from softeq_jax.regularizers import square
 from softeq_jax.relaxation import _trees
 from softeq_jax.relaxation._control import Control, keep_state, no_state
 from softeq_jax.relaxation._relax import mixed
@@ -51,7 +51,7 @@ def rpp(*, equivariant_weight: float, free_weight: float) -> Control:
         other = _trees.values_at(plan, stored, free, "the free branch")
         zero = jnp.zeros((), jnp.float32)
         first, second = (sum(map(square, part), zero) for part in (even, other))
-        return equivariant_weight * first + free_weight * second
+        return jnp.asarray(equivariant_weight * first + free_weight * second)
 
     return Control(no_state, weights, penalty, keep_state)
 

@@ -6,7 +6,6 @@ theta times a function of :math:`x = t / A` while t < A, and 0 from step A on.
 
 import dataclasses
 import math
-import numbers
 from collections.abc import Callable
 from typing import Any
 
@@ -14,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from softeq_jax._checks import is_traced, share
+from softeq_jax._checks import is_traced, share, whole
 
 _SHAPES: dict[str, Callable[[jax.Array], jax.Array]] = {
     "triangular": lambda x: 1.0 - jnp.abs(2.0 * x - 1.0),
@@ -49,8 +48,7 @@ class Schedule:
     def __post_init__(self) -> None:
         if self.shape not in _SHAPES:
             raise ValueError(f"shape must be one of {sorted(_SHAPES)}, got {self.shape!r}")
-        if not isinstance(self.steps, numbers.Integral) or self.steps < 1:
-            raise ValueError(f"steps must be an integer >= 1, got {self.steps!r}")
+        whole(self.steps, "steps")
         if not 0 <= self.hold < 1:
             raise ValueError(f"hold must be in [0, 1), got {self.hold}")
         share(self.theta, "theta")
@@ -134,5 +132,5 @@ def check_schedule(schedule: Callable[[Any], Any], steps: int) -> Callable[[Any]
         value = np.asarray(schedule(int(step)))
         if value.shape != ():
             raise ValueError(f"schedule({step}) must be a scalar, got shape {value.shape}")
-        share(value, f"theta = schedule({step})")
+        share(value.item(), f"theta = schedule({step})")
     return schedule

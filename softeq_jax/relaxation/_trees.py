@@ -1,4 +1,4 @@
-"""Trees of parameters seen through a plan: planned leaves, their groups, two branches."""
+"""Trees of parameters seen through a plan: planned leaves, which share a factor, two branches."""
 
 from collections.abc import Iterable
 from typing import Any, NamedTuple
@@ -9,7 +9,7 @@ import numpy as np
 
 from softeq_jax._paths import naming
 from softeq_jax.projections import Plan, Projector
-from softeq_jax.regularizers._groups import Grouping, parameter_groups
+from softeq_jax.regularizers import Per, parameter_groups
 
 Tree = Any
 Array = jax.Array | np.ndarray
@@ -87,24 +87,25 @@ def values_at(plan: Plan, params: Tree, tree: Tree, what: str) -> list[Array]:
     return values
 
 
-def group_names(plan: Plan, groups: Grouping = "layer") -> tuple[str, ...]:
-    """Names of the groups of planned parameters, in the order of their first parameter.
+def factor_names(plan: Plan, per: Per = "layer") -> tuple[str, ...]:
+    """Names of the factors of relaxation, each for the parameters that share it, in the order of
+    their first parameter.
 
     Args:
       plan: the plan.
-      groups: ``"parameter"`` (each on its own, named by its path), ``"layer"`` (those with the
-        same parent, such as kernel and bias, named by it), ``"all"``, or a function from a path
-        to the name of its group.
+      per: ``"parameter"`` (each on its own, named by its path), ``"layer"`` (those with the same
+        parent, such as kernel and bias, named by it), ``"all"``, or a function from a path to the
+        name of what it belongs to; as in ``regularizers.Terms``.
 
     Raises:
-      ValueError: another ``groups``.
+      ValueError: another ``per``.
     """
-    return tuple(group.name for group in parameter_groups(plan, groups, None))
+    return tuple(shared.name for shared in parameter_groups(plan, per))
 
 
-def group_index(plan: Plan, groups: Grouping) -> list[int]:
-    """For each planned parameter the index of its group in ``group_names``."""
-    members = parameter_groups(plan, groups, None)
-    index = {path: i for i, group in enumerate(members) for path in group.paths}
+def factor_index(plan: Plan, per: Per) -> list[int]:
+    """For each planned parameter the index of its factor in ``factor_names``."""
+    members = parameter_groups(plan, per)
+    index = {path: i for i, shared in enumerate(members) for path in shared.paths}
     pairs = zip(plan.paths, plan.chosen, strict=True)
     return [index[path] for path, chosen in pairs if chosen >= 0]

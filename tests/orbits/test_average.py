@@ -88,7 +88,7 @@ def linear_error(rep_in, rep_out, degree=None):
     names = " ".join("hw"[: len(rep_in.shape)])
     strict = sq.projector(f"{names} o", {names: rep_in.dual, "o": rep_out})
     w = np.random.default_rng(3).normal(size=(rep_in.dim, rep_out.dim))
-    mean = orbits.average(lambda x: x.reshape(rep_in.dim) @ w, rep_in, rep_out, degree)
+    mean = orbits.average(lambda x: x.reshape(rep_in.dim) @ w, rep_in, rep_out, degree=degree)
     found = evaluated(mean, np.eye(rep_in.dim).reshape(-1, *rep_in.shape))
     return np.abs(found - strict(w.reshape(*rep_in.shape, -1)).reshape(w.shape)).max()
 
@@ -130,8 +130,8 @@ def test_a_polynomial_needs_a_higher_degree():
 
     degree = orbits.polynomial_degree(rep, rep, 3)
     assert degree == 4
-    assert defect(orbits.average(cubic, rep, rep, degree), rep, rep, turns) < 1e-13
-    assert defect(orbits.average(cubic, rep, rep, degree - 1), rep, rep, turns) > 1e-3
+    assert defect(orbits.average(cubic, rep, rep, degree=degree), rep, rep, turns) < 1e-13
+    assert defect(orbits.average(cubic, rep, rep, degree=degree - 1), rep, rep, turns) > 1e-3
 
 
 def test_equispaced_angles_make_every_function_equivariant_under_their_own_group():

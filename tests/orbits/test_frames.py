@@ -47,7 +47,7 @@ def bent(x):
 @pytest.mark.parametrize("score", [None, bent], ids=["linear", "bent"])
 def test_the_canonical_element_is_the_same_for_the_whole_orbit(rep, score):
     x = generic(rep)
-    canonical = jax.jit(jax.vmap(lambda y: orbits.canonicalize(rep, y, score)))
+    canonical = jax.jit(jax.vmap(lambda y: orbits.canonicalize(rep, y, score=score)))
     moved, indices = canonical(orbits.orbit(rep, x))
     assert indices.dtype == jnp.int32
     best = rep.apply(rep.group.elements()[indices[0]], x)
@@ -128,8 +128,8 @@ def test_straight_through_changes_gradients_only():
 
     def loss(kernel, x, straight_through, every, temperature=1.0):
         found = orbits.frame_average(
-            jnp.tanh, rep, rep, lambda y: jnp.vdot(kernel, y), straight_through=straight_through,
-            temperature=temperature, every_maximizer=every,
+            jnp.tanh, rep, rep, score=lambda y: jnp.vdot(kernel, y), every_maximizer=every,
+            straight_through=straight_through, temperature=temperature,
         )  # fmt: skip
         return jnp.sum((found(x) * target) ** 2)
 
@@ -146,7 +146,7 @@ def test_straight_through_changes_gradients_only():
         jax.jit(jax.grad(
             lambda k, st=st: jnp.sum(
                 target * orbits.canonicalize(
-                    rep, x, lambda y: jnp.vdot(k, y), straight_through=st, temperature=2.0
+                    rep, x, score=lambda y: jnp.vdot(k, y), straight_through=st, temperature=2.0
                 )[0]
             )
         ))(kernel)

@@ -59,19 +59,6 @@ def test_in_space_it_is_exact_up_to_the_degree_and_not_beyond(group, degree):
         assert size_of(mean(rule, reps.irrep(group, label))) > 1e-2
 
 
-def test_both_kinds_of_nodes_are_needed():
-    """Degree 4: with one angle or one Gauss node fewer the rule is exact to degree 3 only."""
-    from softeq_jax.orbits._quadrature import _rotations
-
-    degree, rep = 4, reps.irrep(SO3, 4)
-    assert size_of(mean(_rotations(5, 3), rep)) < 1e-13
-    for angles, nodes in ((4, 3), (5, 2)):
-        rule = _rotations(angles, nodes)
-        assert size_of(mean(rule, rep)) > 1e-2
-        for l in range(1, degree):
-            assert size_of(mean(rule, reps.irrep(SO3, l))) < 1e-13
-
-
 def test_high_degree_keeps_its_accuracy():
     rule = orbits.quadrature(SO2, 2000)
     m = np.arange(1, 2001)

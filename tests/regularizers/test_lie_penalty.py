@@ -193,7 +193,7 @@ def test_unmatched_patterns_count_with_the_highest_level():
 
 
 @pytest.mark.parametrize("power", [1, 2])
-def test_relative_mean_weights_and_groups(power):
+def test_relative_mean_weights_and_per(power):
     params, plan = params_of("so2", 2), plan_of("so2")
     plain = float(rg.lie_penalty(plan, params))
     w = kernel(params)
@@ -201,12 +201,14 @@ def test_relative_mean_weights_and_groups(power):
         ({"relative": True}, (plain / norm(w) ** 2) ** (power / 2)),
         ({"mean": True}, (plain / w.size) ** (power / 2)),
         ({"weights": {"layer/*": 3.0}}, 3 * plain ** (power / 2)),
-        ({"groups": "all"}, plain ** (power / 2)),
+        ({"per": "all"}, plain ** (power / 2)),
     ]
     for options, expected in cases:
-        np.testing.assert_allclose(rg.lie_penalty(plan, params, power, **options), expected, 1e-5)
+        np.testing.assert_allclose(
+            rg.lie_penalty(plan, params, power=power, **options), expected, 1e-5
+        )
     zero = jax.tree.map(np.zeros_like, params)
-    slope = jax.grad(lambda p: rg.lie_penalty(plan, p, power, relative=True))(zero)
+    slope = jax.grad(lambda p: rg.lie_penalty(plan, p, power=power, relative=True))(zero)
     np.testing.assert_array_equal(kernel(slope), 0.0)
 
 
@@ -216,7 +218,7 @@ def test_the_root_of_the_sum_over_layers():
     params = {k: weight("so2", i)[:2, :2] for i, k in enumerate("ab")}
     plan = sq.plan(params, {"*": sq.projector("i o", {"i": v, "o": v})})
     each = [rg.lie_penalty(sq.plan(params, {k: plan.projectors[0]}), params) for k in "ab"]
-    found = rg.lie_penalty(plan, params, power=1, groups="all")
+    found = rg.lie_penalty(plan, params, power=1, per="all")
     np.testing.assert_allclose(found, np.sqrt(sum(each)), rtol=1e-6)
 
 

@@ -23,7 +23,7 @@ ANY = st.tuples(st.sampled_from(sorted(CASES)), st.integers(0, 2**20))
 RTOL = 2e-5
 
 
-STATIC = ("power", "relative", "mean", "groups", "stop_gradient")
+STATIC = ("power", "relative", "mean", "per", "stop_gradient")
 penalty = jax.jit(rg.projection_penalty, static_argnames=STATIC)
 gradient = jax.jit(jax.grad(rg.projection_penalty, 1), static_argnames=STATIC)
 
@@ -39,7 +39,7 @@ def test_value_from_an_independent_projector(case, power, lambda_g, lambda_perp)
     params = params_of(name, seed, np.float64)
     kept, outside = parts(name, params["layer"]["kernel"])
     expected = lambda_g * norm(kept) ** power + lambda_perp * norm(outside) ** power
-    found = rg.projection_penalty(plan_of(name), params, lambda_g, lambda_perp, power)
+    found = rg.projection_penalty(plan_of(name), params, lambda_g, lambda_perp, power=power)
     assert found.shape == ()
     assert found.dtype == np.float64
     np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-12)
@@ -60,7 +60,7 @@ def test_spatial_and_spectral_back_ends_agree(name, backends):
     params = params_of(name, 3, np.float64)
     for power in (1, 2):
         found = [
-            rg.projection_penalty(plan_of(name, backend=b), params, 0.3, 2.0, power)
+            rg.projection_penalty(plan_of(name, backend=b), params, 0.3, 2.0, power=power)
             for b in backends
         ]
         np.testing.assert_allclose(found, found[0], rtol=1e-9)
@@ -232,7 +232,7 @@ def two_layers():
     return sq.plan(params, rules), params
 
 
-def test_groups_share_a_norm():
+def test_what_belongs_together_shares_a_norm():
     plan, params = two_layers()
     norms = {p: float(n.residual) for p, n in rg.part_norms(plan, params).items()}
     pairs = {
@@ -240,10 +240,10 @@ def test_groups_share_a_norm():
         "layer": sum(np.hypot(norms[f"{name}/kernel"], norms[f"{name}/bias"]) for name in params),
         "all": np.sqrt(sum(n**2 for n in norms.values())),
     }
-    for groups, expected in pairs.items():
-        found = rg.projection_penalty(plan, params, power=1, groups=groups)
+    for per, expected in pairs.items():
+        found = rg.projection_penalty(plan, params, power=1, per=per)
         np.testing.assert_allclose(found, expected, rtol=1e-5)
-    by_kind = rg.projection_penalty(plan, params, power=1, groups=lambda p: p.split("/")[1])
+    by_kind = rg.projection_penalty(plan, params, power=1, per=lambda p: p.split("/")[1])
     expected = sum(
         np.hypot(norms[f"first/{kind}"], norms[f"second/{kind}"]) for kind in ("kernel", "bias")
     )
@@ -312,8 +312,8 @@ def test_under_vmap():
     plan = plan_of("so3")
     stack = [params_of("so3", seed) for seed in range(3)]
     stacked = jax.tree.map(lambda *w: np.stack(w), *stack)
-    found = jax.vmap(lambda p: rg.projection_penalty(plan, p, 0.1, 1.0, 1))(stacked)
-    expected = [rg.projection_penalty(plan, p, 0.1, 1.0, 1) for p in stack]
+    found = jax.vmap(lambda p: rg.projection_penalty(plan, p, 0.1, 1.0, power=1))(stacked)
+    expected = [rg.projection_penalty(plan, p, 0.1, 1.0, power=1) for p in stack]
     np.testing.assert_allclose(found, expected, rtol=1e-6)
     slopes = jax.vmap(jax.grad(lambda p: rg.projection_penalty(plan, p)))(stacked)
     expected = [2.0 * plan.split(p)[1]["layer"]["kernel"] for p in stack]

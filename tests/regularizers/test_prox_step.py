@@ -35,7 +35,7 @@ def test_closed_forms(case, step_size, lambda_g, lambda_perp):
     name, seed = case
     params, plan = params_of(name, seed, np.float64), plan_of(name)
     kept, rest = parts(name, kernel(params))
-    squared = rg.prox_step(plan, params, step_size, lambda_g, lambda_perp, 2)
+    squared = rg.prox_step(plan, params, step_size, lambda_g, lambda_perp, power=2)
     expected = kept / (1 + 2 * step_size * lambda_g) + rest / (1 + 2 * step_size * lambda_perp)
     np.testing.assert_allclose(flat(name, kernel(squared)), expected, atol=1e-9)
     shrunk = rg.prox_step(plan, params, step_size, lambda_g, lambda_perp)
@@ -72,8 +72,8 @@ def test_relative_uses_the_denominator_of_the_given_weights():
     params, plan = params_of("d4", 2, np.float64), plan_of("d4")
     whole = norm(kernel(params))
     for power in (1, 2):
-        found = rg.prox_step(plan, params, 0.3, 0.2, 1.1, power, relative=True)
-        expected = rg.prox_step(plan, params, 0.3 / whole**power, 0.2, 1.1, power)
+        found = rg.prox_step(plan, params, 0.3, 0.2, 1.1, power=power, relative=True)
+        expected = rg.prox_step(plan, params, 0.3 / whole**power, 0.2, 1.1, power=power)
         np.testing.assert_allclose(kernel(found), kernel(expected), rtol=1e-9)
 
 
@@ -87,7 +87,7 @@ def descent(lambda_perp, power=1, steps=60, eta=0.25):
     for _ in range(steps):
         moved = kernel(params) - eta * (kernel(params) - target)
         params = rg.prox_step(
-            plan, {**params, "layer": {"kernel": moved}}, eta, 0.0, lambda_perp, power
+            plan, {**params, "layer": {"kernel": moved}}, eta, 0.0, lambda_perp, power=power
         )
         norms.append(outside("d4", params))
     return np.array(norms), params
@@ -157,10 +157,10 @@ def test_a_group_vanishes_as_one():
     small, large = norms["bias"].residual, norms["kernel"].residual
     alone = rg.part_norms(plan, rg.prox_step(plan, params, 2 * small))
     assert alone["bias"].residual < 1e-12
-    jointly = rg.part_norms(plan, rg.prox_step(plan, params, 2 * small, groups="layer"))
+    jointly = rg.part_norms(plan, rg.prox_step(plan, params, 2 * small, per="layer"))
     share = 1 - 2 * small / np.hypot(small, large)
     np.testing.assert_allclose(jointly["bias"].residual, share * small, rtol=1e-9)
-    gone = rg.prox_step(plan, params, 1.01 * np.hypot(small, large), groups="layer")
+    gone = rg.prox_step(plan, params, 1.01 * np.hypot(small, large), per="layer")
     assert max(n.residual for n in rg.part_norms(plan, gone).values()) < 1e-12
 
 
@@ -181,7 +181,7 @@ def test_last_in_a_chain_it_is_the_prox_of_the_step(power):
     params, plan = params_of("so3"), plan_of("so3")
     schedule = optax.linear_schedule(0.2, 0.1, 2)
     optimizer = optax.chain(
-        optax.adam(schedule), rg.add_equivariance_decay(plan, schedule, 0.1, 2.0, power)
+        optax.adam(schedule), rg.add_equivariance_decay(plan, schedule, 0.1, 2.0, power=power)
     )
     reference, adam = params, optax.adam(schedule)
     state, plain_state = optimizer.init(params), adam.init(params)
@@ -194,7 +194,7 @@ def test_last_in_a_chain_it_is_the_prox_of_the_step(power):
     for i in range(3):
         updates, plain_state = adam.update(gradient_of(reference), plain_state, reference)
         moved = optax.apply_updates(reference, updates)
-        reference = rg.prox_step(plan, moved, schedule(i), 0.1, 2.0, power)
+        reference = rg.prox_step(plan, moved, schedule(i), 0.1, 2.0, power=power)
         params, state = step(params, state)
         np.testing.assert_allclose(kernel(params), kernel(reference), atol=1e-5)
         np.testing.assert_allclose(params["other"], moved["other"], atol=1e-6)

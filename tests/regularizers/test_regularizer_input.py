@@ -46,8 +46,8 @@ def test_coefficients(which, name, value):
         ({"power": True}, "power must be 1"),
         ({"weights": {"layer/kernel": -1.0}}, r"weights\['layer/kernel'\] must be .* got -1.0"),
         ({"weights": {"layer/kernel": np.nan}}, r"weights\['layer/kernel'\]"),
-        ({"weights": {"nowhere/*": 1.0}}, r"no planned parameter: \['nowhere/\*'\]"),
-        ({"groups": "layers"}, "groups must be 'parameter', 'layer', 'all' .* got 'layers'"),
+        ({"weights": {"nowhere/*": 1.0}}, r"no planned parameter .*: \['nowhere/\*'\]"),
+        ({"per": "layers"}, "per must be 'parameter', 'layer', 'all' .* got 'layers'"),
         ({"relative": True, "mean": True}, "relative and mean are two normalizations"),
         ({"eps": -1.0, "relative": True}, "eps must be"),
     ],
@@ -57,17 +57,29 @@ def test_options(which, options, message):
         PLANNED[which](plan_of("d4"), params_of("d4"), **options)
 
 
-def test_weights_must_agree_within_a_group():
+@pytest.mark.parametrize("which", WITH_OPTIONS)
+def test_unknown_terms_are_refused_with_those_that_exist(which):
+    with pytest.raises(TypeError, match="'groups'; it takes power, .*, per, .*eps"):
+        PLANNED[which](plan_of("d4"), params_of("d4"), groups="all")
+
+
+@pytest.mark.parametrize("which", ["prox", "decay"])
+def test_steps_have_no_gradient_to_stop(which):
+    with pytest.raises(TypeError, match="stop_gradient"):
+        PLANNED[which](plan_of("d4"), params_of("d4"), stop_gradient=True)
+
+
+def test_weights_must_agree_for_what_belongs_together():
     params = {"a": {"kernel": np.ones((4, 4), np.float32), "bias": np.ones(4, np.float32)}}
     r = sq.reps.regular(sq.groups.cyclic(4))
     plan = sq.plan(
         params,
         {"a/kernel": sq.projector("i o", {"i": r, "o": r}), "a/bias": sq.projector("o", {"o": r})},
     )
-    with pytest.raises(ValueError, match="same for all parameters of a group, but group 'a'"):
-        rg.projection_penalty(plan, params, groups="layer", weights={"**/bias": 2.0})
+    with pytest.raises(ValueError, match="same for all parameters that share a norm, but 'a'"):
+        rg.projection_penalty(plan, params, per="layer", weights={"**/bias": 2.0})
     alike = {"**/bias": 2.0, "**/kernel": 2.0}
-    found = rg.projection_penalty(plan, params, groups="layer", weights=alike)
+    found = rg.projection_penalty(plan, params, per="layer", weights=alike)
     assert found == 2 * rg.projection_penalty(plan, params)
 
 
@@ -212,6 +224,15 @@ KEY = jax.random.key(0)
 def test_penalties_of_functions(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_unknown_options_of_penalties_of_functions():
+    with pytest.raises(TypeError, match="orbit_penalty got .*'root'; it takes relative, eps"):
+        rg.orbit_penalty(lambda x: x, X, V, V, KEY, root=True)
+    with pytest.raises(TypeError, match="lie_activation_penalty got .*'mean'"):
+        rg.lie_activation_penalty(lambda p, x: x, {}, X, V, V, mean=True)
+    with pytest.raises(TypeError, match="no axes_out"):
+        rg.latent_penalty(lambda x: x, X, V, KEY, axes_out=(-1,))
 
 
 def test_something_else_than_a_representation():

@@ -199,7 +199,7 @@ def test_rpp_needs_branches_and_weights():
             call(plan, params, (), 0)
     for field in ("equivariant_weight", "free_weight"):
         for value in (-1.0, float("nan"), float("inf")):
-            with pytest.raises(ValueError, match=f"{field} must be finite and >= 0"):
+            with pytest.raises(ValueError, match=f"{field} must be a finite number >= 0"):
                 rx.rpp(**({"equivariant_weight": 1.0, "free_weight": 1.0} | {field: value}))
 
 
@@ -272,11 +272,11 @@ def test_the_penalty_of_per():
 def test_what_per_refuses():
     params = {"w": np.ones((3, 3, 1, 1), np.float32)}
     plans = two_candidates(params)
-    with pytest.raises(ValueError, match="strength must be finite and >= 0, got -1"):
+    with pytest.raises(ValueError, match="strength must be a finite number >= 0, got -1"):
         rx.per(strength=-1)
     with pytest.raises(ValueError, match=r"rate must be in \[0, 1\], got 2"):
         rx.per(strength=1, rate=2)
-    with pytest.raises(ValueError, match="floor must be finite and > 0, got 0"):
+    with pytest.raises(ValueError, match="floor must be a finite number > 0, got 0"):
         rx.per(strength=1, floor=0)
     for wrong in ({}, plans["flip"]):
         with pytest.raises(ValueError, match="per needs a mapping from names to plans"):
@@ -397,11 +397,11 @@ def test_every_control_refuses_what_is_not_its_own(name):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: rx.ace(primal_rate=-1.0), "primal_rate must be finite and > 0"),
-        (lambda: rx.ace(dual_rate=0.0), "dual_rate must be finite and > 0"),
-        (lambda: rx.ace(rho=-1.0), "rho must be finite and > 0"),
-        (lambda: rx.ace(gamma=float("nan")), "gamma must be finite and >= 0"),
-        (lambda: rx.ace(groups="model").init(two_layers()[1], two_layers()[0]), "groups must be"),
+        (lambda: rx.ace(primal_rate=-1.0), "primal_rate must be a finite number > 0"),
+        (lambda: rx.ace(dual_rate=0.0), "dual_rate must be a finite number > 0"),
+        (lambda: rx.ace(rho=-1.0), "rho must be a finite number > 0"),
+        (lambda: rx.ace(gamma=float("nan")), "gamma must be a finite number >= 0"),
+        (lambda: rx.ace(per="model").init(two_layers()[1], two_layers()[0]), "per must be"),
         (lambda: rx.recurrent(rate=1.5), r"rate must be in \[0, 1\]"),
         (lambda: rx.recurrent(rate=0.0), "rate must be > 0"),
         (lambda: rx.recurrent(theta=2.0), r"theta must be in \[0, 1\]"),

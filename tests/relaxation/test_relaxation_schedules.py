@@ -73,7 +73,7 @@ def test_fields_out_of_range(make):
         with pytest.raises(ValueError, match=r"hold must be in \[0, 1\), got"):
             make(10, hold)
     for steps in (0, -3, 1.5):
-        with pytest.raises(ValueError, match="steps must be an integer >= 1, got"):
+        with pytest.raises(ValueError, match="steps must be a positive integer, got"):
             make(steps)
     with pytest.raises(ValueError, match=r"hold=0.9 leaves none of the 1 steps"):
         make(1, 0.9)

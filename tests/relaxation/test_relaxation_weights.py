@@ -87,17 +87,17 @@ def test_one_level_compiles_once():
 
 def test_a_theta_per_group():
     params, plan = two_layers()
-    assert rx.group_names(plan) == ("first", "second")
+    assert rx.factor_names(plan) == ("first", "second")
     out = rx.relax(plan, params, np.array([0.0, 1.0]))
     strict = plan.project(params)
     chex.assert_trees_all_equal(out["first"], strict["first"])
     chex.assert_trees_all_close(out["second"], params["second"], atol=1e-6)
-    assert len(rx.group_names(plan, "parameter")) == 3
-    assert len(rx.group_names(plan, "all")) == 1
-    with pytest.raises(ValueError, match=r"theta .* 2 groups .*shape \(3,\)"):
+    assert len(rx.factor_names(plan, "parameter")) == 3
+    assert len(rx.factor_names(plan, "all")) == 1
+    with pytest.raises(ValueError, match=r"theta .* 2 factors .*shape \(3,\)"):
         rx.relax(plan, params, np.zeros(3))
-    with pytest.raises(ValueError, match="groups must be"):
-        rx.group_names(plan, "model")
+    with pytest.raises(ValueError, match="per must be"):
+        rx.factor_names(plan, "model")
 
 
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float32])
@@ -216,7 +216,7 @@ def test_bad_input():
         rx.relax(plan, {"first": params["first"]}, 0.5)
     with pytest.raises(TypeError, match="plan must be a Plan, got dict"):
         rx.relax({}, params, 0.5)
-    with pytest.raises(ValueError, match="scale must be finite and >= 0, got -1"):
+    with pytest.raises(ValueError, match="scale must be a finite number >= 0, got -1"):
         rx.branches(plan, params, scale=-1)
     with pytest.raises(ValueError, match="the free branch"):
         rx.relax(plan, rx.Branches(params, {"first": params["first"]}), 0.5)

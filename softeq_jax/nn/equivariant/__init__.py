@@ -15,7 +15,7 @@ from softeq_jax.nn.equivariant._dense import (
 from softeq_jax.nn.equivariant._fields import Field, Fields, fields, join, split
 from softeq_jax.nn.equivariant._forms import invariant_form, norms
 from softeq_jax.nn.equivariant._nonlinear import Gated, NormGate, gated_input, norm_gate, pointwise
-from softeq_jax.nn.equivariant._norms import FieldLayerNorm, VectorBatchNorm, VectorNorm
+from softeq_jax.nn.equivariant._normalization import FieldLayerNorm, VectorBatchNorm, VectorNorm
 from softeq_jax.nn.equivariant._vectors import (
     VectorDense,
     VectorRelu,

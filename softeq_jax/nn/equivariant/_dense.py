@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen
 
-from softeq_jax.nn import _shared
+from softeq_jax.nn._operations import affine
 from softeq_jax.nn.equivariant._fields import check_features, check_real, fields
 from softeq_jax.projections import Projector, projector
 from softeq_jax.reps import Rep, trivial
@@ -156,9 +156,7 @@ class EquivariantDense(linen.Module):
         if self.project:
             kernel = of_kernel(kernel)
             bias = None if bias is None else of_bias(bias)
-        x, kernel, bias = _shared.as_dtype(self.dtype, x, kernel, bias)
-        y = x @ kernel
-        return y if bias is None else y + bias
+        return affine(x, kernel, bias, self.dtype)
 
 
 @functools.lru_cache(maxsize=256)

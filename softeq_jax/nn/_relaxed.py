@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 from flax import linen
 
-from softeq_jax.nn import _shared
-from softeq_jax.nn._shared import Array, Padding
+from softeq_jax.nn import _branches
+from softeq_jax.nn._operations import Array, Padding, affine, convolve, pair
 from softeq_jax.projections import Projector
 
 Initializer = Callable[..., Array]
@@ -29,18 +29,18 @@ class _Relaxed(linen.Module):
 
     def _weights(self, shape: tuple[int, ...], theta: Any) -> tuple[Array, Array | None]:
         """(kernel, bias or None) of the layer at theta."""
-        _shared.check_projectors(self.projector, self.bias_projector, self.use_bias, len(shape))
-        _shared.check_theta(theta)
+        _branches.check_projectors(self.projector, self.bias_projector, self.use_bias, len(shape))
+        _branches.check_theta(theta)
         kernel = self.param("kernel", self.kernel_init, shape, self.param_dtype)
         free = self.param("free_kernel", self.free_init, shape, self.param_dtype)
-        kernel = _shared.relaxed(self.projector, kernel, free, theta)
+        kernel = _branches.relaxed(self.projector, kernel, free, theta)
         if not self.use_bias:
             return kernel, None
         bias = self.param("bias", self.bias_init, (self.features,), self.param_dtype)
         if self.bias_projector is None:
             return kernel, bias
         free = self.param("free_bias", self.free_init, (self.features,), self.param_dtype)
-        return kernel, _shared.relaxed(self.bias_projector, bias, free, theta)
+        return kernel, _branches.relaxed(self.bias_projector, bias, free, theta)
 
     def fold(self, params: Mapping[str, Array], theta: float = 0.0) -> dict[str, Array]:
         """The parameters of the plain strict layer: ``P (W_e + theta B)``, theorem 9.
@@ -56,14 +56,14 @@ class _Relaxed(linen.Module):
         Raises:
           ValueError: theta outside [0, 1], or parameters of another layer.
         """
-        _shared.check_theta(theta)
+        _branches.check_theta(theta)
         wanted = {"kernel", "free_kernel"} | ({"bias"} if self.use_bias else set())
         wanted |= {"free_bias"} if self.bias_projector is not None else set()
         if set(params) != wanted:
             raise ValueError(f"expected the parameters {sorted(wanted)}, got {sorted(params)}")
         projectors = {"kernel": self.projector, "bias": self.bias_projector}
         return {
-            name: _shared.folded(p, params[name], params.get(f"free_{name}"), theta)
+            name: _branches.folded(p, params[name], params.get(f"free_{name}"), theta)
             for name, p in projectors.items()
             if name in params
         }
@@ -99,9 +99,7 @@ class RelaxedDense(_Relaxed):
     @linen.compact
     def __call__(self, x: Array, theta: float | Array) -> Array:
         kernel, bias = self._weights((x.shape[-1], self.features), theta)
-        x, kernel, bias = _shared.as_dtype(self.dtype, x, kernel, bias)
-        y = x @ kernel
-        return y if bias is None else y + bias
+        return affine(x, kernel, bias, self.dtype)
 
 
 class RelaxedConv(_Relaxed):
@@ -124,8 +122,7 @@ class RelaxedConv(_Relaxed):
 
     @linen.compact
     def __call__(self, x: Array, theta: float | jax.Array) -> Array:
-        window = _shared.pair(self.kernel_size, "kernel_size")
+        window = pair(self.kernel_size, "kernel_size")
         kernel, bias = self._weights((*window, x.shape[-1], self.features), theta)
-        x, kernel, bias = _shared.as_dtype(self.dtype, x, kernel, bias)
-        y = _shared.convolve(x, kernel, _shared.pair(self.strides, "strides"), self.padding)
-        return y if bias is None else y + bias
+        strides = pair(self.strides, "strides")
+        return convolve(x, kernel, bias, strides=strides, padding=self.padding, dtype=self.dtype)

@@ -48,10 +48,11 @@ def freeze_residual(
         del params
         return FreezeState(jnp.zeros((), jnp.int32))
 
-    def update(updates: Tree, state: FreezeState, params: Tree = None) -> tuple[Tree, FreezeState]:
+    def update(updates: Tree, state: Any, params: Tree = None) -> tuple[Tree, FreezeState]:
         del params
         free = jnp.asarray(False) if schedule is None else schedule(state.count) > 0
-        return _frozen(plan, updates, free), FreezeState(optax.safe_increment(state.count))
+        count = jnp.asarray(optax.safe_increment(state.count))
+        return _frozen(plan, updates, free), FreezeState(count)
 
     return optax.GradientTransformation(init, update)
 
@@ -86,12 +87,10 @@ def control_optimizer(
     """
     inner = optax.with_extra_args_support(inner)
 
-    def init(params: Controlled) -> Any:
+    def init(params: Any) -> Any:
         return inner.init(_controlled(params).params)
 
-    def update(
-        updates: Controlled, state: Any, params: Controlled | None = None, **more: Any
-    ) -> tuple[Controlled, Any]:
+    def update(updates: Any, state: Any, params: Any = None, **more: Any) -> tuple[Controlled, Any]:
         if params is None:
             raise ValueError("params are missing: update(updates, state, params)")
         _controlled(params)

@@ -4,7 +4,7 @@ The part outside, ``N w``, is computed first and its norm afterwards: in float32
 ``||w||^2 - ||P w||^2`` is noise, of either sign, once ``||N w|| / ||w||`` is below about 3e-4.
 """
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, overload
 
 import jax
 import jax.numpy as jnp
@@ -76,12 +76,16 @@ def part_squares(plan: Plan, params: Params) -> dict[str, Squares]:
 
 def square(x: Array) -> Array:
     """``||x||^2`` of an array of any dtype, in its precision but float32 at least."""
-    x = widened(x)
-    if jnp.issubdtype(x.dtype, jnp.complexfloating):
-        return (x.real**2 + x.imag**2).sum()
-    return (x * x).sum()
+    wide: Any = widened(x)  # NumPy's stubs know no .real where the dtype is open
+    if jnp.issubdtype(wide.dtype, jnp.complexfloating):
+        return (wide.real**2 + wide.imag**2).sum()
+    return (wide * wide).sum()
 
 
+@overload
+def safe_sqrt(x: jax.Array) -> jax.Array: ...
+@overload
+def safe_sqrt(x: Array) -> Array: ...
 def safe_sqrt(x: Array) -> Array:
     """``sqrt(x)`` of x >= 0, with derivative 0 at 0; a NumPy number stays one."""
     if isinstance(x, np.ndarray | np.generic):
@@ -127,7 +131,7 @@ def _squares_jvp(primals: Any, tangents: Any) -> tuple[Any, Any]:
 _differentiable_squares.defjvp(_squares_jvp, symbolic_zeros=True)
 
 
-def _inner(a: Array, b: Array) -> Array:
+def _inner(a: jax.Array, b: jax.Array) -> jax.Array:
     if jnp.issubdtype(a.dtype, jnp.complexfloating):
         return jnp.sum(a.real * b.real + a.imag * b.imag)
     return jnp.sum(a * b)

@@ -1,0 +1,82 @@
+"""What layers compute: affine maps and planar convolutions, in one dtype."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+Array = jax.Array
+Padding = str | int | Sequence[tuple[int, int]]
+"""``"SAME"``, ``"VALID"``, pixels on every side, or ``((top, bottom), (left, right))``."""
+
+
+def affine(x: Array, kernel: Array, bias: Array | None = None, dtype: Any = None) -> Array:
+    """``x @ kernel + bias``.
+
+    Args:
+      x: ``[..., in]``.
+      kernel: ``[in, out]``.
+      bias: ``[out]``, or None.
+      dtype: of the computation; None is the common one of all arrays.
+    """
+    x, kernel, bias = _as_dtype(dtype, x, kernel, bias)
+    y = x @ kernel
+    return y if bias is None else y + bias
+
+
+def convolve(
+    x: Array,
+    kernel: Array,
+    bias: Array | None = None,
+    *,
+    strides: tuple[int, int] = (1, 1),
+    padding: Padding = "SAME",
+    dtype: Any = None,
+) -> Array:
+    """Planar cross-correlation, plus a bias.
+
+    Args:
+      x: ``[..., h, w, in]``.
+      kernel: ``[kh, kw, in, out]``.
+      bias: ``[out]``, or None.
+      strides: along h and w.
+      padding: see ``Padding``.
+      dtype: of the computation; None is the common one of all arrays.
+
+    Raises:
+      ValueError: x has fewer than three axes.
+    """
+    x, kernel, bias = _as_dtype(dtype, x, kernel, bias)
+    if x.ndim < 3:
+        raise ValueError(f"x must be [..., h, w, channels], got shape {x.shape}")
+    if isinstance(padding, int):
+        padding = ((padding, padding),) * 2
+    batch = x.reshape(-1, *x.shape[-3:])
+    out = jax.lax.conv_general_dilated(
+        batch, kernel, strides, padding, dimension_numbers=("NHWC", "HWIO", "NHWC")
+    )
+    y = out.reshape(*x.shape[:-3], *out.shape[1:])
+    return y if bias is None else y + bias
+
+
+def pair(value: int | Sequence[int], name: str) -> tuple[int, int]:
+    """Two positive integers from one or two.
+
+    Raises:
+      ValueError: anything else.
+    """
+    values = (value, value) if isinstance(value, int) else tuple(value)
+    if len(values) != 2 or any(v < 1 for v in values):
+        raise ValueError(f"{name} must be one or two positive integers, got {value!r}")
+    return values[0], values[1]
+
+
+def _as_dtype(
+    dtype: Any, x: Array, kernel: Array, bias: Array | None
+) -> tuple[Array, Array, Array | None]:
+    """The arrays in the dtype, or in their common one if it is None."""
+    present = (x, kernel) if bias is None else (x, kernel, bias)
+    common = jnp.result_type(*present) if dtype is None else dtype
+    x, kernel = jnp.asarray(x, common), jnp.asarray(kernel, common)
+    return x, kernel, None if bias is None else jnp.asarray(bias, common)
