@@ -105,7 +105,7 @@ def _penalty(power: int) -> Callable[..., Recipe]:
         def penalty(params: Tree, extra: Tree, step: jax.Array) -> jax.Array:
             lambda_g, lambda_perp = extra["strength"]
             return regularizers.projection_penalty(
-                extra["plan"], params, lambda_g, lambda_perp, power
+                extra["plan"], params, lambda_g, lambda_perp, power=power
             )
 
         return _steerable(methods.Method(methods.plain().weights, penalty))
