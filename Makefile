@@ -8,22 +8,22 @@ INSTALLED := $(VENV)/.installed
 PYTEST := OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile \
 	--no-loadscope-reorder
 
-.PHONY: demo check test sweep lint clean
+.PHONY: demo check test sweep lint fast clean
 
 demo: $(INSTALLED)
 	$(BIN)/python -m experiments.soften.digits_demo --out outputs/demo
 
 # What a change must pass before it is shown to anyone: two minutes.
-check: lint
-	$(PYTEST) -m "not slow"
+check: $(INSTALLED)
+	$(MAKE) --no-print-directory --output-sync -j2 lint fast
 
 # Everything: twelve minutes.
 test: lint
 	$(PYTEST)
 
-# Every size and ten times the examples: hours.
+# Every size, ten times the examples, compiled as users do: hours.
 sweep: lint
-	SOFTEQ_SWEEP=1 $(PYTEST)
+	SOFTEQ_SWEEP=1 JAX_DISABLE_MOST_OPTIMIZATIONS=0 $(PYTEST)
 
 # Style, types of the library, order of its rooms.
 lint: $(INSTALLED)
@@ -31,6 +31,9 @@ lint: $(INSTALLED)
 	$(BIN)/ruff format --quiet --check .
 	$(BIN)/lint-imports --no-logo --no-cache
 	$(BIN)/basedpyright
+
+fast: $(INSTALLED)
+	$(PYTEST) -m "not slow"
 
 $(INSTALLED): setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

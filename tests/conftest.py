@@ -1,9 +1,45 @@
-"""Fixtures shared by all tests: where the real data and the golden arrays are."""
+"""What all tests share: how JAX compiles here, the order of the files, where the real data is."""
 
+import atexit
+import collections
 import os
 import pathlib
+import shutil
+import tempfile
 
 import pytest
+
+
+def _compile_once() -> None:
+    """Compile quickly, and once for all processes: most of the time of the tests is compilation.
+
+    Before JAX is imported. `make sweep` compiles as users do, with all optimizations. Who sets
+    ``JAX_COMPILATION_CACHE_DIR`` keeps what is compiled from one run to the next.
+    """
+    os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        folder = tempfile.mkdtemp(prefix="softeq-compiled-")
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        os.environ["JAX_COMPILATION_CACHE_DIR"] = folder
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.02")
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
+
+
+_compile_once()
+
+
+def _seconds(item: pytest.Item) -> float:
+    """About how long a test takes: the argument of its `slow` mark (2 without one), or 0.1."""
+    mark = item.get_closest_marker("slow")
+    return 0.1 if mark is None else mark.args[0] if mark.args else 2
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first, so that no worker is left alone with one at the end."""
+    total: dict[pathlib.Path, float] = collections.Counter()
+    for item in items:
+        total[item.path] += _seconds(item)
+    items.sort(key=lambda item: -total[item.path])
 
 
 def _required() -> bool:

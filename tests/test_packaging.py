@@ -35,6 +35,7 @@ def wheel(tmp_path_factory):
     return path
 
 
+@pytest.mark.slow(10)
 def test_the_wheel_holds_the_library_and_nothing_else(wheel):
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
@@ -55,6 +56,7 @@ def test_the_wheel_holds_the_library_and_nothing_else(wheel):
     assert {need.split(">")[0] for need in bare} == {"jax", "numpy", "scipy"}
 
 
+@pytest.mark.slow
 def test_importing_the_installed_wheel_needs_jax_and_numpy_only(wheel, tmp_path):
     target = tmp_path / "site"
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index"]

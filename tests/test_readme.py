@@ -34,6 +34,7 @@ def test_the_examples_run_as_pasted(capsys):
     np.testing.assert_allclose(names["f"](g @ x), g @ names["f"](x), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_measures_run_as_pasted(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     _, _, measuring, *_ = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
@@ -61,6 +62,7 @@ def test_the_training_runs_as_pasted(tmp_path, monkeypatch):
     np.testing.assert_allclose(kernel["stem"]["kernel"], folded["stem/kernel"], atol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_penalties_run_as_pasted(capsys):
     *_, penalizing, _ = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
     names: dict = {}
@@ -71,6 +73,7 @@ def test_the_penalties_run_as_pasted(capsys):
     assert names["relaxed"]["dense"]["kernel"].shape == (12, 12)
 
 
+@pytest.mark.slow
 def test_the_networks_run_as_pasted(capsys):
     *_, networks = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
     exec(compile(networks, "README.md", "exec"), {})

@@ -263,6 +263,7 @@ def test_diameters_are_reached_and_not_exceeded(group):
     np.testing.assert_allclose(np.linalg.norm(group.factor(far).tangents[0]), diameter, rtol=1e-6)
 
 
+@pytest.mark.slow
 @given(st.sampled_from(COMPACT), st.integers(0, 2**31))
 @examples(fast=40)
 def test_element_bounds_are_consistent(name, seed):

@@ -78,6 +78,7 @@ def elements(group, n):
         return np.asarray(group.sample(jax.random.key(0), n))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize("bias", [False, True])
 def test_the_bound_is_never_below_the_sampled_error(name, bias):

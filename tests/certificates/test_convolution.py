@@ -91,6 +91,7 @@ def test_the_exact_operator_is_that_of_the_convolution():
         np.testing.assert_allclose(layer.matrix(kernel) @ x.ravel(), y.ravel(), atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["c4", "d4"])
 @pytest.mark.parametrize("layer", SYMMETRIC, ids=str)
 def test_the_operator_defect_of_200_weights_per_level_is_below_the_certificate(name, layer):

@@ -65,6 +65,7 @@ def test_help_needs_no_jax_and_names_every_command():
         assert all(word in done.stdout for word in ("models", "inspect", "soften", "measure"))
 
 
+@pytest.mark.slow
 def test_models_counts_parameters_and_knows_what_loads(capsys):
     lines = run(capsys, "models", "vit_ti*", "cifar_resnet20", "segformer_b0").splitlines()
     assert [line.split()[0] for line in lines] == [
@@ -156,6 +157,7 @@ def test_soften_has_a_dial_for_positions_and_keeps_the_folder(capsys, vit, tmp_p
     assert load(single, heads=3).model == load(out).model
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["hf_dinov2", "hf_segformer", "timm_mixer", "timm_resnet", "timm_vit"]
 )

@@ -53,6 +53,7 @@ def rows_after(text, word):
     return [line.split() for line in table[:end]]
 
 
+@pytest.mark.slow
 def test_the_numbers_are_those_of_the_library(capsys, vit, pixels, tmp_path):
     labels = np.array([0, 1, 2, 3, 4, 0])
     np.savez(tmp_path / "data.npz", images=pixels, labels=labels)
@@ -82,6 +83,7 @@ def test_the_numbers_are_those_of_the_library(capsys, vit, pixels, tmp_path):
     assert float(table[1]["KL [nats]"]) == pytest.approx(report.kl[1].mean(), rel=1e-4, abs=1e-7)
 
 
+@pytest.mark.slow
 def test_softened_weights_are_consistent_under_quarter_turns(capsys, vit, pixels, tmp_path):
     np.save(tmp_path / "data.npy", pixels / 255)
     soft = tmp_path / "soft"
@@ -97,6 +99,7 @@ def test_softened_weights_are_consistent_under_quarter_turns(capsys, vit, pixels
     assert max(map(abs, kl[1])) < 1e-6
 
 
+@pytest.mark.slow
 def test_networks_without_classes_are_measured_by_their_outputs(capsys, pixels, tmp_path):
     from safetensors.numpy import load_file, save_file
 
@@ -121,6 +124,7 @@ class Segmenter(nn.Module):
         return nn.Conv(4, (3, 3), name="scores")(x)
 
 
+@pytest.mark.slow
 def test_maps_are_measured_as_maps(capsys, pixels, tmp_path, monkeypatch):
     np.save(tmp_path / "data.npy", pixels[:2])
     model = Segmenter()
@@ -140,6 +144,7 @@ def test_maps_are_measured_as_maps(capsys, pixels, tmp_path, monkeypatch):
     assert (tmp_path / "out" / "polar.png").exists()
 
 
+@pytest.mark.slow
 def test_folders_of_images_are_read_in_any_depth_and_format(capsys, vit, pixels, tmp_path):
     (tmp_path / "images" / "deep").mkdir(parents=True)
     Image.fromarray(pixels[0]).save(tmp_path / "images" / "a.png")

@@ -9,6 +9,7 @@ import pytest
 from experiments.soften import digits_demo, report
 
 
+@pytest.mark.slow(20)
 @pytest.mark.parametrize("make", [digits_demo.vit_job, digits_demo.resnet_job])
 def test_the_demo_in_small_form(make, tmp_path):
     job = dataclasses.replace(make(12, 2), levels={"d4": 1, "so2": 2})

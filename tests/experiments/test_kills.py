@@ -24,6 +24,7 @@ def _log(workdir):
     return (workdir / "run.log").read_text()
 
 
+@pytest.mark.slow(35)
 def test_killed_at_random_and_while_saving(straight, tmp_path):
     workdir = tmp_path / "killed"
     kills = [
@@ -44,6 +45,7 @@ def test_killed_at_random_and_while_saving(straight, tmp_path):
     assert page.count("| a random moment |") == 2
 
 
+@pytest.mark.slow(14)
 def test_sigterm_and_a_spoiled_checkpoint(straight, tmp_path):
     workdir = tmp_path / "stopped"
     process = start(workdir, STEPS)
@@ -72,6 +74,7 @@ def test_sigterm_and_a_spoiled_checkpoint(straight, tmp_path):
     assert digests(workdir, STEPS) == digests(straight, STEPS)
 
 
+@pytest.mark.slow
 def test_a_run_that_fails_is_told(tmp_path):
     with pytest.raises(RuntimeError, match=r"(?s)exit code.*steps must be >= 1, got -1"):
         finish(tmp_path / "bad", -1, limit=120)

@@ -41,6 +41,7 @@ def study(tmp_path, monkeypatch):
     return config, tmp_path
 
 
+@pytest.mark.slow(22)
 def test_a_study_ends_with_tables_and_figures_and_goes_on_where_it_was(study, monkeypatch):
     config, folder = study
     found = run.run(config, folder, folder / "out")

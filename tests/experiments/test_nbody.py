@@ -40,6 +40,7 @@ def study(small, tmp_path_factory):
     return run.run(small, workdir), workdir
 
 
+@pytest.mark.slow(25)
 def test_what_is_projected_is_equivariant_and_the_rest_is_not(study):
     rows, _ = study
     by = {(row["method"], row["strength"]): row for row in rows}
@@ -107,6 +108,7 @@ def test_every_method_of_both_configs_starts_as_the_same_network_up_to_its_branc
         methods.recipe("relax", 0.0, setting)
 
 
+@pytest.mark.slow
 def test_the_lie_penalty_vanishes_for_equivariant_branches_only(setting):
     """B and the generators meet on the right axes: 0 for every equivariant B, not for others."""
     model, params = setting.model, task.init(setting.model, 0)
@@ -135,6 +137,7 @@ def test_rotations_are_rotations_without_preference():
     np.testing.assert_allclose((matrices**2).mean(0), 1 / 3, atol=0.03)
 
 
+@pytest.mark.slow
 def test_augmented_losses_of_a_strict_network_are_the_plain_ones(setting):
     """Targets turn with the systems."""
     batch = task.data("train", 20, 0)

@@ -43,6 +43,7 @@ def study(small, tmp_path_factory):
     return run.run(small, workdir), workdir
 
 
+@pytest.mark.slow(16)
 def test_strict_is_invariant_and_free_is_not(study):
     rows, _ = study
     assert len(rows) == (4 + 2) * 4

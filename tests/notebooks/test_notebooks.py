@@ -35,6 +35,7 @@ def test_there_are_notebooks():
     ]
 
 
+@pytest.mark.slow(30)
 @each_notebook
 def test_runs_in_its_small_form(path, tmp_path):
     before = path.read_bytes()
