@@ -151,6 +151,7 @@ def test_representations_that_are_not_orthogonal_are_inverted_not_transposed():
     assert defect(mean, skewed, skewed) < 1e-12
 
 
+@pytest.mark.slow
 def test_batches_change_neither_values_nor_gradients():
     rep_in, rep_out = FINITE["D4"]
     f, x = network(rep_in, rep_out), inputs(rep_in)
@@ -225,6 +226,7 @@ def test_functions_of_several_inputs_and_outputs():
         np.testing.assert_allclose(energy_g, energy, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_samples_estimate_the_mean_of_any_compact_group():
     so4 = groups.so(4)
     v = reps.vector(so4)

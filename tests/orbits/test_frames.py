@@ -120,6 +120,7 @@ def test_a_frame_from_quadrature_nodes_is_equivariant_under_their_group():
         orbits.canonicalize(rep, x)
 
 
+@pytest.mark.slow
 def test_straight_through_changes_gradients_only():
     rep = reps.image(C4, (4, 4))
     x = generic(rep)
@@ -162,6 +163,7 @@ def test_straight_through_changes_gradients_only():
     np.testing.assert_allclose(soft, jax.jit(jax.grad(blended))(kernel), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_pytrees_integers_and_half_precision():
     image, vector = reps.image(D4, (3, 3)), reps.vector(D4)
     rep = {"image": image, "force": vector, "time": None}

@@ -64,6 +64,7 @@ def test_orbits_are_what_apply_does_element_by_element(rep, elements):
     np.testing.assert_allclose(moved, expected, atol=3e-5)
 
 
+@pytest.mark.slow
 def test_gathers_are_exact_in_every_dtype():
     rep = reps.image(D4, (4, 4))
     x = np.arange(2 * 16 * 3).reshape(2, 4, 4, 3)

@@ -176,6 +176,7 @@ def gradient_of(params):
     return jax.tree.map(jnp.cos, params)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("power", [1, 2])
 def test_last_in_a_chain_it_is_the_prox_of_the_step(power):
     params, plan = params_of("so3"), plan_of("so3")

@@ -41,6 +41,7 @@ def test_over_all_elements_it_is_twice_the_projection_penalty(name):
     np.testing.assert_allclose(found, exact_mean(name, params), rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "per_example"),
     [
@@ -70,6 +71,7 @@ def test_unbiased(name, per_example):
     assert error < 0.1 * values.mean()
 
 
+@pytest.mark.slow
 def test_more_samples_are_less_noisy():
     params = params_of("so3", 3)
     rep_in, rep_out = ends("so3")
@@ -83,6 +85,7 @@ def test_more_samples_are_less_noisy():
     assert 0.3 < spread[1] / spread[0] < 0.8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["c4", "so2", "so3", "su2"])
 def test_zero_on_equivariant_functions(name):
     params = plan_of(name).project(params_of(name, 3))
@@ -93,6 +96,7 @@ def test_zero_on_equivariant_functions(name):
     assert found < 1e-9
 
 
+@pytest.mark.slow
 def test_nonlinear_invariants_and_what_is_left_alone():
     v = R.vector(G.so(3))
     x = {"points": np.random.default_rng(0).standard_normal((4, 6, 3)).astype(np.float32)}
@@ -112,6 +116,7 @@ def test_nonlinear_invariants_and_what_is_left_alone():
         assert rg.orbit_penalty(height, x, reps, None, **options) > 1.0
 
 
+@pytest.mark.slow
 def test_images_and_their_classes():
     image = R.image(G.dihedral(4), (6, 6))
     x = np.random.default_rng(0).standard_normal((3, 6, 6, 2)).astype(np.float32)
@@ -154,6 +159,7 @@ def test_relative():
     np.testing.assert_allclose(values[0], plain / np.sum(w**2), rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_latent_copies_of_the_regular_representation():
     group = G.dihedral(4)
     image = R.image(group, (4, 4))

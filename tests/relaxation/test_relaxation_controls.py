@@ -123,6 +123,7 @@ def test_one_dual_step_by_hand(gamma, dual, slack, gradient):
     np.testing.assert_allclose(new.dual[0], wanted, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["one weight", "two branches"])
 def test_ace_makes_a_layer_equivariant(form):
     params, plan = two_layers()

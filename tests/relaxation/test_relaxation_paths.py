@@ -92,6 +92,7 @@ def adam(*more):
     return optax.chain(optax.adamw(0.05, weight_decay=0.1), *more)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["one weight", "two branches"])
 def test_adam_moves_the_frozen_residual_unless_masked(form):
     params, plan = two_layers()

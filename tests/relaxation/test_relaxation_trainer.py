@@ -79,6 +79,7 @@ def by_hand(control, extra, tree, steps=STEPS):
     return rx.Controlled(params, state)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "form"),
     [(name, "one weight") for name in CONTROLS if name != "rpp"]

@@ -65,6 +65,7 @@ def test_the_ends_of_the_dial():
     chex.assert_tree_all_finite(rx.relax(plan, pair, 0.0))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pair", [False, True])
 def test_transformations_take_the_plan_as_an_argument(pair):
     params, plan = two_layers()

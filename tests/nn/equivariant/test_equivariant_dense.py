@@ -114,6 +114,7 @@ def test_rules_name_the_parameters_and_take_the_dials():
         eq.dense_rules("a", IN, OUT, softness=1.5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["O(5)", "O(1,3)"])
 def test_strict_layers_start_with_output_variance_one(name):
     group = GROUPS[name]
@@ -130,6 +131,7 @@ def test_strict_layers_start_with_output_variance_one(name):
         np.testing.assert_allclose(variances[field.index].mean(axis=1), 1.0, rtol=0.15)
 
 
+@pytest.mark.slow
 def test_a_strict_layer_on_unit_inputs_is_of_order_one():
     group = G.o(5)
     rep = 32 * R.vector(group) + R.trivial(group, 32)
@@ -194,6 +196,7 @@ def test_gradients_flow_along_the_equivariant_directions_only():
     assert np.abs(kernel.residual(outside["kernel"])).max() > 1e-3
 
 
+@pytest.mark.slow
 def test_any_leading_axes_under_jit_and_in_half_precision():
     layer = eq.EquivariantDense(IN, OUT, dtype=jnp.bfloat16, bias_init=NORMAL)
     x = jnp.asarray(inputs(IN, 6)).reshape(2, 3, IN.dim)
