@@ -2,11 +2,12 @@
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import jax.numpy as jnp
 from jax.nn import initializers
 
+from softeq_jax._checks import known_options
 from softeq_jax.nn import _branches
 from softeq_jax.nn._operations import Array, Padding, affine, convolve, pair
 from softeq_jax.projections import Projector
@@ -29,6 +30,19 @@ class _Fixed:
     bias: Projector | None
 
 
+class RelaxedOptions(TypedDict, total=False):
+    """Options of the relaxed layers: attributes of ``softeq_jax.nn.RelaxedDense``, with its
+    defaults."""
+
+    bias_projector: Projector | None
+    use_bias: bool
+    kernel_init: Initializer
+    free_init: Initializer
+    bias_init: Initializer
+    dtype: Any
+    param_dtype: Any
+
+
 class _Relaxed(nnx.Module):
     """Variables and weights of a relaxed layer, whatever it does with them."""
 
@@ -38,14 +52,14 @@ class _Relaxed(nnx.Module):
         projector: Projector,
         *,
         rngs: nnx.Rngs,
-        bias_projector: Projector | None = None,
-        use_bias: bool = True,
-        kernel_init: Initializer = _LECUN,
-        free_init: Initializer = initializers.zeros,
-        bias_init: Initializer = initializers.zeros,
-        dtype: Any = None,
-        param_dtype: Any = jnp.float32,
+        **options: Unpack[RelaxedOptions],
     ) -> None:
+        known_options(options, RelaxedOptions, type(self).__name__)
+        bias_projector, use_bias = options.get("bias_projector"), options.get("use_bias", True)
+        kernel_init = options.get("kernel_init", _LECUN)
+        free_init = options.get("free_init", initializers.zeros)
+        bias_init = options.get("bias_init", initializers.zeros)
+        dtype, param_dtype = options.get("dtype"), options.get("param_dtype", jnp.float32)
         _branches.check_projectors(projector, bias_projector, use_bias, len(shape))
         self.projectors = _Fixed(projector, bias_projector)
         self.dtype = dtype
@@ -79,7 +93,7 @@ class RelaxedLinear(_Relaxed):
       out_features: out.
       projector: of the kernel ``[in, out]``, with a hard mask.
       rngs: for the initializers.
-      **options: as the attributes of ``softeq_jax.nn.RelaxedDense``.
+      options: see ``RelaxedOptions``.
 
     Call:
       x: ``[..., in]``.
@@ -93,7 +107,7 @@ class RelaxedLinear(_Relaxed):
         projector: Projector,
         *,
         rngs: nnx.Rngs,
-        **options: Any,
+        **options: Unpack[RelaxedOptions],
     ) -> None:
         super().__init__((in_features, out_features), projector, rngs=rngs, **options)
 
@@ -113,7 +127,7 @@ class RelaxedConv(_Relaxed):
       strides: one or two positive integers.
       padding: ``"SAME"``, ``"VALID"``, pixels on every side, or ``((top, bottom), (left, right))``.
       rngs: for the initializers.
-      **options: as the attributes of ``softeq_jax.nn.RelaxedDense``.
+      options: see ``RelaxedOptions``.
     """
 
     def __init__(
@@ -126,7 +140,7 @@ class RelaxedConv(_Relaxed):
         kernel_size: int | Sequence[int] = 3,
         strides: int | Sequence[int] = 1,
         padding: Padding = "SAME",
-        **options: Any,
+        **options: Unpack[RelaxedOptions],
     ) -> None:
         window = pair(kernel_size, "kernel_size")
         super().__init__((*window, in_features, out_features), projector, rngs=rngs, **options)
