@@ -1,5 +1,4 @@
-"""The two branches of relaxed layers: checks and weights, whole models, and the plain layer at the
-end."""
+"""The two branches of relaxed layers: checks, weights, and plain models at the end."""
 
 from collections.abc import Mapping
 from typing import Any

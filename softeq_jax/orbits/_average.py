@@ -1,4 +1,4 @@
-r"""The Reynolds operator of a function: its equivariant part.
+r"""Group means of functions: the Reynolds operator, whose value is the equivariant part.
 
 .. math:: (R f)(x) = \int_G \rho_{out}(g)^{-1} f(\rho_{in}(g) x) \, dg
 

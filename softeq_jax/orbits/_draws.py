@@ -1,4 +1,4 @@
-"""Group elements as entries of tables: all of a finite group, or drawn under ``jit``."""
+"""Draws of group elements: all of a finite group, or random ones under ``jit``."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple

@@ -38,7 +38,7 @@ def orbit(
 
     Raises:
       ValueError: the group is infinite (or cannot be listed) and there are no ``elements``; one
-        of them is not in the group; the axes of x cannot be told or do not fit.
+        of them is not in the group; the axes of x are ambiguous or do not fit.
       TypeError: ``rep`` is no representation, ``elements`` are traced, x is made of integers that
         would be mixed, or x is real and the representation complex.
     """

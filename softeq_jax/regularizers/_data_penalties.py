@@ -1,5 +1,8 @@
-"""Penalties that depend on data: of layers on their inputs, exact to first order, and of any
-function by drawn elements, at the price of forward passes."""
+"""Penalties of functions on data.
+
+Of layers on their inputs, exact to first order; of any function by drawn elements, at the price of
+forward passes.
+"""
 
 import math
 from collections.abc import Callable

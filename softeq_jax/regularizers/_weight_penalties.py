@@ -1,5 +1,7 @@
-"""Penalties of the planned weights alone: their distance from the equivariant ones, and the Lie
-penalty, which weighs it by frequency."""
+"""Penalties of weights: their distance from the equivariant ones, and the Lie penalty.
+
+The Lie penalty weighs the distance by frequency.
+"""
 
 import dataclasses
 from typing import Any, Unpack

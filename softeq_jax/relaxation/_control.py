@@ -1,4 +1,4 @@
-"""What decides how far weights are relaxed, as pure functions that any training loop can call.
+"""Controls: pure functions that decide how far weights are relaxed, for any training loop.
 
 A loop that uses a control keeps ``(params, state)`` and repeats:
 

@@ -1,4 +1,4 @@
-r"""A level per layer that follows what the gradient asks for.
+r"""The recurrent control: a level per layer that follows what the gradient asks for.
 
 A stand-in for recurrent equivariant constraint modulation, whose rule is not public: heuristic,
 without its theorem. With an exponential average m of the loss gradient in the network's weights,

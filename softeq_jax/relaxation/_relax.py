@@ -1,4 +1,4 @@
-r"""Weights between strict and free, and the way back at the end.
+r"""Relaxed weights, between strict and free, and the projection at the end.
 
 The same functions have two parametrizations, with different optimizer paths. With raw gradient g
 of the loss in the network's weights v, one step of gradient descent at rate eta moves v by

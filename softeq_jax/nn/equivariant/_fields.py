@@ -1,4 +1,4 @@
-"""What features with a representation are composed of: scalars, and copies of other parts."""
+"""Fields: the scalars, and the copies of other parts, that features are composed of."""
 
 import dataclasses
 import functools
