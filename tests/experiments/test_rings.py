@@ -103,6 +103,7 @@ def test_the_best_strength_is_chosen_by_held_out_points():
     np.testing.assert_allclose(width, 4.302653 / np.sqrt(3), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_network_turns_with_its_points():
     """The lift is a representation, and projected weights make the logit invariant."""
     points, labels = task.rings(1.0, 0, 50)
@@ -123,6 +124,7 @@ def test_the_network_turns_with_its_points():
     np.testing.assert_allclose(after, before, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_every_method_can_be_built():
     config = _config()
     assert set(config.strengths) == set(methods.NAMES)

@@ -58,6 +58,7 @@ def study(tmp_path, monkeypatch):
     return config, tmp_path
 
 
+@pytest.mark.slow(20)
 def test_a_study_ends_with_tables_a_figure_and_weights(study):
     config, folder = study
     rows = run.run(config, folder, folder / "work")
@@ -96,6 +97,7 @@ def test_a_study_ends_with_tables_a_figure_and_weights(study):
     assert "16" in text
 
 
+@pytest.mark.slow(9)
 def test_a_study_goes_on_after_an_interruption(study, monkeypatch):
     config, folder = study
     straight = run.run(config, folder, folder / "straight")
@@ -118,6 +120,7 @@ def test_a_study_goes_on_after_an_interruption(study, monkeypatch):
     assert timeless == [{k: v for k, v in row.items() if k != "seconds"} for row in straight]
 
 
+@pytest.mark.slow
 def test_an_interrupted_evaluation_does_not_train_again(study, monkeypatch):
     config, folder = study
     evaluate = softening.evaluate
@@ -138,6 +141,7 @@ def test_an_interrupted_evaluation_does_not_train_again(study, monkeypatch):
     assert trained == ["SO(2) 1", "C4 strict"]
 
 
+@pytest.mark.slow
 def test_rows_of_other_settings_are_not_mixed(study):
     config, folder = study
     config.rows = config.rows[:1]
@@ -182,6 +186,7 @@ def run_cli(*args, **env):
     )
 
 
+@pytest.mark.slow
 def test_dry_run_prints_every_plan(data_dir):
     done = run_cli("--dry_run", f"--data_dir={data_dir}")
     assert done.returncode == 0, done.stderr[-2000:]
@@ -192,6 +197,7 @@ def test_dry_run_prints_every_plan(data_dir):
         assert part in done.stdout
 
 
+@pytest.mark.slow
 def test_the_command_line_explains_what_is_wrong(tmp_path):
     done = run_cli("--dry_run", f"--data_dir={tmp_path}", "--config.finetune.stepz=3")
     assert done.returncode != 0

@@ -89,6 +89,7 @@ def four(tmp_path_factory):
     return workdir, output
 
 
+@pytest.mark.slow(10)
 def test_the_script_ends_with_a_table_and_the_folded_weights(four):
     workdir, output = four
     assert re.search(r"^accuracy +0\.\d+$", output, re.MULTILINE)
@@ -100,6 +101,7 @@ def test_the_script_ends_with_a_table_and_the_folded_weights(four):
     np.testing.assert_allclose(plan.project({"kernel": kernel})["kernel"], kernel, atol=1e-6)
 
 
+@pytest.mark.slow(24)
 def test_the_launch_script_gives_the_same_run(four, tmp_path):
     launcher = ["bash", "experiments/launch/one_machine.sh", "2", "2"]
     workdir = tmp_path / "two"
@@ -116,6 +118,7 @@ def test_the_launch_script_gives_the_same_run(four, tmp_path):
         np.testing.assert_allclose(value, right[name], atol=2e-4, err_msg=name)
 
 
+@pytest.mark.slow(22)
 def test_a_signal_to_one_process_stops_all(tmp_path):
     workdir, port = tmp_path / "stopped", 21000 + os.getpid() % 10000
     running = []
@@ -154,6 +157,7 @@ def test_a_signal_to_one_process_stops_all(tmp_path):
     assert "stopped after step" in logs[0]
 
 
+@pytest.mark.slow
 def test_a_misspelt_key_suggests_the_right_one(tmp_path):
     code, output = _run(["--workdir", tmp_path / "x", "--config.optimizer.learning_rat=0.1"])
     assert code != 0
@@ -174,6 +178,7 @@ def test_configs_have_known_keys_only(path):
     assert f"--config experiments/train/configs/{path.name}" in module.__doc__
 
 
+@pytest.mark.slow
 def test_every_name_is_checked(tmp_path):
     config = defaults()
     config.model.name = "resnet"
@@ -188,6 +193,7 @@ def test_every_name_is_checked(tmp_path):
         task.make_task(config, None)
 
 
+@pytest.mark.slow(9)
 @pytest.mark.parametrize(
     "changes",
     [
@@ -224,6 +230,7 @@ def test_settings_of_a_config_reach_the_trainer(tmp_path, changes):
     assert ("certificate/bound" in outcome.metrics) == ("method" in changes)
 
 
+@pytest.mark.slow
 def test_published_weights_are_fine_tuned_through_the_rules_of_their_family(tmp_path):
     model = models.CifarResNet(depth=8, width=4, num_classes=5)
     variables = model.init(jax.random.key(3), jnp.zeros((1, 8, 8, 1)))

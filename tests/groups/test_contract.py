@@ -168,6 +168,7 @@ def test_factor_reproduces_the_element(name, seed):
     np.testing.assert_allclose(group.compose(factorization), g, atol=1e-10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["d6", "so1", "su1", "s5", "icosahedral", *SAMPLED, *LARGE])
 def test_samples_are_elements(name):
     group = group_of(name)

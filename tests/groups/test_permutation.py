@@ -43,6 +43,7 @@ def test_chain_agrees_with_brute_force(generators):
         assert group.contains(g) == (p in found)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("generators", "order"),
     [
@@ -82,6 +83,7 @@ def test_matrices_of_permutations_are_recognised():
     assert not isinstance(groups.from_generators("-", discrete=-matrices), groups.PermutationGroup)
 
 
+@pytest.mark.slow
 def test_rubiks_cube():
     group = groups.rubiks_cube()
     assert group.d == 48

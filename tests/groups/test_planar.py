@@ -215,6 +215,7 @@ def test_traced_elements_are_refused():
         jax.jit(lambda g: groups.so(2).parameters(g)[0])(jnp.eye(2))
 
 
+@pytest.mark.slow
 @examples(fast=30)
 @given(text=st.text(max_size=6))
 def test_from_name_never_fails_otherwise(text):

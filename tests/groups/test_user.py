@@ -170,6 +170,7 @@ def test_finite_groups_that_are_not_orthogonal_or_not_real():
     assert groups.from_generators("1", lie=np.zeros((2, 3, 3))).order == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("discrete", "compact"),
     [
@@ -285,6 +286,7 @@ def test_inverses_of_finite_order_are_spelled_beside_infinite_ones():
     np.testing.assert_allclose(mixed.compose(mixed.factor(g)), g, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_representations_by_generators_of_an_infinite_dihedral_group():
     flips = [np.diag([1.0, -1.0]), groups.so(2).element(1.0) @ np.diag([1.0, -1.0])]
     group = groups.from_generators("D", discrete=flips)

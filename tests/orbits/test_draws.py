@@ -24,6 +24,7 @@ DRAWN = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", sorted(DRAWN))
 def test_elements_drawn_under_jit_act_as_they_do_outside(what):
     rep = DRAWN[what]

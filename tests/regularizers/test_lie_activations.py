@@ -86,6 +86,7 @@ def test_an_equivariant_affine_layer_has_none():
     np.testing.assert_allclose(found, 2 * 6.0, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_nonlinear_layers():
     def gate(params, x):
         return x * jnp.tanh(jnp.sum(x * x, axis=-1, keepdims=True))
@@ -117,6 +118,7 @@ def test_it_does_not_grow_with_examples_points_and_channels():
     np.testing.assert_allclose(once, many, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_several_layers_and_the_root_of_their_sum():
     params = {k: RNG.standard_normal((3, 3)).astype(np.float32) for k in "ab"}
     x = {k: RNG.standard_normal((4, 3)).astype(np.float32) for k in "ab"}

@@ -110,6 +110,7 @@ def test_zero_on_equivariant_weights_and_on_no_others(name, seed):
     assert rg.lie_penalty(plan, params) >= gap**2 * outside**2 * (1 - 1e-9)
 
 
+@pytest.mark.slow
 def test_the_published_order_of_the_blocks_is_not_zero_on_equivariant_weights():
     """Its generators' images lie one after another, [X | Y | Z], and are then read as triples.
 

@@ -31,6 +31,7 @@ def exact_mean(name, params):
     return 2.0 * float(rg.projection_penalty(plan_of(name), params))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["c4", "c6", "s4"])
 def test_over_all_elements_it_is_twice_the_projection_penalty(name):
     params = params_of(name, 3)

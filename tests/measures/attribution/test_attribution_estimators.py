@@ -30,6 +30,7 @@ def net(params, x):
 F = jax.tree_util.Partial(net, PARAMS)
 
 
+@pytest.mark.slow
 def test_exact_and_shares_agree():
     shares = layerwise(F, X, GENERATORS)
     exact = layerwise(F, X, GENERATORS, estimator="exact")
@@ -169,6 +170,7 @@ def test_mixed_examples_are_caught():
         layerwise(f, X)
 
 
+@pytest.mark.slow
 def test_reverse_rules_are_replaced_by_the_derivative():
     """A custom_vjp, wrong here and without forward mode, does not matter."""
 
@@ -209,6 +211,7 @@ def test_fewer_images_than_planned():
     )
 
 
+@pytest.mark.slow
 def test_half_precision():
     params = jax.tree.map(lambda a: jnp.asarray(a, jnp.bfloat16), PARAMS)
     f = jax.tree_util.Partial(lambda p, x: net(p, x.astype(jnp.bfloat16)), params)
