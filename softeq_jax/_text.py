@@ -3,18 +3,23 @@
 from collections.abc import Iterable, Sequence
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[str]], right: str = "") -> str:
+def table(
+    head: Sequence[str], rows: Iterable[Sequence[str]], right: str = "", rule: bool = False
+) -> str:
     """Columns under their heads.
 
     Args:
       head: of each column.
       rows: of as many cells.
       right: the columns that are aligned to the right, as ``"-r-r"`` for the second and fourth.
+      rule: whether a line of dashes stands under the heads.
     """
     lines = [tuple(head), *(tuple(row) for row in rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     sides = [">" if side == "r" else "<" for side in right.ljust(len(widths), "-")]
     cells = list(zip(sides, widths, strict=True))
+    if rule:
+        lines.insert(1, tuple("-" * width for width in widths))
     return "\n".join(
         "  ".join(
             f"{cell:{side}{width}}" for cell, (side, width) in zip(line, cells, strict=True)

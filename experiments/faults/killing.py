@@ -10,6 +10,8 @@ import sys
 import time
 from pathlib import Path
 
+from experiments.shared.report import markdown_table
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -52,12 +54,17 @@ def command(workdir: Path, steps: int, save_every: int = 10) -> list[str]:
 
 
 def start(workdir: Path, steps: int, **kwargs) -> subprocess.Popen:
-    """Starts the run in a process group of its own; its output goes to `run.log`."""
+    """Starts the run."""
+    return launch(command(workdir, steps, **kwargs), workdir)
+
+
+def launch(run: list[str], workdir: Path) -> subprocess.Popen:
+    """Starts a command in a process group of its own; its output goes to `run.log`."""
     workdir.mkdir(parents=True, exist_ok=True)
     env = {**os.environ, "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
     with (workdir / "run.log").open("ab") as log:
         return subprocess.Popen(
-            command(workdir, steps, **kwargs),
+            run,
             env=env,
             cwd=ROOT,
             stdin=subprocess.DEVNULL,
@@ -164,11 +171,11 @@ def report(kills: list[Kill], equal: bool, leaves: int, steps: int) -> str:
         f"The {leaves} leaves of the final checkpoints (parameters, optimizer, batch statistics, "
         f"moving average, key, step) are {'equal to the bit' if equal else 'NOT EQUAL'}.",
         "",
-        "| kill | aimed at | seconds from the start | half-written checkpoint | newest whole |",
-        "| --- | --- | --- | --- | --- |",
     ]
+    head = ("kill", "aimed at", "seconds from the start", "half-written checkpoint", "newest whole")
+    cells = []
     for number, kill in enumerate(kills, 1):
         saving = "yes" if kill.saving else "no"
         aim = "a save" if kill.when == "saving" else "a random moment"
-        lines.append(f"| {number} | {aim} | {kill.seconds:.2f} | {saving} | {kill.newest} |")
-    return "\n".join(lines) + "\n"
+        cells.append((str(number), aim, f"{kill.seconds:.2f}", saving, str(kill.newest)))
+    return "\n".join([*lines, markdown_table(head, *cells)]) + "\n"

@@ -12,22 +12,21 @@ Result: experiments/faults/results/soak.md
 import csv
 import os
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import numpy as np
 from absl import app, flags
 from tqdm import tqdm
 
-from experiments.shared.report import write_atomically
+from experiments.faults.killing import launch
+from experiments.shared.figures import plt, save
+from experiments.shared.report import markdown_table, write_atomically, write_csv
 
 _MINUTES = flags.DEFINE_float("minutes", 30.0, "How long to train.", lower_bound=0.1)
 _OUT = flags.DEFINE_string("out", "outputs/soak", "Where the run and the results go.")
 
-ROOT = Path(__file__).parents[2]
 WARM = 0.2
 """Share of the run that is left out of the slope: caches fill, allocators settle."""
 
@@ -81,17 +80,7 @@ def soak(workdir: Path, minutes: float) -> list[dict[str, float]]:
     Raises:
       RuntimeError: the run ended early, or not with 0 after SIGTERM.
     """
-    workdir.mkdir(parents=True, exist_ok=True)
-    with (workdir / "run.log").open("ab") as log:
-        process = subprocess.Popen(
-            command(workdir),
-            cwd=ROOT,
-            env={**os.environ, "JAX_PLATFORMS": "cpu"},
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+    process = launch(command(workdir), workdir)
     start, rows = time.monotonic(), []
     try:
         for _ in tqdm(range(int(minutes * 6)), desc="soaking", unit="10 s"):
@@ -133,8 +122,7 @@ def figure(rows: list[dict[str, float]], path: Path) -> None:
     axis.axvspan(0, WARM * minutes[-1], color="0.93")
     axis.set(xlabel="minutes", ylabel="resident memory (MiB)", ylim=(0, None))
     axis.legend(frameon=False)
-    fig.savefig(path, dpi=150)
-    plt.close(fig)
+    save(fig, path)
 
 
 def page(rows: list[dict[str, float]], workdir: Path, minutes: float) -> str:
@@ -154,16 +142,16 @@ def page(rows: list[dict[str, float]], workdir: Path, minutes: float) -> str:
         "asynchronous checkpoints; SIGTERM at the end, exit code 0. The first fifth (gray) is "
         "left out of the table.",
         "",
-        "| resident memory | smallest (MiB) | largest (MiB) | growth (MiB an hour) |",
-        "| --- | --- | --- | --- |",
     ]
+    head = ("resident memory", "smallest (MiB)", "largest (MiB)", "growth (MiB an hour)")
+    cells = []
     for name, label in (("trainer_mib", "training process"), ("workers_mib", "data worker")):
         values = [row[name] for row in late]
-        lines.append(
-            f"| {label} | {min(values):.0f} | {max(values):.0f} | {slope(rows, name):+.1f} |"
-        )
+        growth = f"{slope(rows, name):+.1f}"
+        cells.append((label, f"{min(values):.0f}", f"{max(values):.0f}", growth))
     files, threads = ([row[name] for row in late] for name in ("open_files", "threads"))
     lines += [
+        markdown_table(head, *cells),
         "",
         f"Open files {min(files):.0f} to {max(files):.0f}, threads {min(threads):.0f} to "
         f"{max(threads):.0f}.",
@@ -180,10 +168,7 @@ def main(argv: list[str]) -> None:
     if (out / "run").exists():
         raise app.UsageError(f"{out} holds an earlier run: remove it or choose another --out")
     rows = soak(out / "run", _MINUTES.value)
-    with (out / "soak.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows({k: round(v, 3) for k, v in row.items()} for row in rows)
+    write_csv(out / "soak.csv", [{k: round(v, 3) for k, v in row.items()} for row in rows])
     figure(rows, out / "soak.png")
     write_atomically(out / "soak.md", page(rows, out / "run", _MINUTES.value))
     print((out / "soak.md").read_text())

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 import numpy as np
 import scipy.ndimage
 
+from experiments.shared.report import markdown_table
 from softeq_jax import groups, reps
 
 Centers = tuple[tuple[float, float], tuple[float, float]]  # (x, y) in units of k, y up
@@ -97,12 +98,12 @@ def table(pattern: Pattern) -> str:
     """The errors of one pattern as a Markdown table, with the counts of cases below it."""
     measured = errors(pattern)
     names = list(measured)
-    lines = [f"| k | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|"]
+    lines = []
     for k in SIDES:
         row = ALL_SIDES.index(k)
         cells = (" / ".join(f"{e:.3f}" for e in measured[name][row]) for name in names)
-        lines.append(f"| {k} | {' | '.join(cells)} |")
-    lines.append("")
+        lines.append([str(k), *cells])
+    text = [markdown_table(["k", *names], *lines), ""]
     for other in ("bilinear", "cubic"):
         won = measured["ours"] < measured[other]
         losses = [
@@ -113,9 +114,9 @@ def table(pattern: Pattern) -> str:
         ]
         line = f"Ours is closer than {other} in {won.sum()} of {won.size} cases (k = 3..32)"
         few = 0 < len(losses) <= 12
-        lines.append(f"{line}; not for k = {', '.join(losses)}." if few else f"{line}.")
-        lines.append("")
-    return "\n".join(lines)
+        text.append(f"{line}; not for k = {', '.join(losses)}." if few else f"{line}.")
+        text.append("")
+    return "\n".join(text)
 
 
 def random_centers(radius: float, seed: int) -> Centers:
@@ -128,8 +129,8 @@ def random_centers(radius: float, seed: int) -> Centers:
 
 def placement_table(placements: int = 12) -> str:
     """How often ours is closer when the centers are random, as a Markdown table."""
-    lines = ["| centers within | pattern | cases | closer than bilinear | closer than cubic |"]
-    lines.append("|---" * 5 + "|")
+    head = ("centers within", "pattern", "cases", "closer than bilinear", "closer than cubic")
+    lines = []
     for radius in (0.1, 0.2, 0.3):
         for pattern in (smooth, sharp):
             won = {"bilinear": 0, "cubic": 0}
@@ -139,9 +140,9 @@ def placement_table(placements: int = 12) -> str:
                 for other in won:
                     won[other] += int((measured["ours"] < measured[other]).sum())
             cases = placements * len(SIDES) * len(DEGREES)
-            counts = f"{won['bilinear']} | {won['cubic']}"
-            lines.append(f"| {radius} k | {pattern.__name__} | {cases} | {counts} |")
-    return "\n".join(lines)
+            counts = (str(cases), str(won["bilinear"]), str(won["cubic"]))
+            lines.append((f"{radius} k", pattern.__name__, *counts))
+    return markdown_table(head, *lines)
 
 
 def report() -> str:

@@ -1,19 +1,14 @@
 """Figures of the measurement study."""
 
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-os.environ.setdefault("MPLBACKEND", "Agg")
-
-import matplotlib.pyplot as plt
 import numpy as np
 from ml_collections import ConfigDict
 
-from experiments.shared.report import select
+from experiments.shared.figures import finish, plt, save
+from experiments.shared.report import Row, select
 
-Row = Mapping[str, Any]
 COLORS = ("#1b6ca8", "#c1553b", "#3f8f4f", "#8a5aa8", "#b8860b", "#4c9a9a")
 GRAY = "#777777"
 
@@ -46,7 +41,7 @@ def lie(rows: Sequence[Row], config: ConfigDict, path: Path) -> None:
         )
         axis.set_ylabel(f"{network}\nLEE of probabilities")
     axes[0, 0].legend(frameon=False, ncols=len(stencils), fontsize=8)
-    _finish(figure, path)
+    finish(figure, path)
 
 
 def attribution(rows: Sequence[Row], config: ConfigDict, path: Path) -> None:
@@ -79,7 +74,7 @@ def attribution(rows: Sequence[Row], config: ConfigDict, path: Path) -> None:
             axis.set_xlabel("layer (dotted: first of a stage)")
     axes[0, 0].set_ylabel("cumulative signed share")
     axes[0, 0].legend(frameon=False, fontsize=8)
-    _finish(figure, path)
+    finish(figure, path)
 
 
 def feature(rows: Sequence[Row], path: Path) -> None:
@@ -116,7 +111,7 @@ def feature(rows: Sequence[Row], path: Path) -> None:
             axis.set_title(f"{network}, {case}", fontsize=9)
     axes[0, 0].set_ylabel("correlation")
     axes[0, 0].legend(frameon=False, fontsize=7)
-    _finish(figure, path)
+    finish(figure, path)
 
 
 def polar(rows: Sequence[Row], path: Path) -> None:
@@ -139,14 +134,4 @@ def polar(rows: Sequence[Row], path: Path) -> None:
             )
     axis.set_title("KL(f(x) || f(Rx)) in nats against the angle", fontsize=9)
     axis.legend(frameon=False, fontsize=7, loc="lower left", bbox_to_anchor=(-0.1, -0.1))
-    figure.savefig(path, dpi=150)
-    plt.close(figure)
-
-
-def _finish(figure: Any, path: Path) -> None:
-    for axis in figure.axes:
-        axis.grid(color="#dddddd", linewidth=0.6)
-        axis.set_axisbelow(True)
-        axis.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, dpi=150)
-    plt.close(figure)
+    save(figure, path)

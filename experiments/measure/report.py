@@ -3,15 +3,19 @@
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from ml_collections import ConfigDict
 
 from experiments.measure import figures
-from experiments.shared.report import select, write_atomically, write_csv
+from experiments.shared.report import (
+    Row,
+    markdown_table,
+    select,
+    write_atomically,
+    write_csv,
+)
 
-Row = Mapping[str, Any]
 KINDS = {
     "convolution, stride 1": r"conv\d(/conv)?$",
     "convolution, stride 2": r"stage[23]_block0/conv1(/conv)?$",
@@ -75,7 +79,7 @@ def lie_table(rows: Sequence[Row], config: ConfigDict) -> str:
                 (row,) = select(chosen, generator=generator, network=network, stencil=stencil)
                 cells.append(f"{row['mean_sq']:.3g} ± {row['mean_sq_se']:.1g}")
         lines.append(cells)
-    return _markdown(header, lines)
+    return markdown_table(header, *lines)
 
 
 def agreement_table(found: Mapping[str, Sequence[Row]], config: ConfigDict) -> str:
@@ -110,7 +114,7 @@ def agreement_table(found: Mapping[str, Sequence[Row]], config: ConfigDict) -> s
                         f"{spearman(base[moving], other[moving]):.2f}" if other.size else ""
                     )
                 lines.append(cells)
-    return _markdown(header, lines)
+    return markdown_table(header, *lines)
 
 
 def kind_table(rows: Sequence[Row], setting: ConfigDict) -> str:
@@ -133,7 +137,7 @@ def kind_table(rows: Sequence[Row], setting: ConfigDict) -> str:
                     cells = [f"{100 * squares[k]:.0f} ({100 * signed[k]:+.0f})" for k in kinds]
                     lines.append([network, generator, f"{share:g} Nyquist", stencil, *cells])
     text = "Percent of the squared contributions; in brackets the signed share of the derivative."
-    return f"{text}\n\n{_markdown(header, lines)}"
+    return f"{text}\n\n{markdown_table(header, *lines)}"
 
 
 def _by_kind(rows: Sequence[Row]) -> tuple[dict[str, float], dict[str, float]]:
@@ -159,7 +163,7 @@ def layer_table(rows: Sequence[Row], config: ConfigDict, count: int = 6) -> str:
                 top = ranked[0]["norm"]
                 named = ", ".join(f"{r['layer']} ({100 * r['norm'] / top:.0f})" for r in ranked)
                 lines.append([network, generator, stencil, named])
-    return _markdown(header, lines)
+    return markdown_table(header, *lines)
 
 
 def feature_table(rows: Sequence[Row]) -> str:
@@ -174,7 +178,7 @@ def feature_table(rows: Sequence[Row]) -> str:
         cells.append(_plus_minus(row["invariance"], row["invariance_se"]))
         cells += [_number(row[key]) for key in ("invariance_control", "error", "dead_fraction")]
         lines.append(cells)
-    return _markdown(header, lines)
+    return markdown_table(header, *lines)
 
 
 def finite_table(rows: Sequence[Row]) -> str:
@@ -188,7 +192,7 @@ def finite_table(rows: Sequence[Row]) -> str:
             (row,) = select(chosen, measure=measure, network=network)
             cells.append(f"{row['value']:.4f} ± {row['standard_error']:.4f}")
         lines.append(cells)
-    return _markdown(["measure", *networks], lines)
+    return markdown_table(["measure", *networks], *lines)
 
 
 def spearman(a: Sequence[float], b: Sequence[float]) -> float:
@@ -200,11 +204,6 @@ def spearman(a: Sequence[float], b: Sequence[float]) -> float:
 
 
 _COLOR_NAMES = ("brightness", "contrast", "saturation", "hue")
-
-
-def _markdown(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    rows = [header, ["---"] * len(header), *lines]
-    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
 
 
 def _number(value: float) -> str:

@@ -5,13 +5,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 
 from experiments.nbody import methods
-from experiments.shared.report import write_atomically
-
-Row = dict[str, Any]
+from experiments.shared.figures import plt, save
+from experiments.shared.report import Row, markdown_table, write_atomically
+from softeq_jax._text import table as text_table
 
 HEADER = (
     "method",
@@ -99,10 +98,6 @@ def verdicts(rows: list[Row], reference: str = "strict") -> list[str]:
 def markdown(rows: list[Row], baseline: float, config: Any) -> str:
     """The page of results."""
 
-    def as_table(lines: list[list[str]]) -> list[str]:
-        header, *body = lines
-        return ["| " + " | ".join(line) + " |" for line in [header, ["---"] * len(header), *body]]
-
     count = len({row["seed"] for row in rows})
     systems = config.systems
     lines = [
@@ -124,7 +119,7 @@ def markdown(rows: list[Row], baseline: float, config: Any) -> str:
         "",
         f"MSE in 1e-3, mean over coordinates; a straight flight x + c v has {1e3 * baseline:.1f}.",
         "",
-        *as_table(table(rows)),
+        markdown_table(*table(rows)),
         "",
         "Equivariance error: root mean square of f(Rx) - R f(x) over the test systems and "
         f"{config.rotations} random rotations of each, relative to the true displacement. "
@@ -139,16 +134,15 @@ def markdown(rows: list[Row], baseline: float, config: Any) -> str:
     tried = strengths(rows)
     if len(tried) > 1:
         lines += ["All strengths of the methods that were tried with several:", ""]
-        lines += [*as_table(tried), ""]
+        lines += [markdown_table(*tried), ""]
     lines += ["![Errors, equivariance errors and training curves](nbody.png)"]
     return "\n".join(lines) + "\n"
 
 
 def terminal(rows: list[Row]) -> str:
     """The table as aligned text."""
-    lines = table(rows)
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
+    head, *lines = table(rows)
+    return text_table(head, lines)
 
 
 def figure(rows: list[Row], curves: list[list[float]], baseline: float, path: Path) -> None:
@@ -177,8 +171,7 @@ def figure(rows: list[Row], curves: list[list[float]], baseline: float, path: Pa
     axes[2].set(xlabel="epoch", ylabel="training MSE", yscale="log")
     axes[2].axhline(baseline, color="0.5", lw=0.8, ls=":")
     axes[1].legend(frameon=False, fontsize=8)
-    fig.savefig(path, dpi=150)
-    plt.close(fig)
+    save(fig, path)
 
 
 def write(

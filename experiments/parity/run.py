@@ -10,7 +10,7 @@ import numpy as np
 from tqdm import tqdm
 
 import softeq_jax as sq
-from experiments.shared.report import write_atomically
+from experiments.shared.report import markdown_table, write_atomically
 from softeq_jax import models
 
 Row = dict[str, Any]
@@ -94,7 +94,7 @@ def table(folder: pathlib.Path) -> str:
     back = json.loads((folder / "check.json").read_text())
     head = ("network", "model", "parameters", "images", "largest output", "difference")
     head += ("softened arrays", "softening changes", "softened, back in PyTorch")
-    lines = [head, ("---",) * len(head)]
+    lines = []
     for row in rows:
         sizes = ", ".join("x".join(map(str, size)) for size in row["sizes"])
         lines.append(
@@ -113,7 +113,7 @@ def table(folder: pathlib.Path) -> str:
     worst = max(max(row["difference"] for row in rows), max(back[r["network"]] for r in rows))
     verdict = "all within" if worst <= TOLERANCE else "NOT all within"
     counts = f"{len(rows)} networks, {verdict} {TOLERANCE:.0e}; largest difference {worst:.1e}"
-    return "\n".join([counts, "", *(f"| {' | '.join(line)} |" for line in lines), ""])
+    return f"{counts}\n\n{markdown_table(head, *lines)}\n"
 
 
 HEADER = """# Networks loaded from PyTorch checkpoints, and back

@@ -5,14 +5,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 from scipy import stats
 
 from experiments.rings import methods
-from experiments.shared.report import write_atomically
-
-Row = dict[str, Any]
+from experiments.shared.figures import plt, save
+from experiments.shared.report import Row, markdown_table, write_atomically
+from softeq_jax._text import table as text_table
 
 
 def interval(values: Sequence[float]) -> tuple[float, float]:
@@ -82,10 +81,6 @@ def verdicts(rows: list[Row], config: Any, method: str) -> list[str]:
 def markdown(rows: list[Row], config: Any) -> str:
     """The page of results."""
 
-    def as_table(lines: list[list[str]]) -> list[str]:
-        header, *body = lines
-        return ["| " + " | ".join(line) + " |" for line in [header, ["---"] * len(header), *body]]
-
     count = len({row["seed"] for row in rows})
     lines = [
         f"# {config.title}",
@@ -101,17 +96,17 @@ def markdown(rows: list[Row], config: Any) -> str:
         "",
         "Test accuracy in percent, against the amplitude of the waves:",
         "",
-        *as_table(table(rows, config, "accuracy", 100.0, 1)),
+        markdown_table(*table(rows, config, "accuracy", 100.0, 1)),
         "",
         "Worst-case error, the largest change of the predicted probability over 4,000 test points "
         "and 36 random rotations:",
         "",
-        *as_table(table(rows, config, "worst_error", 1.0, 3)),
+        markdown_table(*table(rows, config, "worst_error", 1.0, 3)),
         "",
         "Jump of the training loss (nats) where a method projects at the end:",
         "",
-        *as_table(
-            table(
+        markdown_table(
+            *table(
                 [row for row in rows if row["method"] in ("triangular", "ACE")],
                 config,
                 "jump",
@@ -136,10 +131,8 @@ def terminal(rows: list[Row], config: Any) -> str:
         ("accuracy (%)", "accuracy", 100.0, 1),
         ("worst-case error", "worst_error", 1.0, 3),
     ):
-        lines = table(rows, config, name, scale, digits)
-        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-        text = ["  ".join(map(str.ljust, line, widths)).rstrip() for line in lines]
-        blocks.append("\n".join([title, *text]))
+        head, *lines = table(rows, config, name, scale, digits)
+        blocks.append(f"{title}\n{text_table(head, lines)}")
     return "\n\n".join(blocks)
 
 
@@ -185,8 +178,7 @@ def figure(rows: list[Row], config: Any, path: Path) -> None:
     )
     handles, labels = axes[0].get_legend_handles_labels()
     fig.legend(handles, labels, loc="outside lower center", ncols=6, frameon=False, fontsize=8)
-    fig.savefig(path, dpi=150)
-    plt.close(fig)
+    save(fig, path)
 
 
 def write(rows: list[Row], config: Any, folder: Path) -> None:

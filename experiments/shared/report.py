@@ -1,10 +1,11 @@
-"""Rows of a study selected and written: CSV, and text files without a half-written state."""
+"""Rows of a study selected and written: Markdown, CSV, text files that are never half there."""
 
 import csv
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from softeq_jax._atomic import replacing
 
 Row = Mapping[str, Any]
 
@@ -12,6 +13,12 @@ Row = Mapping[str, Any]
 def select(rows: Iterable[Row], **values: Any) -> list[Row]:
     """The rows with these values."""
     return [row for row in rows if all(row[key] == value for key, value in values.items())]
+
+
+def markdown_table(head: Sequence[str], *lines: Sequence[str]) -> str:
+    """Cells as a Markdown table."""
+    both = [head, ["---"] * len(head), *lines]
+    return "\n".join("| " + " | ".join(line) + " |" for line in both)
 
 
 def write_csv(path: Path, rows: Sequence[Row]) -> None:
@@ -25,6 +32,5 @@ def write_csv(path: Path, rows: Sequence[Row]) -> None:
 
 def write_atomically(path: Path, text: str) -> None:
     """Writes a text file so that a reader never sees half of it."""
-    partial = path.with_suffix(path.suffix + ".partial")
-    partial.write_text(text)
-    os.replace(partial, path)
+    with replacing(path) as partial:
+        partial.write_text(text)

@@ -1,18 +1,15 @@
 """Figures of the softening studies."""
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("MPLBACKEND", "Agg")
-
-import matplotlib.pyplot as plt
 import numpy as np
 
+from experiments.shared.figures import finish, plt
+from experiments.shared.report import Row
 from softeq_jax import groups
 
-Row = Mapping[str, Any]
 GRAY = "#444444"
 COLORS = {"C4": "#1b6ca8", "D4": "#c1553b", "SO(2)": "#3f8f4f"}
 MARKERS = {
@@ -20,7 +17,6 @@ MARKERS = {
     "D4": {"marker": "s", "markersize": 5, "linewidth": 1.0},
     "SO(2)": {"marker": "^", "markersize": 6, "linewidth": 1.4},
 }
-GRID = {"color": "#dddddd", "linewidth": 0.6}
 
 
 def trade_off(rows: Sequence[Row], reference: Row, path: Path, title: str) -> None:
@@ -60,7 +56,7 @@ def trade_off(rows: Sequence[Row], reference: Row, path: Path, title: str) -> No
     right.set_xlabel("movement of the filtered weights, relative to their norm")
     right.set_title("SO(2) rotations to 30 degrees; line: unfiltered", fontsize=9)
     right.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=2)
-    _finish(figure, (left, right), path, title)
+    finish(figure, path, title)
 
 
 def levels(
@@ -110,7 +106,7 @@ def levels(
     axes[0][0].set_title("accuracy: upright (solid), rotated (dashed)", fontsize=9)
     axes[0][1].set_title("invariance error; dotted: interpolation floor", fontsize=9)
     axes[0][2].set_title("moved by 30 degrees: certified (line), measured (+)", fontsize=9)
-    _finish(figure, axes.ravel(), path, title)
+    finish(figure, path, title)
 
 
 def _curve(
@@ -123,13 +119,3 @@ def _curve(
 
 def _symbol(group: str) -> str:
     return repr(groups.from_name(group))
-
-
-def _finish(figure: Any, axes: Any, path: Path, title: str) -> None:
-    for axis in axes:
-        axis.grid(**GRID)
-        axis.set_axisbelow(True)
-        axis.spines[["top", "right"]].set_visible(False)
-    figure.suptitle(title)
-    figure.savefig(path, dpi=150)
-    plt.close(figure)

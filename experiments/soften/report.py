@@ -1,9 +1,10 @@
-"""Rows of a study as a terminal table, CSV, Markdown and figures."""
+"""Rows of the softening studies as a terminal table and as Markdown."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-Row = Mapping[str, Any]
+from experiments.shared.report import Row, markdown_table
+from softeq_jax._text import table
 
 COLUMNS: dict[str, tuple[str, Callable[[Row], str]]] = {
     "name": ("setting", lambda row: row["name"]),
@@ -48,26 +49,16 @@ def percent(value: float, error: float | None = None) -> str:
 
 def terminal_table(rows: Sequence[Row], columns: Sequence[str] = tuple(COLUMNS)) -> str:
     """Aligned text with a header."""
-    lines = _cells(rows, columns)
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    text = ["  ".join(map(str.ljust, line, widths)).rstrip() for line in lines]
-    text.insert(1, "  ".join("-" * width for width in widths))
-    return "\n".join(text)
-
-
-def markdown_table(rows: Sequence[Row], columns: Sequence[str] = tuple(COLUMNS)) -> str:
-    """The same as a Markdown table."""
-    header, *lines = _cells(rows, columns)
-    lines = [header, ["---"] * len(header), *lines]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    head, *lines = _cells(rows, columns)
+    return table(head, lines, rule=True)
 
 
 def markdown_page(title: str, rows: Sequence[Row]) -> str:
     """A page with the title, the table and how to read it."""
-    return f"# {title}\n\n{markdown_table(rows)}\n\n{LEGEND}\n"
+    return f"# {title}\n\n{markdown_table(*_cells(rows))}\n\n{LEGEND}\n"
 
 
-def _cells(rows: Sequence[Row], columns: Sequence[str]) -> list[list[str]]:
+def _cells(rows: Sequence[Row], columns: Sequence[str] = tuple(COLUMNS)) -> list[list[str]]:
     chosen = [COLUMNS[column] for column in columns]
     return [[title for title, _ in chosen], *([text(row) for _, text in chosen] for row in rows)]
 
