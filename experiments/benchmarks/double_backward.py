@@ -52,7 +52,7 @@ def resampled(x: torch.Tensor, sampling: torch.Tensor) -> torch.Tensor:
     return (1 - lower_weight) * upper + lower_weight * lower
 
 
-class Network:
+class TorchNetwork:
     """The convolution network of the file; circular padding is not used."""
 
     def __init__(self, file: dict[str, np.ndarray]):
@@ -69,7 +69,7 @@ class Network:
         return torch.softmax(x.mean((2, 3)) @ self.head, dim=-1)
 
 
-def lie_derivative(network: Network, x: torch.Tensor, name: str) -> torch.Tensor:
+def lie_derivative(network: TorchNetwork, x: torch.Tensor, name: str) -> torch.Tensor:
     """``d/dt f_t(x)`` at t = 0."""
     t = torch.zeros((), requires_grad=True)
     y = network(resampled(x, matrix(name, t)))
@@ -82,7 +82,7 @@ def main() -> None:
     torch.set_num_threads(int(sys.argv[2]))
     with np.load(sys.argv[1]) as archive:
         file = dict(archive)
-    network = Network(file)
+    network = TorchNetwork(file)
     x = torch.tensor(file["images"].transpose(0, 3, 1, 2))
 
     def forward() -> None:

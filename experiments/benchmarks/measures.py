@@ -169,7 +169,7 @@ def memory(depths: tuple[int, ...], batch: int = 32) -> dict[str, list[float]]:
     return found
 
 
-class Peer:
+class DoubleBackwardPeer:
     """The PyTorch process; ``run`` asks for one run and returns its seconds."""
 
     def __init__(self, python: str, x: jax.Array):
@@ -203,7 +203,7 @@ class Peer:
 def beside_torch(python: str, repeats: int) -> dict:
     """Four generators and one, both frameworks in turn, and how far their numbers are apart."""
     x, f = images(32, 32), networks()["6 convolutions"]
-    peer = Peer(python, x)
+    peer = DoubleBackwardPeer(python, x)
 
     def ours(count: int) -> Callable[[], float]:
         return lambda: timed(

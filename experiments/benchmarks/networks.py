@@ -34,7 +34,7 @@ RESULTS = pathlib.Path(__file__).parent / "results"
 NETWORKS = {"ViT-S/16": "vit_s16", "ResNet-50": "resnet50"}
 
 
-class Peer:
+class TransformersPeer:
     """The PyTorch process."""
 
     def __init__(self, python: str, batch: int, *options: str):
@@ -111,7 +111,7 @@ def programs(name: str, batch: int) -> tuple[dict[str, Callable[[], float]], dic
     return runs, facts
 
 
-def measure(network: str, batch: int, repeats: int, peers: dict[str, Peer]) -> dict:
+def measure(network: str, batch: int, repeats: int, peers: dict[str, TransformersPeer]) -> dict:
     """Times of one network in seconds, all sides in turn."""
     runs, facts = programs(NETWORKS[network], batch)
     for kind, run in runs.items():
@@ -170,8 +170,10 @@ def main() -> None:
     args = parser.parse_args()
     peers, versions = {}, {"jax": jax.__version__}
     if args.torch_python:
-        peers["torch"] = Peer(args.torch_python, args.batch)
-        peers["torch channels last"] = Peer(args.torch_python, args.batch, "--channels_last")
+        peers["torch"] = TransformersPeer(args.torch_python, args.batch)
+        peers["torch channels last"] = TransformersPeer(
+            args.torch_python, args.batch, "--channels_last"
+        )
         versions |= peers["torch"].versions
     results = {
         "versions": versions,

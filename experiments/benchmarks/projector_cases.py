@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 
-class Case(NamedTuple):
+class ProjectorCase(NamedTuple):
     """One weight space.
 
     Attributes:
@@ -52,39 +52,39 @@ def _image(sq: Any) -> dict:
 
 
 CASES = {
-    "O(5) T2->T2": Case(
+    "O(5) T2->T2": ProjectorCase(
         "i o", _maps(lambda g: g.o(5), 2, 2), _emlp(lambda g: g.O(5), 2, 2), "20 ms"
     ),
-    "S_8 T2->T2": Case(
+    "S_8 T2->T2": ProjectorCase(
         "i o", _maps(lambda g: g.symmetric(8), 2, 2), _emlp(lambda g: g.S(8), 2, 2), "20 ms"
     ),
-    "Rubik's cube V->V": Case(
+    "Rubik's cube V->V": ProjectorCase(
         "i o",
         _maps(lambda g: g.rubiks_cube(), 1, 1),
         _emlp(lambda g: g.RubiksCube(), 1, 1),
         "50 ms",
     ),
-    "C4 image 16x16->16x16": Case("i o", _grid, None, "10 ms"),
-    "SO(3) 16->16 vectors": Case(
+    "C4 image 16x16->16x16": ProjectorCase("i o", _grid, None, "10 ms"),
+    "SO(3) 16->16 vectors": ProjectorCase(
         "i o",
         _vectors,
         lambda groups, reps: ((16 * reps.V)(groups.SO(3)), (16 * reps.V)(groups.SO(3))),
         "2 ms",
     ),
-    "SO(2) invariant, 37x37": Case("h w", _image, None, "200 ms"),
-    "O(5) T4 invariant": Case(
+    "SO(2) invariant, 37x37": ProjectorCase("h w", _image, None, "200 ms"),
+    "O(5) T4 invariant": ProjectorCase(
         "c",
         lambda sq: {"c": sq.reps.tensor(sq.groups.o(5), 4)},
         lambda groups, reps: (reps.Scalar(groups.O(5)), reps.T(4)(groups.O(5))),
         "1 s",
     ),
-    "SO(3) T2->T2": Case(
+    "SO(3) T2->T2": ProjectorCase(
         "i o", _maps(lambda g: g.so(3), 2, 2), _emlp(lambda g: g.SO(3), 2, 2), "-"
     ),
-    "Lorentz T2->T2": Case(
+    "Lorentz T2->T2": ProjectorCase(
         "i o", _maps(lambda g: g.lorentz(), 2, 2), _emlp(lambda g: g.Lorentz(), 2, 2), "-"
     ),
-    "Sp(4,R) T2->T2": Case(
+    "Sp(4,R) T2->T2": ProjectorCase(
         "i o", _maps(lambda g: g.sp(2), 2, 2), _emlp(lambda g: g.Sp(2), 2, 2), "-"
     ),
 }

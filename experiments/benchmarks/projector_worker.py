@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.benchmarks.projector_cases import CASES, Case
+from experiments.benchmarks.projector_cases import CASES, ProjectorCase
 
 REPEATS = 9
 SVD_LIMIT = 1400
@@ -46,7 +46,7 @@ def empty_caches() -> None:
                     value.cache_clear()
 
 
-def ours(case: Case) -> dict:
+def ours(case: ProjectorCase) -> dict:
     """Build, compile and apply with softeq_jax; groups and representations are built anew."""
     import warnings
 
@@ -77,7 +77,7 @@ def ours(case: Case) -> dict:
     return found | {"rank": projector.rank(), "dimension": projector.dim}
 
 
-def emlp(case: Case) -> dict:
+def emlp(case: ProjectorCase) -> dict:
     """The basis of equivariant maps by EMLP."""
     if case.emlp is None:
         raise SystemExit("EMLP has no such representation")
@@ -111,7 +111,7 @@ def null_space(reps: list) -> np.ndarray:
     return right[values < 1e-8 * values[0]]
 
 
-def kronecker(case: Case) -> dict:
+def kronecker(case: ProjectorCase) -> dict:
     """The null space of the stacked generators on the Kronecker product, by a full SVD."""
     import warnings
 

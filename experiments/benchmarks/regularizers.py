@@ -57,7 +57,7 @@ def preset(name: str) -> Preset:
     return Preset({"small ViT": vit, "small ResNet": models.create("resnet18", width=8)}, 4, 32)
 
 
-class Setting(NamedTuple):
+class PenaltyBench(NamedTuple):
     """What the methods work on.
 
     Attributes:
@@ -74,7 +74,7 @@ class Setting(NamedTuple):
 Penalty = Callable[[sq.Plan, Any, jax.Array, jax.Array], jax.Array]
 
 
-def penalties(setting: Setting) -> dict[str, Penalty]:
+def penalties(setting: PenaltyBench) -> dict[str, Penalty]:
     """Functions of (plan, params, images, key), by the name of the method."""
 
     def orbit(samples: int) -> Penalty:
@@ -95,7 +95,9 @@ def penalties(setting: Setting) -> dict[str, Penalty]:
     }
 
 
-def make_step(setting: Setting, penalty: Penalty | None, prox: bool) -> tuple[Callable, Callable]:
+def make_step(
+    setting: PenaltyBench, penalty: Penalty | None, prox: bool
+) -> tuple[Callable, Callable]:
     """A jitted training step, the plan being an argument, and the optimizer's initialization."""
     optimizer = optax.with_extra_args_support(optax.sgd(RATE, momentum=0.9))
     if prox:
@@ -140,7 +142,9 @@ def measure(model: nn.Module, batch: int, side: int, repeats: int) -> dict:
         variables = {"params": params, **rest}
         return model.apply(variables, images, train=True, mutable=["batch_stats"])[0]
 
-    setting = Setting(logits, sq.plan(params, {"**": rule}), sq.reps.image(GROUP, (side, side)))
+    setting = PenaltyBench(
+        logits, sq.plan(params, {"**": rule}), sq.reps.image(GROUP, (side, side))
+    )
     methods: dict[str, Penalty | None] = {"none": None, **penalties(setting), "prox": None}
     runs, found = {}, {}
     for name, penalty in methods.items():

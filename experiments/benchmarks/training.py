@@ -50,7 +50,7 @@ def optimizer() -> optax.GradientTransformation:
     return optax.chain(optax.add_decayed_weights(1e-4), optax.sgd(0.1, 0.9, nesterov=True))
 
 
-class Case:
+class TrainerCase:
     """One network with its trainer step, its bare step, and a batch for both."""
 
     def __init__(self, name: str, depth: int, width: int, side: int, channels: int, batch: int):
@@ -169,7 +169,7 @@ def timed(run: Any) -> float:
     return time.perf_counter() - start
 
 
-def overhead(case: Case, steps: int, rounds: int) -> dict[str, Any]:
+def overhead(case: TrainerCase, steps: int, rounds: int) -> dict[str, Any]:
     """Medians of interleaved runs, and of the ratios of neighbors."""
     found: dict[str, list[float]] = {"bare": [], "fit": [], "train": []}
     compiled = case.compile()
@@ -219,7 +219,9 @@ def alone(source: Any, threads: int, workers: int, seconds: float = 6.0) -> floa
         return count / (time.perf_counter() - start)
 
 
-def shared(case: Case, source: Any, settings: tuple[int, int], steps: int, rounds: int) -> Any:
+def shared(
+    case: TrainerCase, source: Any, settings: tuple[int, int], steps: int, rounds: int
+) -> Any:
     """Slowdown of training on the pipeline against training on one batch, by neighbors."""
     constant, fed = [], []
     mixed = {**case.batch, "label": np.eye(10, dtype=np.float32)[case.batch["label"]]}
@@ -314,8 +316,8 @@ def main(argv: list[str]) -> None:
         raise app.UsageError("--data_dir is needed (or the variable SOFTEQ_DATA_DIR)")
     steps, rounds = _STEPS.value, _ROUNDS.value
     source = tr.open_source("cifar10", "train", pathlib.Path(DATA_DIR.value) / "tfds")
-    large = Case("ResNet-20, 128 x 32x32x3", 20, 16, 32, 3, BATCH)
-    small = Case("ResNet-8, 64 x 8x8x1", 8, 8, 8, 1, 64)
+    large = TrainerCase("ResNet-20, 128 x 32x32x3", 20, 16, 32, 3, BATCH)
+    small = TrainerCase("ResNet-8, 64 x 8x8x1", 8, 8, 8, 1, 64)
     found: dict[str, Any] = {
         "device": jax.devices()[0].device_kind,
         "cores": len(os.sched_getaffinity(0)),

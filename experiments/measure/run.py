@@ -1,8 +1,6 @@
 """The measurement study: stages that are kept once finished, for every pretrained network."""
 
 import hashlib
-import json
-import logging
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,10 +14,9 @@ from ml_collections import ConfigDict
 from tqdm import tqdm
 
 from experiments.measure import report
-from experiments.shared.report import write_atomically
+from experiments.shared.kept_runs import kept
 from softeq_jax import measures, models, training
 
-_log = logging.getLogger(__name__)
 Row = dict[str, Any]
 Stage = Callable[[ConfigDict, models.CifarResNet, Any, np.ndarray], list[Row]]
 
@@ -240,13 +237,13 @@ def load_images(config: ConfigDict, data_dir: Path) -> np.ndarray:
     return (pixels - np.float32(data.mean)) / np.float32(data.std)
 
 
-def fingerprint(config: ConfigDict, stage: str, weights: Path, images: np.ndarray) -> str:
-    """Digest of everything that decides a stage: its settings, the weights and the images."""
-    settings = [config.data.to_dict(), config.batch_size, config[stage].to_dict()]
-    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
-    digest.update(weights.read_bytes())
-    digest.update(np.ascontiguousarray(images).tobytes())
-    return digest.hexdigest()[:16]
+def decides(config: ConfigDict, stage: str, weights: Path, images: np.ndarray) -> dict[str, Any]:
+    """Everything that decides a stage: its settings, the weights and the images."""
+    return {
+        "settings": [config.data.to_dict(), config.batch_size, config[stage].to_dict()],
+        "weights": hashlib.sha256(weights.read_bytes()).hexdigest(),
+        "images": hashlib.sha256(np.ascontiguousarray(images).tobytes()).hexdigest(),
+    }
 
 
 def run_stage(
@@ -257,23 +254,15 @@ def run_stage(
     Raises:
       ValueError: the file was made with other settings, weights or images.
     """
-    made_with = fingerprint(config, stage, weights, images)
+
+    def make() -> dict[str, Any]:
+        model, variables = models.load_cifar_resnet(weights)
+        variables = jax.tree.map(jnp.asarray, variables)
+        rows = STAGES[stage](config, model, variables, images)
+        return {"rows": [{"network": name} | row for row in rows]}
+
     path = workdir / "stages" / f"{name}_{stage}.json"
-    if path.exists():
-        record = json.loads(path.read_text())
-        if record["made_with"] != made_with:
-            raise ValueError(
-                f"{path} was made with other settings, weights or images: choose another "
-                f"--workdir, or remove the file"
-            )
-        _log.info("%s of %s is finished", stage, name)
-        return record["rows"]
-    model, variables = models.load_cifar_resnet(weights)
-    variables = jax.tree.map(jnp.asarray, variables)
-    rows = [{"network": name} | row for row in STAGES[stage](config, model, variables, images)]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, json.dumps({"made_with": made_with, "rows": rows}, indent=1))
-    return rows
+    return kept(path, decides(config, stage, weights, images), make)["rows"]
 
 
 def run(config: ConfigDict, data_dir: Path, workdir: Path) -> dict[str, list[Row]]:

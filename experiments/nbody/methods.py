@@ -20,7 +20,7 @@ Tree = Any
 
 
 @dataclasses.dataclass(frozen=True)
-class Recipe:
+class ParticleRecipe:
     """What a method changes in a training run.
 
     Attributes:
@@ -42,7 +42,7 @@ class Recipe:
 
 
 @dataclasses.dataclass(frozen=True)
-class Setting:
+class ParticleSetting:
     """What recipes are made for.
 
     Attributes:
@@ -60,7 +60,7 @@ class Setting:
     free_std: float
 
 
-def recipe(name: str, strength: Any, setting: Setting) -> Recipe:
+def recipe(name: str, strength: Any, setting: ParticleSetting) -> ParticleRecipe:
     """The recipe of a method.
 
     Args:
@@ -82,25 +82,25 @@ def strength_is_data(name: str) -> bool:
     return name in ("relaxed", "penalized")
 
 
-def _strict(strength: Any, setting: Setting) -> Recipe:
+def _strict(strength: Any, setting: ParticleSetting) -> ParticleRecipe:
     def weights(params: Tree, extra: Tree, step: jax.Array) -> Tree:
         return extra["plan"].project(params)
 
-    return Recipe(methods.Method(weights), True, seen=setting.plan.project)
+    return ParticleRecipe(methods.Method(weights), True, seen=setting.plan.project)
 
 
-def _unconstrained(strength: Any, setting: Setting) -> Recipe:
-    return Recipe(methods.plain(), False)
+def _unconstrained(strength: Any, setting: ParticleSetting) -> ParticleRecipe:
+    return ParticleRecipe(methods.plain(), False)
 
 
-def _penalized(strength: Any, setting: Setting) -> Recipe:
+def _penalized(strength: Any, setting: ParticleSetting) -> ParticleRecipe:
     def penalty(params: Tree, extra: Tree, step: jax.Array) -> jax.Array:
         return regularizers.projection_penalty(extra["plan"], params, 0.0, extra["strength"])
 
-    return Recipe(methods.Method(methods.plain().weights, penalty), False)
+    return ParticleRecipe(methods.Method(methods.plain().weights, penalty), False)
 
 
-def _relaxed(strength: Any, setting: Setting) -> Recipe:
+def _relaxed(strength: Any, setting: ParticleSetting) -> ParticleRecipe:
     """Two branches, ``P W_e + theta B``, theta up and down again, penalties on B."""
     schedule = relaxation.triangular(setting.steps, hold=setting.hold)
     relaxation.check_schedule(schedule, setting.steps)
@@ -108,7 +108,7 @@ def _relaxed(strength: Any, setting: Setting) -> Recipe:
     def weights(params: Branches, extra: Tree, step: jax.Array) -> task.Seen:
         return task.Seen(relaxation.relax(extra["plan"], params, schedule(step)), params.free)
 
-    return Recipe(
+    return ParticleRecipe(
         methods.Method(weights),
         True,
         begin=_two_branches(setting),
@@ -117,15 +117,15 @@ def _relaxed(strength: Any, setting: Setting) -> Recipe:
     )
 
 
-def _ace(*third: str) -> Callable[..., Recipe]:
+def _ace(*third: str) -> Callable[..., ParticleRecipe]:
     """Dual ascent in one of its forms, by the name of the third number of its strength."""
 
-    def make(strength: tuple[float, ...], setting: Setting) -> Recipe:
+    def make(strength: tuple[float, ...], setting: ParticleSetting) -> ParticleRecipe:
         named = zip(("primal_rate", "dual_rate", *third), strength, strict=True)
         plan, control = setting.plan, relaxation.ace(**dict(named))
         pair = relaxation.as_method(control)[0]
         open_branches = _two_branches(setting)
-        return Recipe(
+        return ParticleRecipe(
             methods.Method(lambda params, extra, step: pair(params, extra["plan"], step)),
             "rho" not in third,
             begin=lambda params, key: relaxation.start(control, plan, open_branches(params, key)),
@@ -136,7 +136,7 @@ def _ace(*third: str) -> Callable[..., Recipe]:
     return make
 
 
-def _two_branches(setting: Setting) -> Callable[[Tree, jax.Array], Branches]:
+def _two_branches(setting: ParticleSetting) -> Callable[[Tree, jax.Array], Branches]:
     """Adds free branches with small normal entries."""
 
     def begin(params: Tree, key: jax.Array) -> Branches:
@@ -181,7 +181,7 @@ def optimizer(learning_rate: Any, weight_decay: float) -> optax.GradientTransfor
     return optax.chain(optax.add_decayed_weights(weight_decay), optax.adam(learning_rate))
 
 
-_MAKERS: dict[str, Callable[..., Recipe]] = {
+_MAKERS: dict[str, Callable[..., ParticleRecipe]] = {
     "strict": _strict,
     "relaxed": _relaxed,
     "ACE": _ace(),

@@ -2,7 +2,6 @@
 
 import csv
 import dataclasses
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,17 +9,16 @@ from typing import Any
 import jax
 import numpy as np
 import optax
-from tqdm import tqdm
 
 from experiments.nbody import methods, report, simulator, task
-from experiments.shared.kept_runs import as_name, kept
+from experiments.shared.kept_runs import as_name, in_turn, kept_training, require_known
 from experiments.shared.report import write_csv
 from softeq_jax import training as tr
 from softeq_jax.training import data
 
 
 @dataclasses.dataclass(frozen=True)
-class Run:
+class ParticleRun:
     """One training run."""
 
     method: str
@@ -33,19 +31,17 @@ class Run:
         return as_name(f"{self.method} {self.strength} {self.seed}")
 
 
-def runs_of(config: Any) -> Iterator[Run]:
+def runs_of(config: Any) -> Iterator[ParticleRun]:
     """All runs, those of one compiled step next to each other.
 
     Raises:
       ValueError: an unknown method.
     """
-    unknown = sorted(set(config.strengths) - set(methods.NAMES))
-    if unknown:
-        raise ValueError(f"unknown methods {unknown}; there are {list(methods.NAMES)}")
+    require_known(config.strengths, methods.NAMES)
     for method in methods.NAMES:
         for strength in config.strengths.get(method, ()):
             for seed in range(config.seeds):
-                yield Run(method, strength, seed)
+                yield ParticleRun(method, strength, seed)
 
 
 def part(config: Any, name: str) -> dict[str, np.ndarray]:
@@ -53,7 +49,7 @@ def part(config: Any, name: str) -> dict[str, np.ndarray]:
     return task.data(name, config.systems[name], config.data_seed)
 
 
-class Trained:
+class ParticleTrainer:
     """A method with its compiled step; strengths that are data share one."""
 
     def __init__(self, config: Any, method: str, strength: Any):
@@ -61,7 +57,9 @@ class Trained:
         self.steps = config.epochs * self.epoch
         self.model = task.network(config.width, config.layers)
         self.plan = task.plan(self.model, task.init(self.model, 0))
-        setting = methods.Setting(self.model, self.plan, self.steps, config.hold, config.free_std)
+        setting = methods.ParticleSetting(
+            self.model, self.plan, self.steps, config.hold, config.free_std
+        )
         self.recipe = methods.recipe(method, strength, setting)
         rate = config.learning_rate
         if config.schedule == "cosine":
@@ -73,7 +71,7 @@ class Trained:
         loss = task.make_loss(self.model, config.augment, self.recipe.layer_penalty)
         self.step = tr.make_train_step(loss, self.optimizer, method=self.recipe.method)
 
-    def train(self, config: Any, run: Run, workdir: Path) -> tuple[Any, list[float]]:
+    def train(self, config: Any, run: ParticleRun, workdir: Path) -> tuple[Any, list[float]]:
         """(weights that the network has at the end, training error of every epoch) of a run."""
         params = self.recipe.begin(
             task.init(self.model, run.seed), jax.random.fold_in(jax.random.key(run.seed), 1)
@@ -112,14 +110,14 @@ class Trained:
         return self.recipe.seen(outcome.state.params), curve
 
 
-def evaluate(config: Any, trained: Trained, weights: Any) -> dict[str, float]:
+def evaluate(config: Any, trainer: ParticleTrainer, weights: Any) -> dict[str, float]:
     """Scores of the weights at the end and of their projection; ``mse`` is of the method's own."""
     found = {}
-    for name, judged in (("trained", weights), ("projected", trained.plan.project(weights))):
+    for name, judged in (("trained", weights), ("projected", trainer.plan.project(weights))):
         for split in (simulator.VALIDATION, simulator.TEST):
-            scores = task.scores(trained.model, judged, part(config, split), config.rotations)
+            scores = task.scores(trainer.model, judged, part(config, split), config.rotations)
             found |= {f"{split}_{key}_{name}": value for key, value in scores._asdict().items()}
-    own = "projected" if trained.recipe.projects else "trained"
+    own = "projected" if trainer.recipe.projects else "trained"
     return {
         "mse": found[f"test_mse_{own}"],
         "equivariance_error": found[f"test_equivariance_error_{own}"],
@@ -130,40 +128,34 @@ def evaluate(config: Any, trained: Trained, weights: Any) -> dict[str, float]:
     }
 
 
-def run_one(config: Any, trained: Trained, run: Run, workdir: Path) -> dict[str, Any]:
+def run_one(
+    config: Any, trainer: ParticleTrainer, run: ParticleRun, workdir: Path
+) -> dict[str, Any]:
     """A run's record, ``{"row": ..., "curve": ...}``, from its file if it is finished.
 
     Raises:
       ValueError: the file holds this run made with other settings.
     """
-    apart = ("strengths", "seeds", "title", "command")
-    shared = {k: v for k, v in config.to_dict().items() if k not in apart}
-    folder = workdir / "runs" / run.folder
 
-    def make() -> dict[str, Any]:
-        weights, curve = trained.train(config, run, folder)
+    def make(folder: Path) -> dict[str, Any]:
+        weights, curve = trainer.train(config, run, folder)
         return {
-            "row": dataclasses.asdict(run) | evaluate(config, trained, weights),
+            "row": dataclasses.asdict(run) | evaluate(config, trainer, weights),
             "curve": curve,
         }
 
-    settings = {"config": shared, "run": dataclasses.asdict(run)}
-    record = kept(folder.with_name(f"{run.folder}.json"), settings, make)
-    shutil.rmtree(folder, ignore_errors=True)
-    return record
+    return kept_training(run, config, workdir, make, apart=("seeds", "command"))
 
 
 def run(config: Any, workdir: Path) -> list[dict[str, Any]]:
     """All runs; writes the table, the figure and the CSV; returns the rows."""
-    runs = list(runs_of(config))
-    (workdir / "runs").mkdir(parents=True, exist_ok=True)
-    records, compiled = [], {}
-    for one in tqdm(runs, desc="nbody", unit="run"):
-        shared = methods.strength_is_data(one.method)
-        key = (one.method, None if shared else one.strength)
-        if key not in compiled:
-            compiled = {key: Trained(config, one.method, one.strength)}
-        records.append(run_one(config, compiled[key], one, workdir))
+    records = in_turn(
+        runs_of(config),
+        "nbody",
+        methods.strength_is_data,
+        lambda method, strength: ParticleTrainer(config, method, strength),
+        lambda trainer, one: run_one(config, trainer, one, workdir),
+    )
     rows = [record["row"] for record in records]
     write_csv(workdir / "nbody.csv", rows)
     baseline = task.straight_flight(part(config, simulator.TRAIN), part(config, simulator.TEST))

@@ -129,7 +129,7 @@ def turn(points: jax.Array, rotations: jax.Array) -> jax.Array:
     return jnp.einsum("bij,bpj->bpi", rotations, points, precision="highest")
 
 
-class Scores(NamedTuple):
+class ParticleScores(NamedTuple):
     """What a network is judged by.
 
     Attributes:
@@ -142,9 +142,11 @@ class Scores(NamedTuple):
     equivariance_error: float
 
 
-def scores(model: EquivariantGraphNet, weights: Tree, systems: Tree, rotations: int) -> Scores:
+def scores(
+    model: EquivariantGraphNet, weights: Tree, systems: Tree, rotations: int
+) -> ParticleScores:
     """Judges a network on systems, and on each of them turned by fixed random rotations."""
-    return Scores(*map(float, _scores(model, weights, systems, rotations)))
+    return ParticleScores(*map(float, _scores(model, weights, systems, rotations)))
 
 
 @functools.partial(jax.jit, static_argnums=(0, 3))

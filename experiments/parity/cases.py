@@ -29,7 +29,7 @@ timm, _LIBRARY = _import_timm()
 
 
 @dataclasses.dataclass(frozen=True)
-class Case:
+class Counterpart:
     """One network.
 
     Attributes:
@@ -81,11 +81,11 @@ def _transformer(size: str) -> dict[str, int]:
     return {"hidden_size": width, "num_hidden_layers": depth, "num_attention_heads": heads}
 
 
-def full_cases() -> list[Case]:
+def full_cases() -> list[Counterpart]:
     """Every family in the sizes that are published."""
     square, large = ((224, 224),), ((518, 518), (224, 224), (224, 280))
     cases = [
-        Case(
+        Counterpart(
             f"hf_vit_{size}16",
             hugging_face(
                 "ViTForImageClassification",
@@ -100,8 +100,8 @@ def full_cases() -> list[Case]:
     for size in ("s", "b"):
         settings = {"image_size": 518, "patch_size": 14, **_transformer(size)}
         cases += [
-            Case(f"hf_dinov2_{size}14", hugging_face("Dinov2Model", **settings), large, 1),
-            Case(
+            Counterpart(f"hf_dinov2_{size}14", hugging_face("Dinov2Model", **settings), large, 1),
+            Counterpart(
                 f"hf_dinov2_{size}14_reg4",
                 hugging_face("Dinov2WithRegistersModel", **settings),
                 large,
@@ -116,26 +116,30 @@ def full_cases() -> list[Case]:
             hidden_sizes=widths,
             depths=depths,
         )
-        cases.append(Case(f"hf_resnet{depth}", network, square))
-        cases.append(Case(f"timm_resnet{depth}", of_timm(f"resnet{depth}"), square))
+        cases.append(Counterpart(f"hf_resnet{depth}", network, square))
+        cases.append(Counterpart(f"timm_resnet{depth}", of_timm(f"resnet{depth}"), square))
     cases += [
-        Case("timm_vit_ti16", of_timm("vit_tiny_patch16_224"), square),
-        Case("timm_vit_s16", of_timm("vit_small_patch16_224"), square),
-        Case("timm_vit_b16", of_timm("vit_base_patch16_224"), square),
-        Case("timm_vit_b16_mean", of_timm("vit_base_patch16_224", global_pool="avg"), square),
-        Case("timm_vit_b16_reg4_mean", of_timm("vit_base_patch16_reg4_gap_256"), ((256, 256),)),
-        Case("timm_deit3_s16", of_timm("deit3_small_patch16_224"), square),
-        Case("timm_dinov2_s14", of_timm("vit_small_patch14_dinov2"), large[:1], 1),
-        Case("timm_dinov2_s14_reg4", of_timm("vit_small_patch14_reg4_dinov2"), large[:1], 1),
-        Case("timm_mixer_s32", of_timm("mixer_s32_224"), square),
-        Case("timm_mixer_b16", of_timm("mixer_b16_224"), square),
-        Case("timm_mixer_l16", of_timm("mixer_l16_224"), square),
-        Case(
+        Counterpart("timm_vit_ti16", of_timm("vit_tiny_patch16_224"), square),
+        Counterpart("timm_vit_s16", of_timm("vit_small_patch16_224"), square),
+        Counterpart("timm_vit_b16", of_timm("vit_base_patch16_224"), square),
+        Counterpart(
+            "timm_vit_b16_mean", of_timm("vit_base_patch16_224", global_pool="avg"), square
+        ),
+        Counterpart(
+            "timm_vit_b16_reg4_mean", of_timm("vit_base_patch16_reg4_gap_256"), ((256, 256),)
+        ),
+        Counterpart("timm_deit3_s16", of_timm("deit3_small_patch16_224"), square),
+        Counterpart("timm_dinov2_s14", of_timm("vit_small_patch14_dinov2"), large[:1], 1),
+        Counterpart("timm_dinov2_s14_reg4", of_timm("vit_small_patch14_reg4_dinov2"), large[:1], 1),
+        Counterpart("timm_mixer_s32", of_timm("mixer_s32_224"), square),
+        Counterpart("timm_mixer_b16", of_timm("mixer_b16_224"), square),
+        Counterpart("timm_mixer_l16", of_timm("mixer_l16_224"), square),
+        Counterpart(
             "hf_segformer_b0",
             hugging_face("SegformerForImageClassification", num_labels=1000),
             ((224, 224), (256, 320)),
         ),
-        Case(
+        Counterpart(
             "hf_segformer_b0_segmenter",
             hugging_face("SegformerForSemanticSegmentation", num_labels=150),
             ((256, 256), (224, 288)),
@@ -144,7 +148,7 @@ def full_cases() -> list[Case]:
     return cases
 
 
-def tiny_cases() -> list[Case]:
+def tiny_cases() -> list[Counterpart]:
     """Every family and format, small enough to be kept with the tests."""
     small = {
         "hidden_size": 16,
@@ -169,24 +173,24 @@ def tiny_cases() -> list[Case]:
     square, grids = ((32, 32),), ((20, 20), (12, 32))
     renamed = (("save_original_format", False),)
     return [
-        Case("hf_vit", hugging_face("ViTForImageClassification", **vit), square),
-        Case(
+        Counterpart("hf_vit", hugging_face("ViTForImageClassification", **vit), square),
+        Counterpart(
             "hf_vit_backbone_f16",
             hugging_face("ViTModel", **vit),
             square,
             dtype=torch.float16,
             arguments=(("use_mask_token", True),),
         ),
-        Case(
+        Counterpart(
             "hf_vit_renamed",
             hugging_face("ViTForImageClassification", **vit),
             square,
             options=renamed,
         ),
-        Case("hf_deit", hugging_face("DeiTForImageClassification", **vit), square),
-        Case("hf_dinov2_backbone", hugging_face("Dinov2Model", **dino), grids),
-        Case("hf_dinov2", hugging_face("Dinov2ForImageClassification", **dino), grids),
-        Case(
+        Counterpart("hf_deit", hugging_face("DeiTForImageClassification", **vit), square),
+        Counterpart("hf_dinov2_backbone", hugging_face("Dinov2Model", **dino), grids),
+        Counterpart("hf_dinov2", hugging_face("Dinov2ForImageClassification", **dino), grids),
+        Counterpart(
             "hf_dinov2_registers_bf16",
             hugging_face(
                 "Dinov2WithRegistersForImageClassification", num_register_tokens=3, **dino
@@ -194,13 +198,13 @@ def tiny_cases() -> list[Case]:
             grids,
             dtype=torch.bfloat16,
         ),
-        Case(
+        Counterpart(
             "hf_dinov2_renamed",
             hugging_face("Dinov2Model", **dino),
             grids[:1],
             options=renamed,
         ),
-        Case(
+        Counterpart(
             "hf_resnet_basic",
             hugging_face(
                 "ResNetForImageClassification",
@@ -210,43 +214,43 @@ def tiny_cases() -> list[Case]:
             ),
             ((33, 40),),
         ),
-        Case(
+        Counterpart(
             "hf_resnet_bottleneck",
             hugging_face("ResNetForImageClassification", hidden_sizes=(16, 32, 64, 128), **stages),
             ((33, 40),),
             dtype=torch.float16,
         ),
-        Case("timm_resnet", _narrow_resnet, ((33, 40),)),
-        Case("timm_vit", of_timm("vit_tiny_patch16_224", num_classes=5, **of_vit), square),
-        Case(
+        Counterpart("timm_resnet", _narrow_resnet, ((33, 40),)),
+        Counterpart("timm_vit", of_timm("vit_tiny_patch16_224", num_classes=5, **of_vit), square),
+        Counterpart(
             "timm_vit_mean",
             of_timm("vit_tiny_patch16_224", num_classes=5, global_pool="avg", **of_vit),
             square,
         ),
-        Case(
+        Counterpart(
             "timm_vit_registers",
             of_timm("vit_base_patch16_reg4_gap_256", num_classes=5, init_values=1e-5, **of_vit),
             square,
         ),
-        Case(
+        Counterpart(
             "timm_dinov2_registers",
             of_timm("vit_small_patch14_reg4_dinov2", **of_vit),
             square,
         ),
-        Case("timm_mixer", _small_mixer, square),
-        Case(
+        Counterpart("timm_mixer", _small_mixer, square),
+        Counterpart(
             "hf_segformer",
             hugging_face("SegformerForImageClassification", **mixed),
             ((64, 96),),
             1,
         ),
-        Case(
+        Counterpart(
             "hf_segformer_segmenter",
             hugging_face("SegformerForSemanticSegmentation", **mixed),
             ((64, 96),),
             1,
         ),
-        Case(
+        Counterpart(
             "hf_segformer_renamed",
             hugging_face("SegformerForSemanticSegmentation", **mixed),
             ((64, 96),),

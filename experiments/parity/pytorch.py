@@ -27,7 +27,7 @@ from safetensors.torch import load_file
 from torch import nn
 from tqdm import tqdm
 
-from experiments.parity.cases import Case, full_cases, timm, tiny_cases
+from experiments.parity.cases import Counterpart, full_cases, timm, tiny_cases
 
 Images = Sequence[np.ndarray]
 
@@ -113,7 +113,7 @@ def outputs(model: nn.Module, images: Images) -> list[np.ndarray]:
     return results
 
 
-def write(case: Case, folder: pathlib.Path, seed: int) -> None:
+def write(case: Counterpart, folder: pathlib.Path, seed: int) -> None:
     """Saves one network, images, and its outputs."""
     model = case.make(**dict(case.arguments))
     randomize(model, seed)
@@ -136,7 +136,7 @@ def write(case: Case, folder: pathlib.Path, seed: int) -> None:
     )
 
 
-def reload(case: Case, folder: pathlib.Path) -> nn.Module:
+def reload(case: Counterpart, folder: pathlib.Path) -> nn.Module:
     """The network with weights from a folder, every tensor in its place.
 
     Raises:
@@ -155,7 +155,7 @@ def reload(case: Case, folder: pathlib.Path) -> nn.Module:
     return model
 
 
-def check(folder: pathlib.Path, cases: Iterable[Case]) -> None:
+def check(folder: pathlib.Path, cases: Iterable[Counterpart]) -> None:
     """Loads the softened networks and writes the differences of logits to ``check.json``."""
     record = folder / "check.json"
     found = json.loads(record.read_text()) if record.exists() else {}

@@ -16,7 +16,7 @@ Tree = Any
 
 
 @dataclasses.dataclass(frozen=True)
-class Recipe:
+class RingsRecipe:
     """What a method changes in a training run.
 
     Attributes:
@@ -61,7 +61,7 @@ def plans() -> dict[str, sq.Plan]:
     }
 
 
-def recipe(name: str, strength: Any, steps: int, learning_rate: float) -> Recipe:
+def recipe(name: str, strength: Any, steps: int, learning_rate: float) -> RingsRecipe:
     """The recipe of a method.
 
     Args:
@@ -79,20 +79,20 @@ def recipe(name: str, strength: Any, steps: int, learning_rate: float) -> Recipe
     return _MAKERS[name](strength, steps, learning_rate)
 
 
-def _steerable(method: methods.Method, **more: Any) -> Recipe:
+def _steerable(method: methods.Method, **more: Any) -> RingsRecipe:
     plan = more.pop("plan", plans()["so2"])
-    return Recipe(task.steerable, task.init_steerable, method, plan=plan, **more)
+    return RingsRecipe(task.steerable, task.init_steerable, method, plan=plan, **more)
 
 
-def _unconstrained(*_: Any) -> Recipe:
+def _unconstrained(*_: Any) -> RingsRecipe:
     return _steerable(methods.plain())
 
 
-def _mlp(*_: Any) -> Recipe:
-    return Recipe(task.mlp, task.init_mlp, methods.plain())
+def _mlp(*_: Any) -> RingsRecipe:
+    return RingsRecipe(task.mlp, task.init_mlp, methods.plain())
 
 
-def _strict(*_: Any) -> Recipe:
+def _strict(*_: Any) -> RingsRecipe:
     plan = plans()["so2"]
     return _steerable(
         methods.Method(lambda params, extra, step: extra["plan"].project(params)),
@@ -100,8 +100,8 @@ def _strict(*_: Any) -> Recipe:
     )
 
 
-def _penalty(power: int) -> Callable[..., Recipe]:
-    def make(*_: Any) -> Recipe:
+def _penalty(power: int) -> Callable[..., RingsRecipe]:
+    def make(*_: Any) -> RingsRecipe:
         def penalty(params: Tree, extra: Tree, step: jax.Array) -> jax.Array:
             lambda_g, lambda_perp = extra["strength"]
             return regularizers.projection_penalty(
@@ -113,7 +113,7 @@ def _penalty(power: int) -> Callable[..., Recipe]:
     return make
 
 
-def _prox(strength: float, steps: int, learning_rate: float) -> Recipe:
+def _prox(strength: float, steps: int, learning_rate: float) -> RingsRecipe:
     plan = plans()["so2"]
 
     def wrap(optimizer: Any, rate: float) -> Any:
@@ -123,7 +123,7 @@ def _prox(strength: float, steps: int, learning_rate: float) -> Recipe:
     return _steerable(methods.plain(), wrap_optimizer=wrap)
 
 
-def _lie(*_: Any) -> Recipe:
+def _lie(*_: Any) -> RingsRecipe:
     def penalty(params: Tree, extra: Tree, step: jax.Array) -> jax.Array:
         return extra["strength"] * regularizers.lie_penalty(extra["plan"], params)
 
@@ -137,8 +137,8 @@ def _error(weights: Tree, points: jax.Array, key: jax.Array, samples: int) -> ja
     return regularizers.orbit_penalty(f, points, turns, None, key, samples)
 
 
-def _orbit(samples: int) -> Callable[..., Recipe]:
-    def make(*_: Any) -> Recipe:
+def _orbit(samples: int) -> Callable[..., RingsRecipe]:
+    def make(*_: Any) -> RingsRecipe:
         def wrap(loss: Any) -> Any:
             return objectives.with_penalty(
                 loss,
@@ -152,8 +152,8 @@ def _orbit(samples: int) -> Callable[..., Recipe]:
     return make
 
 
-def _remul(adaptive: bool) -> Callable[..., Recipe]:
-    def make(strength: float, *_: Any) -> Recipe:
+def _remul(adaptive: bool) -> Callable[..., RingsRecipe]:
+    def make(strength: float, *_: Any) -> RingsRecipe:
         start = regularizers.remul_weights(1.0, strength)
 
         def wrap(loss: Any) -> Any:
@@ -204,7 +204,7 @@ def _with_plan(pair: tuple[Any, Any]) -> methods.Method:
     )
 
 
-def _controlled(control: Any, plan: Any, finish: Any, branched: bool = False) -> Recipe:
+def _controlled(control: Any, plan: Any, finish: Any, branched: bool = False) -> RingsRecipe:
     def begin(params: Tree) -> Tree:
         stored = relaxation.branches(plan, params) if branched else params
         return relaxation.start(control, plan, stored)
@@ -237,14 +237,14 @@ def _as_seen(control: Any, plan: Any, steps: int) -> Any:
     )
 
 
-def _triangular(strength: float, steps: int, learning_rate: float) -> Recipe:
+def _triangular(strength: float, steps: int, learning_rate: float) -> RingsRecipe:
     plan = plans()["so2"]
     control = relaxation.scheduled(relaxation.triangular(steps, hold=strength), steps)
     return _controlled(control, plan, _projected_at_the_end(control, plan, steps))
 
 
-def _ace(resilient: bool) -> Callable[..., Recipe]:
-    def make(strength: tuple[float, ...], steps: int, learning_rate: float) -> Recipe:
+def _ace(resilient: bool) -> Callable[..., RingsRecipe]:
+    def make(strength: tuple[float, ...], steps: int, learning_rate: float) -> RingsRecipe:
         plan = plans()["so2"]
         primal, dual, *rho = strength
         control = relaxation.ace(
@@ -256,18 +256,18 @@ def _ace(resilient: bool) -> Callable[..., Recipe]:
     return make
 
 
-def _rpp(strength: tuple[float, float], steps: int, learning_rate: float) -> Recipe:
+def _rpp(strength: tuple[float, float], steps: int, learning_rate: float) -> RingsRecipe:
     plan = plans()["so2"]
     control = relaxation.rpp(equivariant_weight=strength[0], free_weight=strength[1])
     return _controlled(control, plan, _as_seen(control, plan, steps), branched=True)
 
 
-def _per(strength: float, steps: int, learning_rate: float) -> Recipe:
+def _per(strength: float, steps: int, learning_rate: float) -> RingsRecipe:
     control, candidates = relaxation.per(strength=strength), plans()
     return _controlled(control, candidates, _as_seen(control, candidates, steps))
 
 
-def _recurrent(strength: float, steps: int, learning_rate: float) -> Recipe:
+def _recurrent(strength: float, steps: int, learning_rate: float) -> RingsRecipe:
     plan = plans()["so2"]
     control = relaxation.recurrent(rate=strength, theta=0.0)
     made = _controlled(control, plan, _as_seen(control, plan, steps))
@@ -275,7 +275,7 @@ def _recurrent(strength: float, steps: int, learning_rate: float) -> Recipe:
     return dataclasses.replace(made, begin=lambda params: made.begin(plan.project(params)))
 
 
-_MAKERS: dict[str, Callable[..., Recipe]] = {
+_MAKERS: dict[str, Callable[..., RingsRecipe]] = {
     "strict": _strict,
     "unconstrained": _unconstrained,
     "MLP": _mlp,

@@ -114,7 +114,7 @@ def mlp(weights: Tree, points: jax.Array) -> jax.Array:
 
 
 @dataclasses.dataclass(frozen=True)
-class Scores:
+class RingsScores:
     """What a trained network is judged by.
 
     Attributes:
@@ -132,11 +132,11 @@ class Scores:
     loss: float
 
 
-def scores(network: Any, weights: Tree, points: np.ndarray, labels: np.ndarray) -> Scores:
+def scores(network: Any, weights: Tree, points: np.ndarray, labels: np.ndarray) -> RingsScores:
     """Judges a network on points, and on the same points rotated (fixed random angles)."""
     angles = np.random.default_rng(0).uniform(0, 2 * np.pi, ROTATIONS).astype(np.float32)
     values = _judged(network, weights, points, labels, angles)
-    return Scores(*(float(value) for value in values))
+    return RingsScores(*(float(value) for value in values))
 
 
 def _turned(points: jax.Array, angle: jax.Array) -> jax.Array:

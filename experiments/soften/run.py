@@ -2,7 +2,6 @@
 
 import dataclasses
 import hashlib
-import json
 import logging
 import math
 import time
@@ -13,6 +12,7 @@ from ml_collections import ConfigDict
 from tqdm import tqdm
 
 import softeq_jax as sq
+from experiments.shared.kept_runs import as_name, digest, kept
 from experiments.shared.report import write_atomically, write_csv
 from experiments.soften import figures, report, softening
 from experiments.soften.task import Data, load_data, load_network
@@ -33,11 +33,14 @@ class Study:
     tools: softening.Tools
     workdir: Path
 
-    def fingerprint(self, row: ConfigDict) -> str:
-        """Digest of everything that decides a row."""
+    def decides(self, row: ConfigDict) -> dict[str, Any]:
+        """Everything that decides a row."""
         shared = {k: v for k, v in self.config.to_dict().items() if k != "rows"}
-        text = json.dumps([shared, row.to_dict(), self.weights_digest], sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return {"shared": shared, "row": row.to_dict(), "weights": self.weights_digest}
+
+    def folder(self, row: ConfigDict) -> Path:
+        """Where the row is kept."""
+        return self.workdir / "rows" / as_name(row.name)
 
 
 def build_plan(params: Any, row: ConfigDict, group: str | None = None) -> sq.Plan:
@@ -84,34 +87,23 @@ def run_row(study: Study, row: ConfigDict) -> dict[str, Any]:
     Raises:
       ValueError: the work directory holds this row made with other settings or weights.
     """
-    config, network, data = study.config, study.network, study.data
-    folder = study.workdir / "rows" / _slug(row.name)
-    made_with = study.fingerprint(row)
-    finished = folder / "row.json"
-    if finished.exists():
-        record = json.loads(finished.read_text())
-        if record["made_with"] != made_with:
-            raise ValueError(
-                f"{finished} was made with other settings or weights: choose another --workdir, "
-                "or remove the row"
-            )
-        _log.info("row %s is finished", row.name)
-        return record["row"]
-    folder.mkdir(parents=True, exist_ok=True)
-    started = time.monotonic()
-    plan = build_plan(network.variables["params"], row)
-    variables, loss = _tuned(study, row, plan, folder / "state")
-    angles = tuple(math.radians(a) for a in config.angles)
-    images, labels = (part[: data.subset] for part in data.test)
-    outcome = softening.evaluate(network, study.tools, variables, images, labels, angles)
-    tilts = (-softening.TILT, softening.TILT)
-    held = softening.evaluate(network, study.tools, variables, *data.holdout, tilts)
-    rotations = build_plan(network.variables["params"], row, "so2")
-    moved = softening.movement(plan, rotations, variables["params"])
-    result = (
-        softening.summary(outcome)
-        | dataclasses.asdict(moved)
-        | {
+    config, network, data, folder = study.config, study.network, study.data, study.folder(row)
+
+    def make() -> dict[str, Any]:
+        started = time.monotonic()
+        plan = build_plan(network.variables["params"], row)
+        variables, loss = _tuned(study, row, plan)
+        angles = tuple(math.radians(a) for a in config.angles)
+        images, labels = (part[: data.subset] for part in data.test)
+        outcome = softening.evaluate(network, study.tools, variables, images, labels, angles)
+        tilts = (-softening.TILT, softening.TILT)
+        held = softening.evaluate(network, study.tools, variables, *data.holdout, tilts)
+        rotations = build_plan(network.variables["params"], row, "so2")
+        moved = softening.movement(plan, rotations, variables["params"])
+        models.save_cifar_resnet(folder / "softened.safetensors", variables)
+        return {
+            **softening.summary(outcome),
+            **dataclasses.asdict(moved),
             "holdout_accuracy": held.accuracy()[0],
             "holdout_kl_30": held.kl_at(softening.TILT)[0],
             "name": row.name,
@@ -120,40 +112,28 @@ def run_row(study: Study, row: ConfigDict) -> dict[str, Any]:
             "train_loss": loss,
             "seconds": time.monotonic() - started,
         }
-    )
-    models.save_cifar_resnet(folder / "softened.safetensors", variables)
-    record = {"made_with": made_with, "row": result}
-    write_atomically(finished, json.dumps(record, indent=1))
-    return result
+
+    return kept(folder / "row.json", study.decides(row), make)
 
 
 def full_row(study: Study, row: ConfigDict, result: dict[str, Any]) -> dict[str, Any]:
     """The same row evaluated on all test images; ``kl_30_common`` stays over the subset."""
-    folder = study.workdir / "rows" / _slug(row.name)
-    finished = folder / "full.json"
-    made_with = study.fingerprint(row)
-    if finished.exists():
-        record = json.loads(finished.read_text())
-        if record["made_with"] == made_with:
-            return record["row"]
-    variables, _ = training.restore(folder / "state", dict(study.network.variables))
-    angles = tuple(math.radians(a) for a in study.config.angles)
-    outcome = softening.evaluate(study.network, study.tools, variables, *study.data.test, angles)
-    common = {f"{key}_common": result[key] for key in report.COMMON}
-    result = result | softening.summary(outcome) | common
-    write_atomically(finished, json.dumps({"made_with": made_with, "row": result}, indent=1))
-    return result
+
+    def make() -> dict[str, Any]:
+        variables, _ = training.restore(study.folder(row) / "state", dict(study.network.variables))
+        angles = tuple(math.radians(a) for a in study.config.angles)
+        outcome = softening.evaluate(
+            study.network, study.tools, variables, *study.data.test, angles
+        )
+        common = {f"{key}_common": result[key] for key in report.COMMON}
+        return result | softening.summary(outcome) | common
+
+    return kept(study.folder(row) / "full.json", study.decides(row), make)
 
 
-def _slug(name: str) -> str:
-    return "".join(c if c.isalnum() else "_" for c in name)
-
-
-def _tuned(
-    study: Study, row: ConfigDict, plan: sq.Plan, path: Path
-) -> tuple[dict[str, Any], float]:
+def _tuned(study: Study, row: ConfigDict, plan: sq.Plan) -> tuple[dict[str, Any], float]:
     """The folded variables of a row, from its checkpoint if training had finished."""
-    made_with = study.fingerprint(row)
+    path, made_with = study.folder(row) / "state", digest(study.decides(row))
     if path.exists():
         variables, meta = training.restore(path, dict(study.network.variables))
         if meta["made_with"] == made_with:
@@ -179,9 +159,7 @@ def layer_rows(study: Study, row: ConfigDict) -> list[dict[str, Any]]:
     to ``||L(h)||``.
     """
     network, config = study.network, study.config
-    variables, _ = training.restore(
-        study.workdir / "rows" / _slug(row.name) / "state", dict(network.variables)
-    )
+    variables, _ = training.restore(study.folder(row) / "state", dict(network.variables))
     plan = build_plan(network.variables["params"], row)
     certificates = softening.layer_certificates(plan, variables["params"], network.geometry)
     sample = network.preprocess(study.data.test[0][: config.defect_images])
@@ -215,7 +193,7 @@ def fine_tuning(config: ConfigDict) -> softening.FineTuning:
 def run(config: ConfigDict, data_dir: Path, workdir: Path) -> list[dict[str, Any]]:
     """Runs every row of a study and writes its tables and figure."""
     names = [row.name for row in config.rows]
-    if len(set(map(_slug, names))) != len(names) or config.reference not in names:
+    if len(set(map(as_name, names))) != len(names) or config.reference not in names:
         raise ValueError(f"rows need distinct names, {config.reference!r} among them; got {names}")
     network = load_network(config, data_dir)
     plans = {row.name: build_plan(network.variables["params"], row) for row in config.rows}

@@ -1,32 +1,21 @@
 """The measurement study: stages that survive an interruption, tables, figures, the low-pass."""
 
 import csv
-import importlib.util
 import json
-import pathlib
 
 import jax
 import numpy as np
 import pytest
 
 from experiments.measure import report, run
+from experiments.measure.configs import cifar10
 from softeq_jax import models
-
-ROOT = pathlib.Path(__file__).parents[2]
-CONFIG = ROOT / "experiments" / "measure" / "configs" / "cifar10.py"
-
-
-def load_config():
-    spec = importlib.util.spec_from_file_location("measures_config", CONFIG)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.get_config()
 
 
 @pytest.fixture
 def study(tmp_path, monkeypatch):
     """The study of a small random network on random images, with fewer settings."""
-    config = load_config()
+    config = cifar10.get_config()
     model = models.CifarResNet(depth=8, width=4)
     variables = model.init(jax.random.key(0), np.zeros((1, 16, 16, 3), np.float32), train=False)
     models.save_cifar_resnet(tmp_path / "net.safetensors", variables)

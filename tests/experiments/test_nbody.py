@@ -1,8 +1,6 @@
 """The N-body study in small form: methods, penalties, table, figure, resumption."""
 
 import csv
-import importlib.util
-import pathlib
 
 import jax
 import numpy as np
@@ -10,21 +8,14 @@ import pytest
 from ml_collections import ConfigDict
 
 from experiments.nbody import methods, report, run, task
+from experiments.nbody.configs import paper
+from experiments.nbody.configs import small as cores
 from experiments.shared.kept_runs import kept
-
-CONFIGS = pathlib.Path(__file__).parents[2] / "experiments" / "nbody" / "configs"
-
-
-def _config(name="small"):
-    spec = importlib.util.spec_from_file_location(f"nbody_{name}_config", CONFIGS / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.get_config()
 
 
 @pytest.fixture(scope="module")
 def small():
-    config = _config()
+    config = cores.get_config()
     config.update(seeds=1, epochs=8, batch_size=20, width=12, layers=1, rotations=2)
     config.systems.update(train=60, validation=30, test=40)
     config.save_every_epochs = 0
@@ -70,10 +61,10 @@ def test_the_study_leaves_a_table_a_figure_and_all_runs(study, small):
 def test_finished_runs_are_kept_and_other_settings_refused(study, small, monkeypatch):
     rows, workdir = study
     trained = []
-    monkeypatch.setattr(run.Trained, "train", lambda *args: trained.append(args))
+    monkeypatch.setattr(run.ParticleTrainer, "train", lambda *args: trained.append(args))
     assert run.run(small, workdir) == rows
     assert trained == []
-    changed = _config()
+    changed = cores.get_config()
     changed.update(small)
     changed.learning_rate = 1e-4
     with pytest.raises(ValueError, match="made with other settings"):
@@ -84,13 +75,13 @@ def test_finished_runs_are_kept_and_other_settings_refused(study, small, monkeyp
 def setting(small):
     model = task.network(small.width, small.layers)
     plan = task.plan(model, task.init(model, 0))
-    return methods.Setting(model, plan, steps=100, hold=0.1, free_std=0.1)
+    return methods.ParticleSetting(model, plan, steps=100, hold=0.1, free_std=0.1)
 
 
 def test_every_method_of_both_configs_starts_as_the_same_network_up_to_its_branch(setting):
     """The N-part of what the first step sees is the free branch times its factor."""
     params = task.init(setting.model, 0)
-    for config in (_config(), _config("paper")):
+    for config in (cores.get_config(), paper.get_config()):
         assert set(config.strengths) == set(methods.NAMES)
         for name, strengths in config.strengths.items():
             recipe = methods.recipe(name, strengths[0], setting)
@@ -173,7 +164,7 @@ def test_the_best_strength_is_chosen_by_validation_and_judged_by_paired_seeds():
         "250.00 ± 0.00",
         "100.00 ± 0.00",
     ]
-    config = _config()
+    config = cores.get_config()
     config.strengths = ConfigDict({"strct": (0.0,)})
     with pytest.raises(ValueError, match=r"unknown methods \['strct'\]"):
         list(run.runs_of(config))

@@ -1,8 +1,6 @@
 """The rings study in small form: rows, choices, table, figure, resumption."""
 
 import csv
-import importlib.util
-import pathlib
 
 import jax
 import numpy as np
@@ -10,20 +8,12 @@ import pytest
 from ml_collections import ConfigDict
 
 from experiments.rings import methods, report, run, task
-
-CONFIG = pathlib.Path(__file__).parents[2] / "experiments" / "rings" / "configs" / "paper.py"
-
-
-def _config():
-    spec = importlib.util.spec_from_file_location("rings_config", CONFIG)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.get_config()
+from experiments.rings.configs import paper
 
 
 @pytest.fixture(scope="module")
 def small():
-    config = _config()
+    config = paper.get_config()
     config.update(sigmas=(0.0, 0.5), seeds=2, epochs=20, test_per_ring=300)
     config.strengths = ConfigDict(
         {
@@ -76,10 +66,10 @@ def test_the_study_leaves_a_table_a_figure_and_all_runs(study, small):
 def test_finished_runs_are_kept_and_other_settings_refused(study, small, monkeypatch):
     rows, workdir = study
     trained = []
-    monkeypatch.setattr(run.Trained, "train", lambda *args: trained.append(args))
+    monkeypatch.setattr(run.RingsTrainer, "train", lambda *args: trained.append(args))
     assert run.run(small, workdir) == rows
     assert trained == []
-    changed = _config()
+    changed = paper.get_config()
     changed.update(small)
     changed.learning_rate = 1e-2
     with pytest.raises(ValueError, match="made with other settings"):
@@ -126,7 +116,7 @@ def test_the_network_turns_with_its_points():
 
 @pytest.mark.slow
 def test_every_method_can_be_built():
-    config = _config()
+    config = paper.get_config()
     assert set(config.strengths) == set(methods.NAMES)
     for name, strengths in config.strengths.items():
         recipe = methods.recipe(name, strengths[0], 100, 1e-3)

@@ -1,7 +1,6 @@
 """The softening study: plans, rows that survive an interruption, tables, command line."""
 
 import csv
-import importlib.util
 import json
 import math
 import os
@@ -14,6 +13,7 @@ import numpy as np
 import pytest
 
 from experiments.soften import report, run, softening
+from experiments.soften.configs import cifar10_resnet20
 from experiments.soften.task import Data, load_network
 from softeq_jax import models, training
 
@@ -21,17 +21,10 @@ ROOT = pathlib.Path(__file__).parents[2]
 CONFIG = ROOT / "experiments" / "soften" / "configs" / "cifar10_resnet20.py"
 
 
-def load_config():
-    spec = importlib.util.spec_from_file_location("study", CONFIG)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module, module.get_config()
-
-
 @pytest.fixture
 def study(tmp_path, monkeypatch):
     """A study of three rows on a small random network and random images."""
-    module, config = load_config()
+    config = cifar10_resnet20.get_config()
     model = models.CifarResNet(depth=8, width=4)
     variables = model.init(jax.random.key(0), np.zeros((1, 8, 8, 3), np.float32), train=False)
     models.save_cifar_resnet(tmp_path / "net.safetensors", variables)
@@ -41,9 +34,11 @@ def study(tmp_path, monkeypatch):
     config.defect_images = 4
     every = "**/conv?/kernel"
     config.rows = [
-        module.row("unfiltered", "so2", (every, {"softness": 1.0})),
-        module.row("SO(2) 1", "so2", (every, {"cutoff": 1.0})),
-        module.row("C4 strict", "c4", ("stage1_*/conv1/kernel", None), (every, {"cutoff": 0.0})),
+        cifar10_resnet20.row("unfiltered", "so2", (every, {"softness": 1.0})),
+        cifar10_resnet20.row("SO(2) 1", "so2", (every, {"cutoff": 1.0})),
+        cifar10_resnet20.row(
+            "C4 strict", "c4", ("stage1_*/conv1/kernel", None), (every, {"cutoff": 0.0})
+        ),
     ]
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (40, 8, 8, 3), dtype=np.uint8)
@@ -153,14 +148,16 @@ def test_rows_of_other_settings_are_not_mixed(study):
 
 def test_bad_studies_are_refused(study):
     config, folder = study
-    module, _ = load_config()
     good = list(config.rows)
     for rows, message in [
         ([good[0], good[0]], "distinct names"),
         (good[1:], "'unfiltered' among them"),
-        ([good[0], module.row("x", "so9", ("**", {"cutoff": 1.0}))], "row 'x'.*"),
-        ([good[0], module.row("x", "c4", ("nowhere/*", {"cutoff": 1.0}))], "row 'x'.*nowhere"),
-        ([good[0], module.row("x", "c4", ("**", {"cutoff": -1.0}))], "row 'x'.*cutoff"),
+        ([good[0], cifar10_resnet20.row("x", "so9", ("**", {"cutoff": 1.0}))], "row 'x'.*"),
+        (
+            [good[0], cifar10_resnet20.row("x", "c4", ("nowhere/*", {"cutoff": 1.0}))],
+            "row 'x'.*nowhere",
+        ),
+        ([good[0], cifar10_resnet20.row("x", "c4", ("**", {"cutoff": -1.0}))], "row 'x'.*cutoff"),
     ]:
         config.rows = rows
         with pytest.raises(ValueError, match=message):
@@ -190,7 +187,7 @@ def run_cli(*args, **env):
 def test_dry_run_prints_every_plan(data_dir):
     done = run_cli("--dry_run", f"--data_dir={data_dir}")
     assert done.returncode == 0, done.stderr[-2000:]
-    _, config = load_config()
+    config = cifar10_resnet20.get_config()
     for row in config.rows:
         assert f"== {row.name} " in done.stdout
     for part in ("stage3_block2/conv2/kernel", "rank", "certified", "not certified", "measured"):
@@ -210,7 +207,7 @@ def test_the_command_line_explains_what_is_wrong(tmp_path):
 
 
 def test_the_config_follows_its_own_limits():
-    _, config = load_config()
+    config = cifar10_resnet20.get_config()
     rows = list(config.rows)
     groups = [row.group for row in rows if row.name != config.reference]
     assert {group: groups.count(group) for group in set(groups)} == {"c4": 3, "d4": 3, "so2": 3}

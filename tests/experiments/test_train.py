@@ -1,7 +1,7 @@
 """The training script: config, launch scripts, several processes, export, restarts elsewhere."""
 
 import csv
-import importlib.util
+import importlib
 import os
 import pathlib
 import re
@@ -170,9 +170,7 @@ def test_configs_have_known_keys_only(path):
     from softeq_jax.training import RunSettings
     from softeq_jax.training.config import resolve_config
 
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = importlib.import_module(f"experiments.train.configs.{path.stem}")
     config = resolve_config(module.get_config(), defaults())
     assert RunSettings(**config.run).steps > 0
     assert f"--config experiments/train/configs/{path.name}" in module.__doc__
