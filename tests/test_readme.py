@@ -11,6 +11,8 @@ from softeq_jax.cli import make_parser
 
 ROOT = pathlib.Path(__file__).parents[1]
 TEXT = (ROOT / "README.md").read_text()
+FOLDERS = (ROOT / name for name in ("experiments", "docs"))
+PAGES = [*ROOT.glob("*.md"), *sorted(page for folder in FOLDERS for page in folder.rglob("*.md"))]
 
 
 def test_the_examples_run_as_pasted(capsys):
@@ -87,14 +89,32 @@ def test_the_commands_exist():
     targets = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
     assert set(re.findall(r"^make (\w+)", TEXT, re.MULTILINE)) <= set(targets)
     for module in re.findall(r"python -m (experiments[.\w]+)", TEXT):
-        path = ROOT / module.replace(".", "/")
-        assert path.with_suffix(".py").exists() or (path / "__main__.py").exists(), module
+        assert _is_program(module), module
     commands = re.findall(r"^\.venv/bin/softeq (.*)", TEXT, re.MULTILINE)
     assert len(commands) == 4
     for command in commands:
         make_parser().parse_args(command.split("#")[0].split())
 
 
-def test_the_links_lead_somewhere():
-    for target in re.findall(r"\]\(([^)#]+)\)", TEXT):
-        assert (ROOT / target).exists(), target
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_the_links_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text()):
+        assert "://" in target or (page.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("folder", ["experiments", "notebooks", "docs"])
+def test_the_commands_and_configs_of_studies_exist(folder):
+    """Wherever a command line of a study is written down."""
+    kinds = {".py", ".md", ".sh", ".sbatch", ".ipynb"}
+    pages = [page for page in (ROOT / folder).rglob("*") if page.suffix in kinds]
+    for page in pages:
+        text = page.read_text()
+        for module in re.findall(r"python -m (experiments[.\w]*\w)", text):
+            assert _is_program(module), f"{page}: {module}"
+        for path in re.findall(r"experiments/[\w/]+\.(?:py|md|sh|sbatch|png|csv)\b", text):
+            assert (ROOT / path).exists(), f"{page}: {path}"
+
+
+def _is_program(module):
+    path = ROOT / module.replace(".", "/")
+    return path.with_suffix(".py").exists() or (path / "__main__.py").exists()

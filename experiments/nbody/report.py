@@ -9,7 +9,7 @@ import numpy as np
 
 from experiments.nbody import methods
 from experiments.shared.figures import plt, save
-from experiments.shared.report import Row, markdown_table, write_atomically
+from experiments.shared.report import Row, markdown_table, over_runs, write_atomically
 from softeq_jax._text import table as text_table
 
 HEADER = (
@@ -21,14 +21,6 @@ HEADER = (
     "error before projection",
     "MSE if projected",
 )
-
-
-def mean_and_error(values: Sequence[float]) -> tuple[float, float]:
-    """Mean and its standard error over runs (NaN for a single run)."""
-    values = np.asarray(values, np.float64)
-    if len(values) < 2:
-        return float(values.mean()), math.nan
-    return float(values.mean()), float(values.std(ddof=1) / math.sqrt(len(values)))
 
 
 def chosen(rows: list[Row]) -> dict[str, list[Row]]:
@@ -87,7 +79,7 @@ def verdicts(rows: list[Row], reference: str = "strict") -> list[str]:
             continue
         mine = {row["seed"]: row["mse"] for row in runs}
         gain = [100 * (mine[s] / base[s] - 1) for s in seeds]
-        mean, error = mean_and_error(gain)
+        mean, error = over_runs(gain)
         lines.append(
             f"{method}: test MSE {mean:+.1f} ± {error:.1f} % of that of {reference}, smaller in "
             f"{sum(g < 0 for g in gain)} of {len(seeds)} seeds."
@@ -151,9 +143,9 @@ def figure(rows: list[Row], curves: list[list[float]], baseline: float, path: Pa
     colors = dict(zip(methods.NAMES, plt.get_cmap("tab10").colors, strict=False))
     fig, axes = plt.subplots(1, 3, figsize=(13.5, 4.2), layout="constrained")
     for number, (method, runs) in enumerate(best.items()):
-        mean, error = mean_and_error([row["mse"] for row in runs])
+        mean, error = over_runs([row["mse"] for row in runs])
         axes[0].errorbar(number, mean, _shown(error), fmt="o", color=colors[method], capsize=4)
-        before, _ = mean_and_error([row["mse_before"] for row in runs])
+        before, _ = over_runs([row["mse_before"] for row in runs])
         axes[0].plot(number, before, "_", color=colors[method], ms=16)
         x = [max(row["equivariance_error"], 1e-8) for row in runs]
         axes[1].plot(x, [row["mse"] for row in runs], "o", color=colors[method], label=method)
@@ -184,7 +176,7 @@ def write(
 
 def _cell(values: Sequence[float], scale: float) -> str:
     """Mean ± standard error in units of ``1 / scale``, or two digits of the mean for scale 0."""
-    mean, error = mean_and_error(values)
+    mean, error = over_runs(values)
     if not scale:
         return f"{mean:.1e}"
     return f"{scale * mean:.2f} ± {scale * error:.2f}"

@@ -10,17 +10,16 @@ from scipy import stats
 
 from experiments.rings import methods
 from experiments.shared.figures import plt, save
-from experiments.shared.report import Row, markdown_table, write_atomically
+from experiments.shared.report import Row, markdown_table, over_runs, write_atomically
 from softeq_jax._text import table as text_table
 
 
 def interval(values: Sequence[float]) -> tuple[float, float]:
     """Mean and half-width of its 95 % interval (Student's t over the runs)."""
-    values = np.asarray(values, np.float64)
-    if len(values) < 2:
-        return float(values.mean()), math.nan
-    width = stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / math.sqrt(len(values))
-    return float(values.mean()), float(width)
+    mean, error = over_runs(values)
+    if math.isnan(error):
+        return mean, error
+    return mean, float(stats.t.ppf(0.975, len(values) - 1) * error)
 
 
 def chosen(rows: list[Row]) -> dict[tuple[str, float], list[Row]]:
