@@ -8,6 +8,7 @@ from flax import linen as nn
 
 from softeq_jax.groups import Group
 from softeq_jax.models.rules import ModelDials, Rule, window_rule
+from softeq_jax.models.vision import VisionModel, batch_norm
 
 _PAD_ONE = ((1, 1), (1, 1))
 
@@ -68,7 +69,7 @@ class ResidualBlock(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         """Maps `[n, h, w, c]` to `[n, ceil(h / stride), ceil(w / stride), features]`."""
-        norm = functools.partial(_batch_norm, train=train, axis_name=self.axis_name)
+        norm = functools.partial(batch_norm, train=train, axis_name=self.axis_name)
         y = _conv3x3(self.features, self.stride, "conv1")(x)
         y = nn.relu(norm(name="bn1")(y))
         y = _conv3x3(self.features, 1, "conv2")(y)
@@ -76,27 +77,14 @@ class ResidualBlock(nn.Module):
         return nn.relu(y + shortcut(x, self.features, self.stride))
 
 
-def _batch_norm(*, train: bool, axis_name: str | None, name: str) -> nn.BatchNorm:
-    return nn.BatchNorm(
-        use_running_average=not train,
-        momentum=0.9,
-        epsilon=1e-5,
-        axis_name=axis_name,
-        name=name,
-    )
-
-
-class CifarResNet(nn.Module):
+class CifarResNet(VisionModel):
     """ResNet for small images: three stages of `(depth - 2) / 6` blocks, widths 1:2:4.
 
     Its modules are named `conv1`, `bn1`, `stage{1,2,3}_block{b}` and `linear`.
 
     Attributes:
-      depth: number of layers with weights, `6 n + 2` with n >= 1.
-      num_classes: length of the logits; 0 for a model without a head.
-      width: channels of the first stage, an even number.
-      axis_name: mapped axis over which batch statistics are averaged (`"device"` in the trainer
-        of `softeq_jax.training`), or None for statistics of the local batch.
+      depth, num_classes, width, axis_name: see ``VisionModel``; ``depth`` counts the layers with
+        weights, `6 n + 2` with n >= 1, ``width`` is an even number.
     """
 
     depth: int = 20
@@ -118,34 +106,20 @@ class CifarResNet(nn.Module):
         return (self.depth - 2) // 6
 
     def soft_rules(self, group: Group, dials: ModelDials) -> dict[str, Rule]:
-        """See ``softeq_jax.models.soft_rules``."""
+        """Convolutions with a window, see ``softeq_jax.models.soft_rules``."""
         return {"**/conv?/kernel": window_rule(group, dials), "**": None}
 
     @nn.compact
     def __call__(
         self, x: jax.Array, train: bool = False, *, features: bool = False
     ) -> jax.Array | tuple[jax.Array, ...]:
-        """Logits of images.
-
-        Args:
-          x: images `[n, h, w, c]`, floating point; any h, w, c >= 1.
-          train: True normalizes by the batch's own statistics and updates the collection
-            `batch_stats` (make it mutable); False uses the running ones.
-          features: return the feature maps of the three stages instead.
-
-        Returns:
-          Logits `[n, num_classes]`; the pooled features `[n, 4 width]` if there are no classes;
-          with `features` three maps, finest first.
-
-        Raises:
-          ValueError: `x` does not have four axes, or depth or width are not allowed.
-        """
+        """Logits of images, see ``VisionModel``: The images are of any size and number of channels; what is pooled is the last map."""
         if x.ndim != 4:
             raise ValueError(f"images must be [n, h, w, c], got shape {x.shape}")
         if self.width < 2 or self.width % 2:
             raise ValueError(f"width must be an even number >= 2, got {self.width}")
         x = _conv3x3(self.width, 1, "conv1")(x)
-        x = nn.relu(_batch_norm(train=train, axis_name=self.axis_name, name="bn1")(x))
+        x = nn.relu(batch_norm(train=train, axis_name=self.axis_name, name="bn1")(x))
         maps = []
         for stage in range(3):
             for block in range(self.blocks):

@@ -13,9 +13,10 @@ from softeq_jax.models.patches import (
 )
 from softeq_jax.models.rules import ModelDials, Rule, position_rule, window_rule
 from softeq_jax.models.transformer import TransformerBlock, check_heads
+from softeq_jax.models.vision import VisionModel
 
 
-class DINOv2(nn.Module):
+class DINOv2(VisionModel):
     """DINOv2 (Oquab et al. 2024; registers: Darcet et al. 2024).
 
     A vision transformer with gains on its residual branches. Its position table ``pos_embed``
@@ -24,16 +25,9 @@ class DINOv2(nn.Module):
     published models do. Other names are those of ``ViT``.
 
     Attributes:
-      width: channels of a token; a multiple of ``heads``.
-      depth: number of blocks.
-      heads: attention heads.
-      image_size: side of the images that the position table was trained at.
-      patch_size: side of a patch.
-      mlp_ratio: hidden channels of the perceptrons in units of ``width``.
-      registers: tokens that carry no image.
-      num_classes: length of the logits; 0 for the backbone alone. The head reads the class token
-        beside the mean over patches.
-      norm_epsilon: of the layer norms.
+      width, depth, heads, image_size, patch_size, mlp_ratio, registers, num_classes, norm_epsilon:
+        see ``VisionModel``; the position table is for images of ``image_size``, the head reads the
+        class token beside the mean over patches.
     """
 
     width: int
@@ -52,7 +46,7 @@ class DINOv2(nn.Module):
         return patch_grid(self.image_size, self.patch_size)
 
     def soft_rules(self, group: Group, dials: ModelDials) -> dict[str, Rule]:
-        """See ``softeq_jax.models.soft_rules``."""
+        """Patches and positions, see ``softeq_jax.models.soft_rules``."""
         check_heads(self.width, self.heads)
         return {
             "patch_embed/kernel": window_rule(group, dials),
@@ -64,20 +58,7 @@ class DINOv2(nn.Module):
     def __call__(
         self, x: jax.Array, train: bool = False, *, features: bool = False
     ) -> jax.Array | tuple[jax.Array, ...]:
-        """Logits of images.
-
-        Args:
-          x: images ``[n, h, w, c]``, floating point, h and w multiples of ``patch_size``.
-          train: accepted so that all models are called alike; nothing depends on it.
-          features: return what the patches have become instead.
-
-        Returns:
-          Logits ``[n, num_classes]``; the class token ``[n, width]`` if there are no classes; with
-          ``features`` one map ``([n, h / patch, w / patch, width],)``.
-
-        Raises:
-          ValueError: the images do not fit, or the attributes do not fit together.
-        """
+        """Logits of images, see ``VisionModel``: The sides of the images are multiples of ``patch_size``. The pooled feature is the class token."""
         del train
         check_heads(self.width, self.heads)
         patch_grid(self.image_size, self.patch_size)

@@ -81,7 +81,7 @@ class EquivariantGraphNet(nn.Module):
     ranges: tuple[float, ...] = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 
     def soft_rules(self, group: Group, dials: ModelDials) -> dict[str, Rule]:
-        """See ``softeq_jax.models.soft_rules``; any group of orthogonal matrices of this dimension.
+        """The relaxed layers under any group of orthogonal matrices of this dimension.
 
         Raises:
           ValueError: another group.

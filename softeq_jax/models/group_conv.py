@@ -11,6 +11,7 @@ from flax import linen as nn
 
 from softeq_jax.groups import Group, PlanarGroup
 from softeq_jax.models.rules import ModelDials, Rule
+from softeq_jax.models.vision import VisionModel
 from softeq_jax.nn import convolve
 from softeq_jax.nn.equivariant import pointwise
 from softeq_jax.projections import Projector, projector
@@ -102,7 +103,7 @@ class GroupConv(nn.Module):
         return convolve(x, kernel, padding=self.window // 2)
 
 
-class GroupConvNet(nn.Module):
+class GroupConvNet(VisionModel):
     """A group-convolutional network (Cohen & Welling 2016) of C_n or D_n.
 
     A lifting convolution makes regular feature maps of the image; two 3 x 3 convolutions with
@@ -123,10 +124,9 @@ class GroupConvNet(nn.Module):
     Attributes:
       group: ``groups.cyclic(n)`` or ``groups.dihedral(n)``.
       widths: copies of the regular representation in each stage.
-      num_classes: length of the logits; 0 for the pooled features.
+      num_classes, axis_name: see ``VisionModel``.
       project: whether layers project their own kernels. Otherwise they compute with what is
         stored, for a plan with ``soft_rules`` (or a penalty) to govern.
-      axis_name: mapped axis over which batch statistics are averaged, or None.
     """
 
     group: Group
@@ -140,7 +140,7 @@ class GroupConvNet(nn.Module):
         return self.widths[stage] * regular(self.group)
 
     def soft_rules(self, group: Group, dials: ModelDials) -> dict[str, Rule]:
-        """See ``softeq_jax.models.soft_rules``; every convolution.
+        """Every convolution, see ``softeq_jax.models.soft_rules``.
 
         Args:
           group: the model's.
@@ -163,21 +163,10 @@ class GroupConvNet(nn.Module):
     def __call__(
         self, x: Array, train: bool = False, *, features: bool = False
     ) -> Array | tuple[Array, ...]:
-        """Logits of images.
+        """Logits of images, see ``VisionModel``.
 
-        Args:
-          x: square images ``[n, s, s, c]``, floating point, with sides that can be halved
-            ``len(widths) - 1`` times.
-          train: whether batch statistics are those of the batch (make ``batch_stats`` mutable).
-          features: return the feature maps instead.
-
-        Returns:
-          Logits ``[n, num_classes]``; the pooled features ``[n, widths[-1]]`` if there are no
-          classes; with ``features`` a tuple of maps ``[n, h, w, widths[i] * order]``, finest
-          first, on whose channels ``rep(i)`` acts.
-
-        Raises:
-          ValueError: x does not fit, or another group or no widths.
+        The images are square, with sides that can be halved ``len(widths) - 1`` times. On the
+        channels of map i, ``widths[i] * order``, acts ``rep(i)``; pooled are ``widths[-1]`` features.
         """
         self._check(x.shape)
         relu = pointwise(nn.relu, regular(self.group))

@@ -74,7 +74,7 @@ class Segmenter(nn.Module):
     upsample: bool = True
 
     def soft_rules(self, group: Group, dials: ModelDials) -> dict[str, Rule]:
-        """Those of the backbone; heads act on each position alike. See ``soft_rules``."""
+        """The rules of the backbone; heads act on each position alike and have none."""
         return prefixed("backbone", self.backbone.soft_rules(group, dials)) | {"**": None}
 
     @nn.compact

@@ -8,6 +8,7 @@ from softeq_jax.groups import Group
 from softeq_jax.models.patches import check_size, embed_patches, patch_grid
 from softeq_jax.models.rules import ModelDials, Rule, window_rule
 from softeq_jax.models.transformer import gelu
+from softeq_jax.models.vision import VisionModel
 from softeq_jax.projections import projector
 from softeq_jax.reps import tokens
 
@@ -37,19 +38,14 @@ class MixerBlock(nn.Module):
         return x + nn.Dense(channels, name="channel_out")(y)
 
 
-class MLPMixer(nn.Module):
+class MLPMixer(VisionModel):
     """MLP-Mixer (Tolstikhin et al. 2021): patches, mixing blocks, mean over patches, head.
 
     Attributes:
-      image_size: side of the square images in pixels, a multiple of ``patch_size``. The
-        token-mixing layers fix it.
-      patch_size: side of a patch.
-      width: channels of a token.
-      depth: number of blocks.
+      image_size, patch_size, width, depth, num_classes, norm_epsilon: see ``VisionModel``; the
+        token-mixing layers fix ``image_size``.
       token_hidden: hidden units of the token-mixing perceptrons.
       channel_hidden: hidden units of the channel-mixing perceptrons.
-      num_classes: length of the logits; 0 for a model without a head.
-      norm_epsilon: of the layer norms.
     """
 
     image_size: int
@@ -67,7 +63,7 @@ class MLPMixer(nn.Module):
         return patch_grid(self.image_size, self.patch_size)
 
     def soft_rules(self, group: Group, dials: ModelDials) -> dict[str, Rule]:
-        """See ``softeq_jax.models.soft_rules``.
+        """Patches and token-mixing layers, see ``softeq_jax.models.soft_rules``.
 
         The group permutes the patches and leaves the hidden units of the token-mixing layers
         alone, the only permutation representation that trained weights do not have to be sorted
@@ -88,20 +84,7 @@ class MLPMixer(nn.Module):
     def __call__(
         self, x: jax.Array, train: bool = False, *, features: bool = False
     ) -> jax.Array | tuple[jax.Array, ...]:
-        """Logits of images.
-
-        Args:
-          x: images ``[n, image_size, image_size, c]``, floating point.
-          train: accepted so that all models are called alike; nothing depends on it.
-          features: return what the patches have become instead.
-
-        Returns:
-          Logits ``[n, num_classes]``; the mean token ``[n, width]`` if there are no classes; with
-          ``features`` one map ``([n, grid, grid, width],)``.
-
-        Raises:
-          ValueError: the images do not fit, or the attributes do not fit together.
-        """
+        """Logits of images, see ``VisionModel``: The sides of the images are ``image_size``."""
         del train
         patch_grid(self.image_size, self.patch_size)
         check_size(x.shape, self.image_size)

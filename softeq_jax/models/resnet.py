@@ -9,6 +9,7 @@ from flax import linen as nn
 
 from softeq_jax.groups import Group
 from softeq_jax.models.rules import ModelDials, Rule, window_rule
+from softeq_jax.models.vision import VisionModel, batch_norm
 
 _LEAVE_SMALL_ABOVE = 0.8
 
@@ -57,7 +58,7 @@ class Block(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         """Maps ``[n, h, w, c]`` to ``[n, ceil(h / stride), ceil(w / stride), features]``."""
-        norm = functools.partial(_norm, train=train, axis_name=self.axis_name)
+        norm = functools.partial(batch_norm, train=train, axis_name=self.axis_name)
         inner = self.features // 4 if self.bottleneck else self.features
         layers = [(inner, 1, 1)] if self.bottleneck else []
         layers += [(inner, 3, self.stride), (self.features, 1 if self.bottleneck else 3, 1)]
@@ -71,13 +72,7 @@ class Block(nn.Module):
         return nn.relu(x + y)
 
 
-def _norm(*, train: bool, axis_name: str | None, name: str) -> nn.BatchNorm:
-    return nn.BatchNorm(
-        use_running_average=not train, momentum=0.9, epsilon=1e-5, axis_name=axis_name, name=name
-    )
-
-
-class ResNet(nn.Module):
+class ResNet(VisionModel):
     """ResNet (He et al. 2016; strides in the 3x3 convolutions of bottlenecks, as all use today).
 
     A 7x7 convolution of stride 2, a 3x3 maximum of stride 2, four stages, mean over the map, head.
@@ -85,12 +80,9 @@ class ResNet(nn.Module):
     turn; ``certificates.convolution`` says so for each layer.
 
     Attributes:
-      depths: blocks of the four stages.
+      depths, width, num_classes, axis_name: see ``VisionModel``; ``width`` is that of the stem, the
+        stages have 4 (bottlenecks) or 1, 2, 4, 8 times as many channels.
       bottleneck: bottlenecks (ResNet-50 and deeper) or pairs of 3x3 convolutions.
-      width: channels of the stem; the stages have 4 (bottlenecks) or 1, 2, 4, 8 times as many.
-      num_classes: length of the logits; 0 for a model without a head.
-      axis_name: mapped axis over which batch statistics are averaged (``"device"`` in the trainer
-        of ``softeq_jax.training``), or None for statistics of the local batch.
     """
 
     depths: tuple[int, ...] = (3, 4, 6, 3)
@@ -100,7 +92,7 @@ class ResNet(nn.Module):
     axis_name: str | None = None
 
     def soft_rules(self, group: Group, dials: ModelDials) -> dict[str, Rule]:
-        """See ``softeq_jax.models.soft_rules``."""
+        """Convolutions with a window, see ``softeq_jax.models.soft_rules``."""
         return {
             "**/conv[123]/kernel": window_rule(group, dials, leave_small_above=_LEAVE_SMALL_ABOVE),
             "**": None,
@@ -110,25 +102,11 @@ class ResNet(nn.Module):
     def __call__(
         self, x: jax.Array, train: bool = False, *, features: bool = False
     ) -> jax.Array | tuple[jax.Array, ...]:
-        """Logits of images.
-
-        Args:
-          x: images ``[n, h, w, c]``, floating point.
-          train: True normalizes by the batch's own statistics and updates the collection
-            ``batch_stats`` (make it mutable); False uses the running ones.
-          features: return the maps of the four stages instead.
-
-        Returns:
-          Logits ``[n, num_classes]``; the pooled features if there are no classes; with
-          ``features`` one map for each stage, finest first.
-
-        Raises:
-          ValueError: ``x`` does not have four axes.
-        """
+        """Logits of images, see ``VisionModel``: The images are of any size; what is pooled is the last map."""
         if x.ndim != 4:
             raise ValueError(f"images must be [n, h, w, c], got shape {x.shape}")
         x = _conv(self.width, 7, 2, "conv1")(x)
-        x = nn.relu(_norm(train=train, axis_name=self.axis_name, name="bn1")(x))
+        x = nn.relu(batch_norm(train=train, axis_name=self.axis_name, name="bn1")(x))
         x = nn.max_pool(x, (3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))
         maps: list[Any] = []
         for stage, depth in enumerate(self.depths):

@@ -7,6 +7,7 @@ from flax import linen as nn
 from softeq_jax.groups import Group
 from softeq_jax.models.rules import ModelDials, Rule, window_rule
 from softeq_jax.models.transformer import attend, gelu
+from softeq_jax.models.vision import VisionModel
 
 _LEAVE_SMALL_ABOVE = 0.9
 _EPSILON = 1e-5
@@ -67,18 +68,15 @@ class SegFormerBlock(nn.Module):
         return x + nn.Dense(channels, name="mlp_out")(gelu(y))
 
 
-class SegFormer(nn.Module):
+class SegFormer(VisionModel):
     """SegFormer's encoder (Xie et al. 2021) with a linear head on its last map; B0 by default.
 
     Attributes:
-      widths: channels of the stages.
-      depths: blocks of the stages.
-      heads: attention heads of the stages.
+      widths, depths, heads, num_classes: see ``VisionModel``.
       reductions: of the keys and values in the stages.
       patch_sizes: windows of the overlapping patch embeddings.
       strides: of the patch embeddings.
       mlp_ratios: hidden channels of the perceptrons in units of the widths.
-      num_classes: length of the logits; 0 for a model without a head.
     """
 
     widths: tuple[int, ...] = (32, 64, 160, 256)
@@ -91,7 +89,7 @@ class SegFormer(nn.Module):
     num_classes: int = 1000
 
     def soft_rules(self, group: Group, dials: ModelDials) -> dict[str, Rule]:
-        """See ``softeq_jax.models.soft_rules``."""
+        """Convolutions with a window, see ``softeq_jax.models.soft_rules``."""
         windows = window_rule(group, dials, leave_small_above=_LEAVE_SMALL_ABOVE)
         small = (dials.softness or 0.0) > _LEAVE_SMALL_ABOVE
         rules: dict[str, Rule] = {"*_patch_embed/kernel": windows}
@@ -123,20 +121,7 @@ class SegFormer(nn.Module):
     def __call__(
         self, x: jax.Array, train: bool = False, *, features: bool = False
     ) -> jax.Array | tuple[jax.Array, ...]:
-        """Logits of images.
-
-        Args:
-          x: images ``[n, h, w, c]``, floating point.
-          train: accepted so that all models are called alike; nothing depends on it.
-          features: return the maps of the stages instead.
-
-        Returns:
-          Logits ``[n, num_classes]``; the mean of the last map if there are no classes; with
-          ``features`` one map for each stage, finest first (strides 4, 8, 16, 32).
-
-        Raises:
-          ValueError: ``x`` does not have four axes, or the attributes do not fit together.
-        """
+        """Logits of images, see ``VisionModel``: The maps have strides 4, 8, 16, 32 by default; what is pooled is the last one."""
         del train
         self._check(x.shape)
         maps = []

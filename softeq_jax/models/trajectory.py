@@ -16,8 +16,8 @@ from softeq_jax.reps import Rep, vector
 Array = jax.Array | np.ndarray
 
 
-class _Layer(NamedTuple):
-    """What a dense layer maps between."""
+class _DenseEnds(NamedTuple):
+    """The representations that a dense layer maps between."""
 
     input: Rep
     output: Rep
@@ -73,7 +73,7 @@ class TrajectoryTransformer(nn.Module):
     coordinates: Literal["absolute", "displacement"] = "absolute"
 
     def soft_rules(self, group: Group, dials: ModelDials) -> dict[str, Rule]:
-        """See ``softeq_jax.models.soft_rules``; any group of real orthogonal 2 x 2 matrices.
+        """Dense layers and positions under any group of real orthogonal 2 x 2 matrices.
 
         Raises:
           ValueError: another group.
@@ -125,7 +125,7 @@ class TrajectoryTransformer(nn.Module):
                 for name, layer in layers.items()
                 if name.startswith(f"block{i}/")
             }
-            h = _Block(own, self.heads, self.dropout, self.project, name=f"block{i}")(h, train)
+            h = _CausalBlock(own, self.heads, self.dropout, self.project, name=f"block{i}")(h, train)
         y = self._dense("head", layers)(h).reshape(*h.shape[:2], self.people, 2)
         y = jnp.swapaxes(y, 1, 2)
         y = x + y if self.coordinates == "displacement" else y
@@ -167,7 +167,7 @@ class TrajectoryTransformer(nn.Module):
     def _rep(self, entries: int, group: Group | None) -> Rep:
         return (entries // 2) * vector(_acting(group))
 
-    def _layers(self, group: Group | None) -> dict[str, _Layer]:
+    def _layers(self, group: Group | None) -> dict[str, _DenseEnds]:
         """All dense layers by path."""
         if self.heads < 1 or self.width % (2 * self.heads) or self.mlp_width % 2:
             raise ValueError(
@@ -178,15 +178,15 @@ class TrajectoryTransformer(nn.Module):
         frame, token, hidden = (
             self._rep(n, group) for n in (2 * self.people, self.width, self.mlp_width)
         )
-        found = {"embed": _Layer(frame, token)}
+        found = {"embed": _DenseEnds(frame, token)}
         for i in range(self.depth):
             for name in ("query", "key", "value", "out"):
-                found[f"block{i}/{name}"] = _Layer(token, token)
-            found[f"block{i}/mlp_in"] = _Layer(token, hidden)
-            found[f"block{i}/mlp_out"] = _Layer(hidden, token)
-        return found | {"head": _Layer(token, frame)}
+                found[f"block{i}/{name}"] = _DenseEnds(token, token)
+            found[f"block{i}/mlp_in"] = _DenseEnds(token, hidden)
+            found[f"block{i}/mlp_out"] = _DenseEnds(hidden, token)
+        return found | {"head": _DenseEnds(token, frame)}
 
-    def _dense(self, name: str, layers: dict[str, _Layer]) -> eq.EquivariantDense:
+    def _dense(self, name: str, layers: dict[str, _DenseEnds]) -> eq.EquivariantDense:
         return eq.EquivariantDense(*layers[name], project=self.project, name=name)
 
     def _checked(self, positions: Array, present: Array | None) -> tuple[jax.Array, jax.Array]:
@@ -206,10 +206,10 @@ class TrajectoryTransformer(nn.Module):
         return jnp.where(there[..., None, None], x, 0.0), there
 
 
-class _Block(nn.Module):
+class _CausalBlock(nn.Module):
     """Causal self-attention and a perceptron, each added to its input and normalized after."""
 
-    own: dict[str, _Layer]
+    own: dict[str, _DenseEnds]
     heads: int
     dropout: float
     project: bool

@@ -16,9 +16,10 @@ from softeq_jax.models.patches import (
 )
 from softeq_jax.models.rules import ModelDials, Rule, position_rule, window_rule
 from softeq_jax.models.transformer import TransformerBlock, check_heads
+from softeq_jax.models.vision import VisionModel
 
 
-class ViT(nn.Module):
+class ViT(VisionModel):
     """Vision transformer with learned positions (Dosovitskiy et al. 2021).
 
     Patches are numbered row by row, tokens are the class token, registers, patches. The parameters
@@ -26,20 +27,12 @@ class ViT(nn.Module):
     ``[1, rows, width]``.
 
     Attributes:
-      image_size: side of the square images in pixels that the position table is for; a multiple of
-        ``patch_size``.
-      patch_size: side of a patch.
-      width: channels of a token; a multiple of ``heads``.
-      depth: number of blocks.
-      heads: attention heads.
-      mlp_ratio: hidden channels of the perceptrons in units of ``width``.
-      num_classes: length of the logits; 0 for a model without a head.
+      image_size, patch_size, width, depth, heads, mlp_ratio, num_classes, registers, norm_epsilon:
+        see ``VisionModel``; the position table is for images of ``image_size``.
       pool: what the head reads: the class token ("cls") or the mean over patches ("mean").
       class_token: whether there is one; by default only where the head reads it.
-      registers: tokens that carry no image and are dropped at the end.
       position_prefix: which tokens beside the patches the position table has rows for: "all", the
         class token only ("class"), or "none".
-      norm_epsilon: of the layer norms.
       layer_scale: initial gain of each residual branch, or None for none.
       norm_after_pool: whether the last norm comes after the mean over patches, not before.
       interpolate: whether images of other sizes are taken (multiples of ``patch_size``), the
@@ -79,7 +72,7 @@ class ViT(nn.Module):
         return patch_grid(self.image_size, self.patch_size)
 
     def soft_rules(self, group: Group, dials: ModelDials) -> dict[str, Rule]:
-        """See ``softeq_jax.models.soft_rules``."""
+        """Patches and positions, see ``softeq_jax.models.soft_rules``."""
         self._check_attributes()
         return {
             "patch_embed/kernel": window_rule(group, dials),
@@ -124,19 +117,10 @@ class ViT(nn.Module):
     def __call__(
         self, x: jax.Array, train: bool = False, *, features: bool = False
     ) -> jax.Array | tuple[jax.Array, ...]:
-        """Logits of images.
+        """Logits of images, see ``VisionModel``.
 
-        Args:
-          x: images ``[n, image_size, image_size, c]``, floating point.
-          train: accepted so that all models are called alike; nothing depends on it.
-          features: return what the patches have become instead.
-
-        Returns:
-          Logits ``[n, num_classes]``; the pooled features ``[n, width]`` if there are no classes;
-          with ``features`` one map ``([n, h, w, width],)`` of the patches.
-
-        Raises:
-          ValueError: the images do not fit, or the attributes do not fit together.
+        The sides of the images are ``image_size``, or multiples of ``patch_size`` with
+        ``interpolate``. The pooled features are those that the head reads.
         """
         del train
         self._check(x.shape)

@@ -121,7 +121,7 @@ class VNPointNet(nn.Module):
     axis_name: str | None = None
 
     def soft_rules(self, group: Group, dials: ModelDials) -> dict[str, Rule]:
-        """See ``softeq_jax.models.soft_rules``; every kernel on vectors, directions too.
+        """Every kernel on vectors, directions too, see ``softeq_jax.models.soft_rules``.
 
         Args:
           group: SO(3), or O(3) without ``cross``.

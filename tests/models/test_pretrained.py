@@ -17,8 +17,8 @@ from hypothesis import given
 from safetensors.numpy import load_file, save_file
 
 from softeq_jax import models
-from softeq_jax.models.weights import _detect, _transformer
-from softeq_jax.models.weights._table import Entry
+from softeq_jax.models.weights import _architecture, _network
+from softeq_jax.models.weights._tensor_names import TensorEntry
 
 GOLDEN = pathlib.Path(__file__).parent / "golden"
 
@@ -139,7 +139,7 @@ def test_a_file_reads_the_configuration_beside_it_only_under_its_usual_name(copi
 def test_names_and_paths_are_inverse_in_every_golden_network():
     for folder in GOLDEN.iterdir():
         names = list(load_file(folder / "model.safetensors"))
-        kind, prefix, share = _detect.detect(names, folder.name)
+        kind, prefix, share = _network.detect(names, folder.name)
         assert share > 0.7
         for name in names:
             entry = kind.table.entry_of_name(name, prefix)
@@ -158,7 +158,7 @@ def test_names_and_paths_are_inverse_in_every_golden_network():
 @examples(fast=100)
 def test_layouts_are_inverse(form, sides):
     layout, axes, parts = form
-    entry = Entry("t", tuple("abc"[:parts]), layout)
+    entry = TensorEntry("t", tuple("abc"[:parts]), layout)
     shape = (sides[0] * parts, *sides[1:axes])
     tensor = np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
     arrays = entry.to_flax(tensor)
@@ -206,8 +206,8 @@ def test_attributes_are_read_off():
 )
 def test_heads_of_published_widths(width, heads):
     config = types.SimpleNamespace(__contains__=None)
-    assert _transformer.heads(None, {}, "num_heads", width, None) == heads
-    assert _transformer.heads(None, config, "num_heads", width, 5) == 5
+    assert _architecture.attention_heads(None, {}, "num_heads", width, None) == heads
+    assert _architecture.attention_heads(None, config, "num_heads", width, 5) == 5
 
 
 def test_changes_of_attributes(copied):

@@ -130,7 +130,7 @@ def test_a_new_head_of_a_segmenter():
 
 @pytest.mark.parametrize("count", [-1, 2.0, True, "3"])
 def test_num_classes_is_checked(count):
-    with pytest.raises(ValueError, match="num_classes must be an integer >= 0"):
+    with pytest.raises(ValueError, match="num_classes must be an integer of at least 0"):
         models.load(GOLDEN / "timm_vit", num_classes=count)
 
 

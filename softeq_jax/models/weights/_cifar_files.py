@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from softeq_jax.models.cifar_resnet import CifarResNet
-from softeq_jax.models.weights import _check, _config, _load, _network, _save
+from softeq_jax.models.weights import _load, _network, _save
 from softeq_jax.models.weights._cifar_resnet import PUBLISHED
+from softeq_jax.models.weights._configuration import parse_config
 
 _FAMILY = "cifar_resnet"
 
@@ -38,6 +39,7 @@ def load_cifar_resnet(path: str | os.PathLike[str]) -> tuple[CifarResNet, dict[s
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; expected a safetensors file")
     found = _load.load(path, family=_FAMILY)
+    assert isinstance(found.model, CifarResNet)
     return found.model, found.variables
 
 
@@ -62,10 +64,10 @@ def save_cifar_resnet(path: str | os.PathLike[str], variables: Mapping[str, Any]
         name: ("F32" if array.dtype == np.float32 else str(array.dtype), array.shape)
         for name, array in tensors.items()
     }
-    config = _config.parse(None, str(path))
+    config = parse_config(None, str(path))
     network = _network.read_off(headers, str(path), config, _FAMILY)
     for entry in (*network.body, *network.head):
-        _check.check_values(str(path), entry, tensors[entry.name])
+        _network.check_values(str(path), entry, tensors[entry.name])
     _save.write(path, tensors, {})
 
 

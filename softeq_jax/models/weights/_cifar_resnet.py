@@ -3,12 +3,11 @@
 import re
 
 from softeq_jax.models.cifar_resnet import CifarResNet
-from softeq_jax.models.weights._config import Config
-from softeq_jax.models.weights._format import NO_WEIGHTS, Arrays, Format
-from softeq_jax.models.weights._preprocess import IMAGENET, default
-from softeq_jax.models.weights._table import Table
+from softeq_jax.models.weights._architecture import NO_WEIGHTS, Arrays, Format
+from softeq_jax.models.weights._configuration import IMAGENET, Config, default_preprocess
+from softeq_jax.models.weights._tensor_names import NameTable
 
-PUBLISHED = Table("""
+PUBLISHED = NameTable("""
     conv1            | conv1                 | conv without bias
     bn1              | bn1                   | batch norm
     layer{s+1}.{j}.* | stage{s+1}_block{j}/*
@@ -49,7 +48,7 @@ FORMATS = (
         head="params/linear",
         stem="params/conv1/kernel",
         side=lambda model: 8,
-        preprocess=default("cifar_resnet", IMAGENET, 32),
+        preprocess=default_preprocess("cifar_resnet", IMAGENET, 32),
         unused=(NO_WEIGHTS,),
     ),
 )

@@ -1,14 +1,19 @@
 """DINOv2 of Hugging Face, with or without registers. (timm's is a ViT with layer scales.)"""
 
 from softeq_jax.models.dinov2 import DINOv2
-from softeq_jax.models.weights import _transformer
-from softeq_jax.models.weights._config import Config
-from softeq_jax.models.weights._format import Arrays, Format
-from softeq_jax.models.weights._preprocess import IMAGENET, default
-from softeq_jax.models.weights._table import Table
+from softeq_jax.models.weights._architecture import (
+    Arrays,
+    Format,
+    attention_heads,
+    block_count,
+    mlp_ratio,
+    trained_image_size,
+)
+from softeq_jax.models.weights._configuration import IMAGENET, Config, default_preprocess
+from softeq_jax.models.weights._tensor_names import NameTable
 
 # The names in published files.
-PUBLISHED = Table("""
+PUBLISHED = NameTable("""
     embeddings.cls_token                   | cls_token        | array
     embeddings.register_tokens             | register_tokens  | array
     embeddings.position_embeddings         | pos_embed        | array
@@ -29,7 +34,7 @@ PUBLISHED = Table("""
 """)
 
 # The names inside transformers 5.
-RENAMED = Table("""
+RENAMED = NameTable("""
     embeddings.cls_token                   | cls_token        | array
     embeddings.register_tokens             | register_tokens  | array
     embeddings.position_embeddings         | pos_embed        | array
@@ -53,7 +58,7 @@ RENAMED = Table("""
 def _build(arrays: Arrays, config: Config, heads: int | None) -> DINOv2:
     patch = arrays.square("params/patch_embed/kernel")
     width = arrays.shape("params/patch_embed/kernel")[3]
-    depth = _transformer.depth(arrays)
+    depth = block_count(arrays)
     config.expect("hidden_act", "gelu")
     config.expect("use_swiglu_ffn", False)
     registers = arrays.rows("params/register_tokens") if "params/register_tokens" in arrays else 0
@@ -62,17 +67,17 @@ def _build(arrays: Arrays, config: Config, heads: int | None) -> DINOv2:
     return DINOv2(
         width=width,
         depth=depth,
-        heads=_transformer.heads(arrays, config, "num_attention_heads", width, heads),
-        image_size=_transformer.image_size(arrays, config, "image_size", patch, patches),
+        heads=attention_heads(arrays, config, "num_attention_heads", width, heads),
+        image_size=trained_image_size(arrays, config, "image_size", patch, patches),
         patch_size=patch,
-        mlp_ratio=_transformer.mlp_ratio(arrays, width),
+        mlp_ratio=mlp_ratio(arrays, width),
         registers=registers,
         num_classes=arrays.classes("params/head/kernel", "params/head/bias"),
         norm_epsilon=config.number("layer_norm_eps", 1e-6),
     )
 
 
-def _of(table: Table) -> Format:
+def _of(table: NameTable) -> Format:
     return Format(
         family="dinov2",
         name="hugging face",
@@ -81,7 +86,7 @@ def _of(table: Table) -> Format:
         head="params/head",
         stem="params/patch_embed/kernel",
         side=lambda model: model.patch_size,
-        preprocess=default("dinov2", IMAGENET, 224, resize=256, interpolation="bicubic"),
+        preprocess=default_preprocess("dinov2", IMAGENET, 224, resize=256, interpolation="bicubic"),
         prefixes=("dinov2.", "dinov2_with_registers.", ""),
         model_types={
             "dinov2": ("Dinov2Model", "Dinov2ForImageClassification"),

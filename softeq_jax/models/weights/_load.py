@@ -1,39 +1,41 @@
-"""Pretrained weights into models."""
+"""Loading: published weights into a model, with what saving them again needs."""
 
 import dataclasses
+import json
 import os
+import re
+from collections import Counter
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
-from flax import linen as nn
 from flax import traverse_util
 
+from softeq_jax._checks import whole
 from softeq_jax.models.heads import Segmenter
-from softeq_jax.models.weights import _check, _config, _files, _network, _origin, _preprocess
-from softeq_jax.models.weights._network import Headers, Network
-from softeq_jax.models.weights._preprocess import Preprocess
-from softeq_jax.models.weights._report import Carried, Report, Reset, Used
-from softeq_jax.models.weights._table import Entry
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Pretrained:
-    """A model with published weights.
-
-    Attributes:
-      model: a Linen module, its attributes read off the checkpoint.
-      variables: ``{"params": ..., "batch_stats": ...}`` of float32 NumPy arrays; without
-        ``batch_stats`` where the model has none.
-      report: what became of each tensor.
-      origin: what ``save`` needs.
-      preprocess: how images are made for it.
-    """
-
-    model: nn.Module
-    variables: dict[str, Any]
-    report: Report
-    origin: _origin.Origin
-    preprocess: Preprocess
+from softeq_jax.models.weights._architecture import Format
+from softeq_jax.models.weights._checkpoint import Checkpoint, find_checkpoint
+from softeq_jax.models.weights._configuration import Config, parse_config, resolve_preprocess
+from softeq_jax.models.weights._network import (
+    Headers,
+    Network,
+    check_values,
+    class_count,
+    dtype_word,
+    fresh_head,
+    read_off,
+    with_classes,
+)
+from softeq_jax.models.weights._pretrained import (
+    Carried,
+    LoadReport,
+    Origin,
+    Pretrained,
+    Reset,
+    Stored,
+    Used,
+)
+from softeq_jax.models.weights._tensor_names import TensorEntry
 
 
 def load(
@@ -82,38 +84,38 @@ def load(
         the models do not have. The message names the tensor or the setting.
       TypeError: the model has no such attribute.
     """
-    checkpoint = _files.find(source)
-    config = _config.parse(checkpoint.config, checkpoint.source)
+    checkpoint = find_checkpoint(source)
+    config = parse_config(checkpoint.config, checkpoint.source)
     headers = {name: (h.dtype, h.shape) for name, h in checkpoint.tensors.items()}
-    network = _network.read_off(headers, checkpoint.source, config, family, changes)
+    network = read_off(headers, checkpoint.source, config, family, changes)
     choice = _choose_head(checkpoint.source, network, num_classes, reset_head)
-    model = _network.with_classes(network.model, choice.wanted)
+    model = with_classes(network.model, choice.wanted)
 
     entries = (*network.body, *(network.head if choice.kept else ()))
     flat = _values(checkpoint, entries)
-    fresh = _network.fresh_head(network, model, seed) if choice.fresh else {}
+    fresh = fresh_head(network, model, seed) if choice.fresh else {}
     flat.update(fresh)
     carried = _carried(network, headers, choice)
     if choice.fresh and not choice.has:
-        network, carried = _origin.headed(network, config, carried)
+        network, carried = _headed(network, config, carried)
 
-    report = Report(
+    report = LoadReport(
         source=checkpoint.source,
         family=network.kind.family,
         format=network.kind.name,
         model=type(model).__name__,
         used=tuple(
-            Used(e.name, _check.word(headers[e.name][0]), headers[e.name][1], e.paths)
+            Used(e.name, dtype_word(headers[e.name][0]), headers[e.name][1], e.paths)
             for e in entries
         ),
         carried=carried,
         reset=tuple(Reset(path, tuple(array.shape)) for path, array in fresh.items()),
     )
-    origin = _origin.describe(checkpoint, network, entries, flat, carried)
+    origin = _origin(checkpoint, network, entries, flat, carried)
     if choice.fresh and choice.wanted != choice.has:
-        origin = _origin.with_classes(origin, network.kind, choice.wanted)
+        origin = _relabeled(origin, network.kind, choice.wanted)
     fixed = network.kind.fixed_size and not getattr(model, "interpolate", False)
-    preprocess = _preprocess.resolve(
+    preprocess = resolve_preprocess(
         network.kind.preprocess,
         config,
         checkpoint.preprocessor,
@@ -137,10 +139,8 @@ class _Head(NamedTuple):
 
 
 def _choose_head(source: str, network: Network, num_classes: int | None, reset: bool) -> _Head:
-    has = _network.classes(network.model)
-    wanted = has if num_classes is None else num_classes
-    if isinstance(wanted, bool) or not isinstance(wanted, int) or wanted < 0:
-        raise ValueError(f"num_classes must be an integer >= 0 or None, got {num_classes!r}")
+    has = class_count(network.model)
+    wanted = has if num_classes is None else whole(num_classes, "num_classes", least=0)
     if reset and not has and num_classes is None:
         raise ValueError(f"{source}: has no head; reset_head=True needs num_classes")
     if not wanted and isinstance(network.model, Segmenter):
@@ -154,13 +154,13 @@ def _choose_head(source: str, network: Network, num_classes: int | None, reset: 
     return _Head(has, wanted, reset and wanted > 0)
 
 
-def _values(checkpoint: _files.Checkpoint, entries: tuple[Entry, ...]) -> dict[str, np.ndarray]:
+def _values(checkpoint: Checkpoint, entries: tuple[TensorEntry, ...]) -> dict[str, np.ndarray]:
     """Path to float32 array, in our layouts."""
     flat = {}
     by_name = {entry.name: entry for entry in entries}
     for name, tensor in checkpoint.read(by_name):
         values = tensor.astype(np.float32)
-        _check.check_values(checkpoint.source, by_name[name], values)
+        check_values(checkpoint.source, by_name[name], values)
         flat.update(zip(by_name[name].paths, by_name[name].to_flax(values), strict=True))
     return flat
 
@@ -171,7 +171,96 @@ def _carried(network: Network, headers: Headers, choice: _Head) -> tuple[Carried
     if choice.has and not choice.wanted:
         reasons += [(entry.name, "num_classes=0 was asked for") for entry in network.head]
     return tuple(
-        Carried(name, _check.word(headers[name][0]), headers[name][1], why)
+        Carried(name, dtype_word(headers[name][0]), headers[name][1], why)
         for name, why in reasons
         if why
     )
+
+
+def _origin(
+    checkpoint: Checkpoint,
+    network: Network,
+    read: tuple[TensorEntry, ...],
+    flat: Mapping[str, np.ndarray],
+    carried: tuple[Carried, ...],
+) -> Origin:
+    """The origin of variables.
+
+    Args:
+      checkpoint: where they are from.
+      network: with the names that they are to be saved under.
+      read: the tensors that were read.
+      flat: path to array; those of a new head are given the dtype that most tensors have.
+      carried: tensors that are not in ``flat``.
+    """
+    dtypes = {e.paths[0]: checkpoint.tensors[e.name].dtype for e in read}
+    most = Counter(dtypes.values()).most_common(1)[0][0]
+    tensors = tuple(
+        Stored(
+            entry,
+            dtypes.get(entry.paths[0], most),
+            entry.torch_shape(tuple(flat[entry.paths[0]].shape)),
+        )
+        for entry in network.kind.table.entries(flat, network.prefix)
+    )
+    kept = dict(checkpoint.read(row.name for row in carried if row.saved))
+    if not any(name.startswith(network.prefix) for name in checkpoint.tensors):  # a new prefix
+        kept = {network.prefix + name: tensor for name, tensor in kept.items()}
+    return Origin(
+        checkpoint.source,
+        network.kind.family,
+        network.kind.name,
+        tensors,
+        kept,
+        checkpoint.metadata,
+        checkpoint.config,
+        checkpoint.preprocessor,
+        checkpoint.files,
+    )
+
+
+def _headed(
+    network: Network, config: Config, carried: tuple[Carried, ...]
+) -> tuple[Network, tuple[Carried, ...]]:
+    """Names for a backbone that gets a head: Hugging Face then puts a prefix before the others.
+
+    Returns:
+      The network with that prefix, and what it carries: a network with a head has no place for
+      some of it.
+    """
+    if network.kind.name != "hugging face" or network.prefix:
+        return network, carried
+    registers = "params/register_tokens" in network.shapes
+    model_types = list(network.kind.model_types)
+    model_type = config.all.get("model_type", model_types[-1 if registers else 0])
+    rows = tuple(
+        dataclasses.replace(row, reason="a network with a head has none", saved=False)
+        if re.fullmatch(network.kind.backbone_only, row.name)
+        else row
+        for row in carried
+    )
+    return network._replace(prefix=f"{model_type}."), rows
+
+
+def _relabeled(origin: Origin, kind: Format, classes: int) -> Origin:
+    """The origin with a ``config.json`` for so many classes; old labels are forgotten."""
+    if origin.config is None:
+        return origin
+    config: dict[str, Any] = json.loads(origin.config)
+    if kind.name == "hugging face":
+        names = {i: f"LABEL_{i}" for i in range(classes)}
+        config["id2label"] = names
+        config["label2id"] = {name: i for i, name in names.items()}
+        if "num_labels" in config:
+            config["num_labels"] = classes
+        config["architectures"] = [kind.model_types[config["model_type"]][-1]]
+    else:
+        config["num_classes"] = classes
+        for part in (config, config.get("pretrained_cfg"), config.get("model_args")):
+            if part is None:
+                continue
+            for key in ("label_names", "label_descriptions"):
+                part.pop(key, None)
+            if "num_classes" in part:
+                part["num_classes"] = classes
+    return dataclasses.replace(origin, config=json.dumps(config, indent=2) + "\n")

@@ -3,13 +3,11 @@
 import math
 
 from softeq_jax.models.mixer import MLPMixer
-from softeq_jax.models.weights import _transformer
-from softeq_jax.models.weights._config import Config
-from softeq_jax.models.weights._format import Arrays, Format
-from softeq_jax.models.weights._preprocess import HALF, default
-from softeq_jax.models.weights._table import Table
+from softeq_jax.models.weights._architecture import Arrays, Format, block_count
+from softeq_jax.models.weights._configuration import HALF, Config, default_preprocess
+from softeq_jax.models.weights._tensor_names import NameTable
 
-TIMM = Table("""
+TIMM = NameTable("""
     stem.proj         | patch_embed  | conv
     blocks.{i}.*      | block{i}/*
     *norm1            | *norm1       | norm
@@ -38,7 +36,7 @@ def _build(arrays: Arrays, config: Config, heads: int | None) -> MLPMixer:
         )
     patch = arrays.square("params/patch_embed/kernel")
     width = arrays.shape("params/patch_embed/kernel")[3]
-    depth = _transformer.depth(arrays)
+    depth = block_count(arrays)
     tokens, token_hidden = arrays.shape("params/block0/token_in/kernel")
     side = math.isqrt(tokens)
     if side**2 != tokens:
@@ -68,7 +66,7 @@ FORMATS = (
         head="params/head",
         stem="params/patch_embed/kernel",
         side=lambda model: model.image_size,
-        preprocess=default("mixer", HALF, 224, resize=256, interpolation="bicubic"),
+        preprocess=default_preprocess("mixer", HALF, 224, resize=256, interpolation="bicubic"),
         fixed_size=True,
         architectures=r"mixer_.*",
     ),

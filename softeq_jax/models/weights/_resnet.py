@@ -1,12 +1,11 @@
 """ImageNet ResNets of Hugging Face, and of timm and torchvision, whose names are the same."""
 
 from softeq_jax.models.resnet import ResNet
-from softeq_jax.models.weights._config import Config
-from softeq_jax.models.weights._format import NO_WEIGHTS, Arrays, Format
-from softeq_jax.models.weights._preprocess import IMAGENET, default
-from softeq_jax.models.weights._table import Table
+from softeq_jax.models.weights._architecture import NO_WEIGHTS, Arrays, Format
+from softeq_jax.models.weights._configuration import IMAGENET, Config, default_preprocess
+from softeq_jax.models.weights._tensor_names import NameTable
 
-HUGGING_FACE = Table("""
+HUGGING_FACE = NameTable("""
     embedder.embedder.convolution   | conv1                 | conv without bias
     embedder.embedder.normalization | bn1                   | batch norm
     encoder.stages.{s}.layers.{j}.* | stage{s+1}_block{j}/*
@@ -21,7 +20,7 @@ HUGGING_FACE = Table("""
     /classifier.1                   | head                  | linear
 """)
 
-TIMM = Table("""
+TIMM = NameTable("""
     conv1            | conv1                 | conv without bias
     bn1              | bn1                   | batch norm
     layer{s+1}.{j}.* | stage{s+1}_block{j}/*
@@ -88,7 +87,7 @@ FORMATS = (
         head="params/head",
         stem="params/conv1/kernel",
         side=lambda model: 64,
-        preprocess=default("resnet", IMAGENET, 224, resize=256, interpolation="bicubic"),
+        preprocess=default_preprocess("resnet", IMAGENET, 224, resize=256, interpolation="bicubic"),
         prefixes=("resnet.", ""),
         model_types={"resnet": ("ResNetModel", "ResNetForImageClassification")},
         unused=(NO_WEIGHTS,),
@@ -101,7 +100,7 @@ FORMATS = (
         head="params/head",
         stem="params/conv1/kernel",
         side=lambda model: 64,
-        preprocess=default("resnet", IMAGENET, 224, resize=256),
+        preprocess=default_preprocess("resnet", IMAGENET, 224, resize=256),
         architectures=r"resnet\d+",
         unused=(NO_WEIGHTS,),
         refused=((r"conv1\.\d+\..*", "a ResNet with a deep stem (C, D and S variants)"),),

@@ -12,8 +12,9 @@ from flax import traverse_util
 from safetensors.numpy import save_file
 
 from softeq_jax._atomic import replacing
-from softeq_jax.models.weights import _check, _files
-from softeq_jax.models.weights._origin import Origin, Stored
+from softeq_jax.models.weights._checkpoint import CONFIG, INDEX, PREPROCESSOR, WEIGHTS
+from softeq_jax.models.weights._network import check_names, check_values
+from softeq_jax.models.weights._pretrained import Origin, Stored
 
 _NUMPY = {"F32": np.float32, "F16": np.float16, "BF16": ml_dtypes.bfloat16}
 
@@ -54,18 +55,21 @@ def save(path: str | os.PathLike[str], variables: Mapping[str, Any], origin: Ori
         )
     if origin.config is None:
         raise ValueError(
-            f"{path}: a folder needs a {_files.CONFIG}, and {origin.source} came without; give a "
+            f"{path}: a folder needs a {CONFIG}, and {origin.source} came without; give a "
             "name that ends in .safetensors"
         )
-    if (path / _files.INDEX).exists():
-        raise ValueError(f"{path}: holds a checkpoint in shards ({_files.INDEX}); choose another")
+    if (path / INDEX).exists():
+        raise ValueError(f"{path}: holds a checkpoint in shards ({INDEX}); choose another")
     tensors = tensors_of(variables, origin, str(path))
     path.mkdir(exist_ok=True)
-    for name, text in ((_files.CONFIG, origin.config), (_files.PREPROCESSOR, origin.preprocessor)):
+    for name, text in (
+        (CONFIG, origin.config),
+        (PREPROCESSOR, origin.preprocessor),
+    ):
         if text is not None:
             with replacing(path / name) as partial:
                 partial.write_text(text, encoding="utf-8")
-    write(path / _files.WEIGHTS, tensors, origin.metadata)
+    write(path / WEIGHTS, tensors, origin.metadata)
 
 
 def tensors_of(variables: Mapping[str, Any], origin: Origin, where: str) -> dict[str, np.ndarray]:
@@ -81,7 +85,7 @@ def tensors_of(variables: Mapping[str, Any], origin: Origin, where: str) -> dict
     left_over = sorted(flat.keys() - needed)
     names = [s.entry.name for s in origin.tensors]
     what = f"the {origin.family} of {origin.source}"
-    _check.check_names(where, [*given, *left_over], names, left_over, what)
+    check_names(where, [*given, *left_over], names, left_over, what)
     tensors = {s.entry.name: _tensor(flat, s, where) for s in origin.tensors}
     return {**tensors, **origin.carried}
 
@@ -95,7 +99,9 @@ def flatten(variables: Mapping[str, Any]) -> dict[str, np.ndarray]:
     if odd := sorted(set(variables) - {"params", "batch_stats"}):
         raise ValueError(f"variables has {', '.join(odd)}, expected params and batch_stats alone")
     given = {key: dict(variables.get(key, {})) for key in ("params", "batch_stats")}
-    return traverse_util.flatten_dict(jax.tree.map(np.asarray, given), sep="/")
+    arrays: Any = jax.tree.map(np.asarray, given)
+    flat: dict[str, Any] = dict(traverse_util.flatten_dict(arrays, sep="/"))
+    return flat
 
 
 def write(path: Path, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> None:
@@ -114,7 +120,7 @@ def _tensor(flat: Mapping[str, np.ndarray], stored: Stored, where: str) -> np.nd
         if array.dtype not in (np.float32, dtype):
             raise ValueError(f"{where}: {path} has dtype {array.dtype}, expected float32")
     tensor = entry.to_torch([flat[path] for path in entry.paths]).astype(np.float32)
-    _check.check_values(where, entry, tensor)
+    check_values(where, entry, tensor)
     with np.errstate(over="ignore"):
         cast = tensor.astype(dtype)
     if dtype != np.float32 and not np.all(np.isfinite(cast)):

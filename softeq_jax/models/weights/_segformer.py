@@ -2,10 +2,9 @@
 
 from softeq_jax.models.heads import SegFormerHead, Segmenter
 from softeq_jax.models.segformer import SegFormer
-from softeq_jax.models.weights._config import Config
-from softeq_jax.models.weights._format import NO_WEIGHTS, Arrays, Format
-from softeq_jax.models.weights._preprocess import IMAGENET, default
-from softeq_jax.models.weights._table import Table
+from softeq_jax.models.weights._architecture import NO_WEIGHTS, Arrays, Format
+from softeq_jax.models.weights._configuration import IMAGENET, Config, default_preprocess
+from softeq_jax.models.weights._tensor_names import NameTable
 
 # The names in published files; s counts stages, j blocks.
 _PUBLISHED = """
@@ -60,10 +59,10 @@ def _under_backbone(rows: str) -> str:
 
 
 _SEGMENTERS = (
-    Table(_under_backbone(_PUBLISHED) + _DECODER.replace("{projections}", "linear_c")),
-    Table(_under_backbone(_RENAMED) + _DECODER.replace("{projections}", "linear_projections")),
+    NameTable(_under_backbone(_PUBLISHED) + _DECODER.replace("{projections}", "linear_c")),
+    NameTable(_under_backbone(_RENAMED) + _DECODER.replace("{projections}", "linear_projections")),
 )
-_CLASSIFIERS = (Table(_PUBLISHED + _CLASSIFIER), Table(_RENAMED + _CLASSIFIER))
+_CLASSIFIERS = (NameTable(_PUBLISHED + _CLASSIFIER), NameTable(_RENAMED + _CLASSIFIER))
 
 
 def _classifier(arrays: Arrays, config: Config, heads: tuple[int, ...] | None) -> SegFormer:
@@ -137,7 +136,7 @@ FORMATS = (
             head="params/head",
             stem="params/stage1_patch_embed/kernel",
             side=lambda model: 256,
-            preprocess=default("segformer", IMAGENET, 224, keep_aspect=False),
+            preprocess=default_preprocess("segformer", IMAGENET, 224, keep_aspect=False),
             prefixes=("segformer.", ""),
             model_types={"segformer": ("SegformerModel", "SegformerForImageClassification")},
         )
@@ -152,7 +151,7 @@ FORMATS = (
             head="params/head/classifier",
             stem="params/backbone/stage1_patch_embed/kernel",
             side=lambda model: 256,
-            preprocess=default("segformer", IMAGENET, 512, keep_aspect=False),
+            preprocess=default_preprocess("segformer", IMAGENET, 512, keep_aspect=False),
             prefixes=("segformer.",),
             model_types={"segformer": ("SegformerForSemanticSegmentation",)},
             unused=(NO_WEIGHTS,),

@@ -3,14 +3,19 @@
 import math
 
 from softeq_jax.models.vit import ViT
-from softeq_jax.models.weights import _transformer
-from softeq_jax.models.weights._config import Config
-from softeq_jax.models.weights._format import Arrays, Format
-from softeq_jax.models.weights._preprocess import HALF, default
-from softeq_jax.models.weights._table import Table
+from softeq_jax.models.weights._architecture import (
+    Arrays,
+    Format,
+    attention_heads,
+    block_count,
+    mlp_ratio,
+    trained_image_size,
+)
+from softeq_jax.models.weights._configuration import HALF, Config, default_preprocess
+from softeq_jax.models.weights._tensor_names import NameTable
 
 # Hugging Face, the names in published files.
-PUBLISHED = Table("""
+PUBLISHED = NameTable("""
     embeddings.cls_token                   | cls_token        | array
     embeddings.distillation_token          | register_tokens  | array
     embeddings.position_embeddings         | pos_embed        | array
@@ -29,7 +34,7 @@ PUBLISHED = Table("""
 """)
 
 # Hugging Face, the names inside transformers 5.
-RENAMED = Table("""
+RENAMED = NameTable("""
     embeddings.cls_token                   | cls_token        | array
     embeddings.distillation_token          | register_tokens  | array
     embeddings.position_embeddings         | pos_embed        | array
@@ -64,8 +69,8 @@ _TIMM = """
     *ls2.gamma       | *scale2         | array
     head             | head            | linear
 """
-TIMM = Table(_TIMM + "norm | norm | norm")
-TIMM_POOLED = Table(_TIMM + "fc_norm | norm | norm")
+TIMM = NameTable(_TIMM + "norm | norm | norm")
+TIMM_POOLED = NameTable(_TIMM + "fc_norm | norm | norm")
 
 # timm's networks whose heads differ from those of others as wide.
 _TIMM_HEADS = {"vit_base_patch16_gap_224": 16, "test_vit": 2, "test_vit2": 2}
@@ -102,18 +107,18 @@ def _hugging_face(arrays: Arrays, config: Config, heads: int | None) -> ViT:
     """DeiT's distillation token is a register that has a position."""
     patch = arrays.square("params/patch_embed/kernel")
     width = arrays.shape("params/patch_embed/kernel")[3]
-    depth = _transformer.depth(arrays)
+    depth = block_count(arrays)
     config.expect("hidden_act", "gelu")
     config.agree(hidden_size=width, num_hidden_layers=depth)
     registers = int("params/register_tokens" in arrays)
     patches = arrays.rows("params/pos_embed") - 1 - registers
     return ViT(
-        image_size=_transformer.image_size(arrays, config, "image_size", patch, patches),
+        image_size=trained_image_size(arrays, config, "image_size", patch, patches),
         patch_size=patch,
         width=width,
         depth=depth,
-        heads=_transformer.heads(arrays, config, "num_attention_heads", width, heads),
-        mlp_ratio=_transformer.mlp_ratio(arrays, width),
+        heads=attention_heads(arrays, config, "num_attention_heads", width, heads),
+        mlp_ratio=mlp_ratio(arrays, width),
         num_classes=arrays.classes("params/head/kernel", "params/head/bias"),
         registers=registers,
         norm_epsilon=config.number("layer_norm_eps", 1e-12),
@@ -124,7 +129,7 @@ def _timm(arrays: Arrays, config: Config, heads: int | None) -> ViT:
     config.known(_TIMM_FREE, _TIMM_FIXED)
     patch = arrays.square("params/patch_embed/kernel")
     width = arrays.shape("params/patch_embed/kernel")[3]
-    depth = _transformer.depth(arrays)
+    depth = block_count(arrays)
     config.agree(embed_dim=width, depth=depth)
     pooled = arrays.table is TIMM_POOLED
     class_token = "params/cls_token" in arrays
@@ -144,12 +149,12 @@ def _timm(arrays: Arrays, config: Config, heads: int | None) -> ViT:
         heads = int(config.number("num_heads", heads or 0)) or None
     scaled = arrays.count(r"params/block(\d+)/scale1") > 0
     return ViT(
-        image_size=_transformer.image_size(arrays, config, "img_size", patch, rows - prefix),
+        image_size=trained_image_size(arrays, config, "img_size", patch, rows - prefix),
         patch_size=patch,
         width=width,
         depth=depth,
-        heads=_transformer.heads(arrays, config, "num_heads", width, heads),
-        mlp_ratio=_transformer.mlp_ratio(arrays, width),
+        heads=attention_heads(arrays, config, "num_heads", width, heads),
+        mlp_ratio=mlp_ratio(arrays, width),
         num_classes=arrays.classes("params/head/kernel", "params/head/bias"),
         pool="cls" if pool == "token" else "mean",
         class_token=class_token,
@@ -190,7 +195,7 @@ _MASK = (r"(.*\.)?mask_token", "masks patches in pretraining")
 _POOLER = (r"(.*\.)?pooler\.dense\.(weight|bias)", "follows the class token after the last norm")
 
 
-def _published(table: Table) -> Format:
+def _published(table: NameTable) -> Format:
     return Format(
         family="vit",
         name="hugging face",
@@ -199,7 +204,7 @@ def _published(table: Table) -> Format:
         head="params/head",
         stem="params/patch_embed/kernel",
         side=lambda model: model.image_size,
-        preprocess=default("vit", HALF, 224, keep_aspect=False),
+        preprocess=default_preprocess("vit", HALF, 224, keep_aspect=False),
         fixed_size=True,
         prefixes=("vit.", "deit.", ""),
         model_types={
@@ -215,7 +220,7 @@ def _published(table: Table) -> Format:
     )
 
 
-def _of_timm(table: Table) -> Format:
+def _of_timm(table: NameTable) -> Format:
     return Format(
         family="vit",
         name="timm",
@@ -224,7 +229,7 @@ def _of_timm(table: Table) -> Format:
         head="params/head",
         stem="params/patch_embed/kernel",
         side=lambda model: model.image_size,
-        preprocess=default("vit", HALF, 224, resize=248, interpolation="bicubic"),
+        preprocess=default_preprocess("vit", HALF, 224, resize=248, interpolation="bicubic"),
         fixed_size=True,
         architectures=_TIMM_NAMES,
         refused=(

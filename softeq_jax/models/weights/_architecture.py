@@ -1,15 +1,19 @@
-"""One kind of checkpoint: its table of names, and how its network is read off."""
+"""Formats of checkpoints, and the attributes of networks read off the shapes of their tensors."""
 
 import dataclasses
+import math
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from flax import linen as nn
 
-from softeq_jax.models.weights._config import Config
-from softeq_jax.models.weights._preprocess import Preprocess
-from softeq_jax.models.weights._table import Entry, Shape, Table
+from softeq_jax.models.weights._configuration import Config, Preprocess
+from softeq_jax.models.weights._tensor_names import NameTable, Shape, TensorEntry
+
+NO_WEIGHTS = (r".*\.num_batches_tracked", "PyTorch's step counter, carries no weights")
+# Published widths whose heads are not 64 channels wide (SO400M, Huge, Giant, Gigantic).
+_WIDE_HEADS = {1152: 16, 1280: 16, 1408: 16, 1664: 16}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,9 +29,9 @@ class Arrays:
     """
 
     source: str
-    entries: Mapping[str, Entry]
+    entries: Mapping[str, TensorEntry]
     shapes: Mapping[str, Shape]
-    table: Table
+    table: NameTable
     prefix: str
 
     def __contains__(self, path: str) -> bool:
@@ -100,7 +104,7 @@ class Arrays:
 
 @dataclasses.dataclass(frozen=True)
 class Format:
-    """One kind of checkpoint.
+    """One format of checkpoints: its names, and how its network is read off.
 
     Attributes:
       family: what it is a network of.
@@ -122,7 +126,7 @@ class Format:
 
     family: str
     name: str
-    table: Table
+    table: NameTable
     build: Callable[[Arrays, Config, Any], nn.Module]
     head: str
     stem: str
@@ -138,12 +142,12 @@ class Format:
 
     def arrays(self, source: str, shapes: Mapping[str, Shape], prefix: str) -> Arrays:
         """The tensors that the table knows, under our paths."""
-        entries: dict[str, Entry] = {}
+        entries: dict[str, TensorEntry] = {}
         found: dict[str, Shape] = {}
         for name, shape in shapes.items():
-            entry = self.table.entry_of_name(name, prefix)
-            for path in entry.paths if entry else ():
-                entries[path], found[path] = entry, shape
+            if entry := self.table.entry_of_name(name, prefix):
+                for path in entry.paths:
+                    entries[path], found[path] = entry, shape
         return Arrays(source, entries, found, self.table, prefix)
 
     def unused_reason(self, name: str) -> str | None:
@@ -182,4 +186,54 @@ class Format:
                 )
 
 
-NO_WEIGHTS = (r".*\.num_batches_tracked", "PyTorch's step counter, carries no weights")
+def attention_heads(arrays: Arrays, config: Config, key: str, width: int, asked: int | None) -> int:
+    """Attention heads, which no tensor tells: asked for, configured, or by the published sizes.
+
+    Raises:
+      ValueError: none of the three says.
+    """
+    if asked is not None:
+        return asked
+    if key in config:
+        return int(config.number(key, 0))
+    if width in _WIDE_HEADS:
+        return _WIDE_HEADS[width]
+    if width % 64:
+        raise ValueError(
+            f"{arrays.source}: the number of attention heads is not in the tensors, and a width "
+            f"of {width} is no multiple of 64; pass heads=..."
+        )
+    return width // 64
+
+
+def mlp_ratio(arrays: Arrays, width: int, path: str = "params/block0/mlp_in/kernel") -> float:
+    """Hidden channels of the first perceptron in units of the width."""
+    hidden = arrays.shape(path)[1]
+    return hidden // width if hidden % width == 0 else hidden / width
+
+
+def block_count(arrays: Arrays) -> int:
+    """Number of blocks, at least 1."""
+    return max(1, arrays.count(r"params/block(\d+)/"))
+
+
+def trained_image_size(arrays: Arrays, config: Config, key: str, patch: int, patches: int) -> int:
+    """Side of the images that a position table of so many patches is for.
+
+    Raises:
+      ValueError: the patches make no square, or the configuration has another size.
+    """
+    name = arrays.entries["params/pos_embed"].name
+    side = math.isqrt(max(patches, 0))
+    if side < 1 or side**2 != patches:
+        raise ValueError(
+            f"{arrays.source}: tensor {name} has {patches} rows for patches, expected a square "
+            "number"
+        )
+    configured = config.side(key)
+    if configured is not None and configured != side * patch:
+        raise ValueError(
+            f"{config.where}: {key} is {configured}, but tensor {name} has rows for {side} x "
+            f"{side} patches of {patch} pixels, images of {side * patch}"
+        )
+    return side * patch

@@ -1,16 +1,17 @@
-"""Checkpoints on disk: a safetensors file, or a folder with one or with shards of one."""
+"""Checkpoints on disk: a safetensors file, a folder of one or of its shards, a hub repository."""
 
 import dataclasses
+import importlib
 import json
 import os
+import re
+import struct
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 import safetensors
-
-from softeq_jax.models.weights import _damage, _hub
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -18,11 +19,24 @@ CONFIG = "config.json"
 PREPROCESSOR = "preprocessor_config.json"
 _CUT_OFF = (".incomplete", ".part", ".crdownload")
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
+_PICKLE = (
+    "a PyTorch pickle; refused, since unpickling runs whatever code the file holds. Expected "
+    "safetensors: save it with safetensors.torch.save_file, or take the model.safetensors that is "
+    "published beside it"
+)
+_STARTS = (
+    (b"version https://git-lfs", "a git-lfs pointer, not the file itself; run 'git lfs pull'"),
+    (b"PK\x03\x04", f"this is {_PICKLE}"),
+    (b"\x80\x02", f"this is {_PICKLE}"),
+    (b"<", "an HTML or XML page; the download got an error page, not the file"),
+)
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.\-]*/[A-Za-z0-9][\w.\-]*")
+_HUB_FILES = [CONFIG, PREPROCESSOR, WEIGHTS, INDEX, "model-*.safetensors"]
 
 
 @dataclasses.dataclass(frozen=True)
 class Header:
-    """What a file says about a tensor.
+    """Dtype, shape and place of a tensor, from the header of its file.
 
     Attributes:
       dtype: ``"F32"``, ``"BF16"``, ... as safetensors has it.
@@ -66,7 +80,7 @@ class Checkpoint:
                     yield name, opened.get_tensor(name)
 
 
-def find(source: str | os.PathLike[str]) -> Checkpoint:
+def find_checkpoint(source: str | os.PathLike[str]) -> Checkpoint:
     """Looks a source up: a file, a folder, or else a Hugging Face hub id.
 
     Raises:
@@ -76,11 +90,11 @@ def find(source: str | os.PathLike[str]) -> Checkpoint:
     """
     path = Path(source)
     if path.suffix.lower() in _PICKLES:
-        raise ValueError(f"{path}: {_damage.PICKLE}")
+        raise ValueError(f"{path}: {_PICKLE}")
     if path.is_dir():
         return read_folder(path, str(path))
-    if not path.exists() and isinstance(source, str) and _hub.is_id(source):
-        return read_folder(_hub.fetch(source), source)
+    if not path.exists() and isinstance(source, str) and _is_hub_id(source):
+        return read_folder(_fetch(source), source)
     return read_file(path)
 
 
@@ -135,7 +149,7 @@ def _headers(path: Path) -> tuple[dict[str, Header], dict[str, str]]:
             }
             return tensors, dict(opened.metadata() or {})
     except (safetensors.SafetensorError, ValueError, KeyError, TypeError, OSError) as error:
-        reason = _damage.describe(path) or str(error)
+        reason = _damage(path) or str(error)
         raise ValueError(f"{path}: not a readable safetensors file: {reason}") from error
 
 
@@ -169,7 +183,7 @@ def _nothing_in(folder: Path, source: str) -> Exception:
     there = ", ".join(files[:12]) or "nothing"
     message = f"{source}: expected {WEIGHTS} or {INDEX}, the folder has {there}"
     if pickles := [name for name in files if name.endswith(_PICKLES)]:
-        return ValueError(f"{message}. {pickles[0]}: {_damage.PICKLE}")
+        return ValueError(f"{message}. {pickles[0]}: {_PICKLE}")
     return FileNotFoundError(message + _incomplete(folder))
 
 
@@ -183,3 +197,69 @@ def _incomplete(folder: Path) -> str:
 
 def _text(path: Path) -> str | None:
     return path.read_text(encoding="utf-8") if path.is_file() else None
+
+
+def _damage(path: Path) -> str | None:
+    """What a file that cannot be read is instead, in words; None if there is no simple reason."""
+    size = path.stat().st_size
+    if not size:
+        return "the file is empty"
+    with path.open("rb") as file:
+        start = file.read(256).lstrip()
+        for known, reason in _STARTS:
+            if start.startswith(known):
+                return reason
+        file.seek(0)
+        return _size_damage(file, size)
+
+
+def _size_damage(file: BinaryIO, size: int) -> str | None:
+    """Compares the size of the file with what its header says."""
+    length = file.read(8)
+    if len(length) < 8:
+        return f"truncated: {size} bytes, a header alone needs 8"
+    header = struct.unpack("<Q", length)[0]
+    if header > 100_000_000:
+        return "its header is no safetensors header"
+    if size < 8 + header:
+        return f"truncated: {size} bytes, its header alone needs {8 + header}"
+    try:
+        fields = json.loads(file.read(header))
+        ends = [v["data_offsets"][1] for k, v in fields.items() if k != "__metadata__"]
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError):
+        return "its header is not readable"
+    needed = 8 + header + max(ends, default=0)
+    if size < needed:
+        return f"truncated: {size} bytes of {needed}; download it again"
+    return f"{size - needed} bytes too long ({size}, expected {needed})" if size > needed else None
+
+
+def _is_hub_id(source: str) -> bool:
+    """Whether a text has the form ``owner/name`` and does not end like a file of weights."""
+    return bool(_HUB_ID.fullmatch(source)) and not source.endswith(".safetensors")
+
+
+def _fetch(source: str) -> Path:
+    """Downloads the safetensors and configuration of a repository, or takes them from the cache.
+
+    Returns:
+      The folder of the snapshot.
+
+    Raises:
+      ImportError: ``huggingface_hub`` is not installed.
+      FileNotFoundError: there is no such repository, or it cannot be reached and is not cached.
+    """
+    try:
+        hub = importlib.import_module("huggingface_hub")
+    except ModuleNotFoundError as error:
+        raise ImportError(
+            f"{source!r} is no file or folder here; to fetch it from the Hugging Face hub: "
+            "pip install huggingface_hub"
+        ) from error
+    try:
+        return Path(hub.snapshot_download(source, allow_patterns=_HUB_FILES))
+    except (OSError, ValueError) as error:
+        raise FileNotFoundError(
+            f"{source!r} is no file or folder here, and could not be fetched from the Hugging Face "
+            f"hub: {type(error).__name__}: {error}"
+        ) from error

@@ -17,7 +17,7 @@ _TO_TORCH = {
 _QKV = ("query", "key", "value")
 
 
-class Entry(NamedTuple):
+class TensorEntry(NamedTuple):
     """One tensor of a checkpoint.
 
     Attributes:
@@ -96,12 +96,12 @@ class _Leaf(NamedTuple):
     layout: str
     prefixed: bool
 
-    def entry(self, indices: Mapping[str, int], prefix: str) -> Entry:
+    def entry(self, indices: Mapping[str, int], prefix: str) -> TensorEntry:
         name = (prefix if self.prefixed else "") + _fill(self.name, indices)
-        return Entry(name, tuple(_fill(path, indices) for path in self.paths), self.layout)
+        return TensorEntry(name, tuple(_fill(path, indices) for path in self.paths), self.layout)
 
 
-class Table:
+class NameTable:
     """The names of one checkpoint format.
 
     Args:
@@ -127,7 +127,7 @@ class Table:
             return True
         return name.startswith(prefix) and bool(self._prefixed.fullmatch(name[len(prefix) :]))
 
-    def entry_of_name(self, name: str, prefix: str = "") -> Entry | None:
+    def entry_of_name(self, name: str, prefix: str = "") -> TensorEntry | None:
         """What the tensor of this name is, or None if there is no such row."""
         for leaf in self._leaves:
             start = prefix if leaf.prefixed else ""
@@ -137,7 +137,7 @@ class Table:
                 return leaf.entry(_indices(match), prefix)
         return None
 
-    def entry_of_path(self, path: str, prefix: str = "") -> Entry:
+    def entry_of_path(self, path: str, prefix: str = "") -> TensorEntry:
         """Which tensor holds the array at this path.
 
         Raises:
@@ -149,7 +149,7 @@ class Table:
                     return leaf.entry(_indices(match), prefix)
         raise LookupError(f"no row of the table of names is for {path}")
 
-    def entries(self, paths: Iterable[str], prefix: str = "") -> tuple[Entry, ...]:
+    def entries(self, paths: Iterable[str], prefix: str = "") -> tuple[TensorEntry, ...]:
         """The tensors that hold the arrays at these paths, each once."""
         return tuple(dict.fromkeys(self.entry_of_path(path, prefix) for path in paths))
 

@@ -1,9 +1,15 @@
-"""What became of the tensors of a checkpoint."""
+"""Pretrained weights with their record: what became of each tensor, and what saving needs."""
 
 import dataclasses
 import math
+from collections.abc import Mapping
+from typing import Any
 
-from softeq_jax.models.weights._table import Shape
+import numpy as np
+from flax import linen as nn
+
+from softeq_jax.models.weights._configuration import Preprocess
+from softeq_jax.models.weights._tensor_names import Shape, TensorEntry
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,8 +62,8 @@ class Reset:
 
 
 @dataclasses.dataclass(frozen=True)
-class Report:
-    """What became of the tensors of a checkpoint.
+class LoadReport:
+    """What became of each tensor of a checkpoint when it was loaded.
 
     Attributes:
       source: file, folder or hub id.
@@ -112,3 +118,65 @@ class Report:
         for row in self.reset:
             lines.append(f"  initialized anew: {row.path} {row.shape}")
         return "\n".join(lines)
+
+
+@dataclasses.dataclass(frozen=True)
+class Stored:
+    """A tensor of the file to be written.
+
+    Attributes:
+      entry: its name, and the arrays it holds.
+      dtype: as safetensors has it, ``"F32"``, ``"F16"`` or ``"BF16"``.
+      shape: in PyTorch's layout.
+    """
+
+    entry: TensorEntry
+    dtype: str
+    shape: Shape
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Origin:
+    """What ``save`` needs to write variables as the checkpoint was.
+
+    Attributes:
+      source: file, folder or hub id.
+      family: see ``LoadReport``.
+      format: see ``LoadReport``.
+      tensors: the file's tensors that hold variables.
+      carried: the others, as they were.
+      metadata: the text metadata of the file (of all shards together).
+      config: text of ``config.json``, or None.
+      preprocessor: text of ``preprocessor_config.json``, or None.
+      files: ``"file"``, ``"folder"`` or ``"shards"``; ``save`` writes one file in any case.
+    """
+
+    source: str
+    family: str
+    format: str
+    tensors: tuple[Stored, ...]
+    carried: Mapping[str, np.ndarray]
+    metadata: Mapping[str, str]
+    config: str | None = None
+    preprocessor: str | None = None
+    files: str = "file"
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Pretrained:
+    """A model with published weights.
+
+    Attributes:
+      model: a Linen module, its attributes read off the checkpoint.
+      variables: ``{"params": ..., "batch_stats": ...}`` of float32 NumPy arrays; without
+        ``batch_stats`` where the model has none.
+      report: what became of each tensor.
+      origin: what ``save`` needs.
+      preprocess: how images are made for it.
+    """
+
+    model: nn.Module
+    variables: dict[str, Any]
+    report: LoadReport
+    origin: Origin
+    preprocess: Preprocess
