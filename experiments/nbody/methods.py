@@ -12,7 +12,7 @@ import optax
 import softeq_jax as sq
 from experiments.nbody import task
 from softeq_jax import regularizers, relaxation
-from softeq_jax.models.graph import EquivariantGraphNet
+from softeq_jax.models import EquivariantGraphNet
 from softeq_jax.relaxation import Branches
 from softeq_jax.training import methods
 

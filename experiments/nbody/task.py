@@ -15,8 +15,7 @@ import numpy as np
 
 import softeq_jax as sq
 from experiments.nbody import simulator
-from softeq_jax.models.graph import EquivariantGraphNet
-from softeq_jax.models.graph_inputs import complete_edges
+from softeq_jax.models import EquivariantGraphNet, complete_edges
 from softeq_jax.models.rules import soft_rules
 
 Tree = Any

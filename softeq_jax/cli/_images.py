@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from softeq_jax.cli._image_sources import ImageSource
 from softeq_jax.cli._progress import shown
-from softeq_jax.cli._sources import Source
 
 if TYPE_CHECKING:
     from softeq_jax.models.weights import Preprocess
@@ -25,7 +25,7 @@ class Images:
     labels: np.ndarray | None
 
 
-def read(source: Source, limit: int, seed: int, preprocess: "Preprocess") -> Images:
+def read(source: ImageSource, limit: int, seed: int, preprocess: "Preprocess") -> Images:
     """Some images of a source, in a random order.
 
     Args:
@@ -69,15 +69,17 @@ def prepared(image: Any, preprocess: "Preprocess") -> np.ndarray:
     image = _checked(np.asarray(image), len(preprocess.mean))
     side, size = preprocess.image_size, (preprocess.resize, preprocess.resize)
     if preprocess.keep_aspect:
-        short = min(image.shape[:2])
-        size = tuple(round(preprocess.resize * length / short) for length in image.shape[:2])
+        height, width = (
+            round(preprocess.resize * length / min(image.shape[:2])) for length in image.shape[:2]
+        )
+        size = (height, width)
     if min(size) < side:
         raise ValueError(f"is resized to {size}, smaller than the crop of {side} x {side}")
     scale = np.float32(255 if image.dtype == np.uint8 else 1)
     pixels = _resized(image, size, preprocess.interpolation).astype(np.float32) / scale
     top, left = (size[0] - side) // 2, (size[1] - side) // 2
     pixels = pixels[top : top + side, left : left + side]
-    return (pixels - np.float32(preprocess.mean)) / np.float32(preprocess.std)
+    return (pixels - np.array(preprocess.mean, np.float32)) / np.array(preprocess.std, np.float32)
 
 
 def _checked(image: np.ndarray, channels: int) -> np.ndarray:
@@ -98,7 +100,7 @@ def _checked(image: np.ndarray, channels: int) -> np.ndarray:
     return image
 
 
-def _resized(image: np.ndarray, size: tuple[int, ...], interpolation: str) -> np.ndarray:
+def _resized(image: np.ndarray, size: tuple[int, int], interpolation: str) -> np.ndarray:
     if image.shape[:2] == size:
         return image
     from PIL import Image
@@ -106,7 +108,7 @@ def _resized(image: np.ndarray, size: tuple[int, ...], interpolation: str) -> np
     kinds = {kind.name.lower(): kind for kind in Image.Resampling}
     if interpolation not in kinds:
         raise ValueError(f"no interpolation is called {interpolation!r}, choose from {list(kinds)}")
-    wanted, kind = size[::-1], kinds[interpolation]
+    wanted, kind = (size[1], size[0]), kinds[interpolation]
     if image.dtype == np.uint8 and image.shape[2] == 3:
         return np.asarray(Image.fromarray(image).resize(wanted, kind))
     if image.dtype != np.uint8:

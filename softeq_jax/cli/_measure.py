@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from softeq_jax._text import plural, table
-from softeq_jax.cli import _arguments, _images, _rotations, _sources
+from softeq_jax.cli import _arguments, _images, _rotations
+from softeq_jax.cli._image_sources import HELP, ImageSource, open_images
 from softeq_jax.cli._progress import shown
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def register(commands: Any) -> None:
         "is under finite rotations (bilinear, the corners filled with the mean color).",
     )
     _arguments.add_weights(parser)
-    parser.add_argument("--data", required=True, help=_sources.HELP)
+    parser.add_argument("--data", required=True, help=HELP)
     parser.add_argument("--data-dir", help="where TFDS data sets are (default: where TFDS looks)")
     parser.add_argument(
         "--limit", type=_arguments.positive, default=64, help="images at most (default: 64)"
@@ -60,9 +61,9 @@ def run(arguments: argparse.Namespace) -> None:
     """Prints the measures.
 
     Raises:
-      ValueError, FileNotFoundError, ImportError: see ``_arguments.load``,
-        ``_sources.open_images`` and ``_images.read``; ValueError for images that the network does
-        not take, labels beyond its classes, or outputs that are not finite.
+      ValueError, FileNotFoundError, ImportError: see ``_arguments.load``, ``open_images`` and
+        ``_images.read``; ValueError for images that the network does not take, labels beyond its
+        classes, or outputs that are not finite.
     """
     import jax
 
@@ -70,13 +71,13 @@ def run(arguments: argparse.Namespace) -> None:
         importlib.import_module("matplotlib")  # needed at the very end
     if arguments.seed < 0:
         raise ValueError(f"--seed must be at least 0, got {arguments.seed}")
-    source = _sources.open_images(arguments.data, arguments.data_dir)
+    source = open_images(arguments.data, arguments.data_dir)
     network = _arguments.load(arguments)
     preprocess = _overridden(network.preprocess, arguments)
     images = _images.read(source, arguments.limit, arguments.seed, preprocess)
     model = network.model
 
-    def apply(variables: Any, pixels: Any) -> jax.Array:
+    def apply(variables: Any, pixels: Any) -> Any:
         return model.apply(variables, pixels, train=False)
 
     f = jax.tree_util.Partial(apply, network.variables)
@@ -144,7 +145,7 @@ def _overridden(preprocess: "Preprocess", arguments: argparse.Namespace) -> "Pre
     return dataclasses.replace(preprocess, **changes)
 
 
-def _heading(source: _sources.Source, images: _images.Images, preprocess: "Preprocess") -> str:
+def _heading(source: ImageSource, images: _images.Images, preprocess: "Preprocess") -> str:
     n, side = images.pixels.shape[:2]
     mean, std = (
         ",".join(f"{v:.4g}" for v in values) for values in (preprocess.mean, preprocess.std)

@@ -117,7 +117,7 @@ def rounded(params: Any, network: "Pretrained") -> Any:
     import numpy as np
     from flax import traverse_util
 
-    flat = traverse_util.flatten_dict(params, sep="/")
+    flat: dict[str, Any] = dict(traverse_util.flatten_dict(params, sep="/"))
     for tensor in network.report.used:
         for path in tensor.paths:
             collection, _, name = path.partition("/")

@@ -12,11 +12,10 @@ except ModuleNotFoundError as error:
     ) from error
 
 from softeq_jax.models.cifar_resnet import CifarResNet
+from softeq_jax.models.convolution_geometry import ConvGeometry, conv_geometry
 from softeq_jax.models.defects import Defect, conv_defects
 from softeq_jax.models.dinov2 import DINOv2
-from softeq_jax.models.geometry import ConvGeometry, conv_geometry
-from softeq_jax.models.graph import EquivariantGraphNet
-from softeq_jax.models.graph_inputs import complete_edges
+from softeq_jax.models.graph_network import EquivariantGraphNet, complete_edges
 from softeq_jax.models.group_conv import GroupConvNet
 from softeq_jax.models.heads import LinearHead, SegFormerHead, Segmenter
 from softeq_jax.models.mixer import MLPMixer

@@ -113,7 +113,10 @@ class CifarResNet(VisionModel):
     def __call__(
         self, x: jax.Array, train: bool = False, *, features: bool = False
     ) -> jax.Array | tuple[jax.Array, ...]:
-        """Logits of images, see ``VisionModel``: The images are of any size and number of channels; what is pooled is the last map."""
+        """Logits of images, see ``VisionModel``.
+
+        The images are of any size and number of channels; what is pooled is the last map.
+        """
         if x.ndim != 4:
             raise ValueError(f"images must be [n, h, w, c], got shape {x.shape}")
         if self.width < 2 or self.width % 2:

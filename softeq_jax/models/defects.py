@@ -10,7 +10,7 @@ import numpy as np
 from flax import linen as nn
 
 from softeq_jax.measures import mean_and_error, rotate_bilinear
-from softeq_jax.models.geometry import ConvGeometry
+from softeq_jax.models.convolution_geometry import ConvGeometry
 
 
 class Defect(NamedTuple):
@@ -114,7 +114,7 @@ def _defect(kernel: jax.Array, h: jax.Array, layer: ConvGeometry, angle: float) 
     return Defect(mean, error, float(gain))
 
 
-def _inner(layer: ConvGeometry, shape: tuple[int, int]) -> np.ndarray:
+def _inner(layer: ConvGeometry, shape: tuple[int, ...]) -> np.ndarray:
     """Outputs whose window, turned by any angle, stays a pixel inside the inscribed disc."""
     offsets = [
         stride * (np.arange(size) - 0.5 * (size - 1))

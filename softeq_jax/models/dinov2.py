@@ -58,7 +58,11 @@ class DINOv2(VisionModel):
     def __call__(
         self, x: jax.Array, train: bool = False, *, features: bool = False
     ) -> jax.Array | tuple[jax.Array, ...]:
-        """Logits of images, see ``VisionModel``: The sides of the images are multiples of ``patch_size``. The pooled feature is the class token."""
+        """Logits of images, see ``VisionModel``.
+
+        The sides of the images are multiples of ``patch_size``. The pooled feature is the
+        class token.
+        """
         del train
         check_heads(self.width, self.heads)
         patch_grid(self.image_size, self.patch_size)

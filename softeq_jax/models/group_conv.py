@@ -21,7 +21,7 @@ Array = jax.Array
 
 
 def kernel_projector(
-    group: Group,
+    group: PlanarGroup,
     window: int,
     fields_in: int | None,
     fields_out: int,
@@ -80,7 +80,7 @@ class GroupConv(nn.Module):
       project: whether the layer projects its kernel.
     """
 
-    group: Group
+    group: PlanarGroup
     fields_in: int | None
     fields_out: int
     window: int = 3
@@ -90,7 +90,7 @@ class GroupConv(nn.Module):
     def __call__(self, x: Array) -> Array:
         """Maps ``[n, s, s, in]`` to ``[n, s, s, fields_out * order]``, zeros at the border."""
         filtered = _strict(self.group, self.window, self.fields_in, self.fields_out)
-        out = self.fields_out * self.group.order
+        out = self.fields_out * regular(self.group).dim
         unnamed = x.shape[-1] if self.fields_in is None else 1
         scale = math.sqrt(2.0 * out / (filtered.rank() * unnamed))
 
@@ -129,7 +129,7 @@ class GroupConvNet(VisionModel):
         stored, for a plan with ``soft_rules`` (or a penalty) to govern.
     """
 
-    group: Group
+    group: PlanarGroup
     widths: Sequence[int] = (8, 16, 32)
     num_classes: int = 10
     project: bool = True
@@ -154,7 +154,7 @@ class GroupConvNet(VisionModel):
         if group != self.group:
             raise ValueError(f"the feature maps are functions on {self.group}, got {group}")
         rules: dict[str, Rule] = {
-            f"conv{i}/kernel": kernel_projector(group, 3, *ends, **dials.weights)
+            f"conv{i}/kernel": kernel_projector(self.group, 3, *ends, **dials.weights)
             for i, ends in enumerate(self._ends())
         }
         return {**rules, "**": None}
@@ -165,8 +165,8 @@ class GroupConvNet(VisionModel):
     ) -> Array | tuple[Array, ...]:
         """Logits of images, see ``VisionModel``.
 
-        The images are square, with sides that can be halved ``len(widths) - 1`` times. On the
-        channels of map i, ``widths[i] * order``, acts ``rep(i)``; pooled are ``widths[-1]`` features.
+        The images are square, with sides that can be halved ``len(widths) - 1`` times. ``rep(i)``
+        acts on the ``widths[i] * order`` channels of map i; pooled are ``widths[-1]`` features.
         """
         self._check(x.shape)
         relu = pointwise(nn.relu, regular(self.group))
@@ -210,5 +210,5 @@ class GroupConvNet(VisionModel):
 
 
 @functools.lru_cache(maxsize=128)
-def _strict(group: Group, window: int, fields_in: int | None, fields_out: int) -> Projector:
+def _strict(group: PlanarGroup, window: int, fields_in: int | None, fields_out: int) -> Projector:
     return kernel_projector(group, window, fields_in, fields_out)

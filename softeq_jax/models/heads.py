@@ -92,9 +92,9 @@ class Segmenter(nn.Module):
         return resize_bilinear(logits, x.shape[1:3]) if self.upsample else logits
 
 
-def resize_bilinear(x: jax.Array, grid: tuple[int, int]) -> jax.Array:
+def resize_bilinear(x: jax.Array, grid: tuple[int, ...]) -> jax.Array:
     """Bilinear resizing of maps ``[n, h, w, c]``, pixel centers at halves, no antialiasing."""
-    if x.shape[1:3] == tuple(grid):
+    if x.shape[1:3] == grid:
         return x
     shape = (x.shape[0], *grid, x.shape[-1])
     return jax.image.resize(x, shape, "bilinear", antialias=False)

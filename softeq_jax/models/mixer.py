@@ -1,10 +1,12 @@
 """The MLP-Mixer."""
 
+from typing import cast
+
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from softeq_jax.groups import Group
+from softeq_jax.groups import Group, PlanarGroup
 from softeq_jax.models.patches import check_size, embed_patches, patch_grid
 from softeq_jax.models.rules import ModelDials, Rule, window_rule
 from softeq_jax.models.transformer import gelu
@@ -69,7 +71,7 @@ class MLPMixer(VisionModel):
         alone, the only permutation representation that trained weights do not have to be sorted
         into. The position dial is that of the token-mixing layers.
         """
-        patches = tokens(group, (self.grid, self.grid))
+        patches = tokens(cast(PlanarGroup, group), (self.grid, self.grid))
         into = projector("i o", {"i": patches.dual}, **dials.positions)
         out_of = projector("i o", {"o": patches}, **dials.positions)
         return {
@@ -84,7 +86,10 @@ class MLPMixer(VisionModel):
     def __call__(
         self, x: jax.Array, train: bool = False, *, features: bool = False
     ) -> jax.Array | tuple[jax.Array, ...]:
-        """Logits of images, see ``VisionModel``: The sides of the images are ``image_size``."""
+        """Logits of images, see ``VisionModel``.
+
+        The sides of the images are ``image_size``.
+        """
         del train
         patch_grid(self.image_size, self.patch_size)
         check_size(x.shape, self.image_size)

@@ -97,7 +97,7 @@ def _cubic(t: np.ndarray, a: float) -> np.ndarray:
 
 
 def resize_positions(
-    table: jax.Array, prefix: int, grid: tuple[int, int], antialias: bool = False
+    table: jax.Array, prefix: int, grid: tuple[int, ...], antialias: bool = False
 ) -> jax.Array:
     """A position table for another grid; its prefix rows are kept.
 

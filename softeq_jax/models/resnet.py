@@ -102,12 +102,16 @@ class ResNet(VisionModel):
     def __call__(
         self, x: jax.Array, train: bool = False, *, features: bool = False
     ) -> jax.Array | tuple[jax.Array, ...]:
-        """Logits of images, see ``VisionModel``: The images are of any size; what is pooled is the last map."""
+        """Logits of images, see ``VisionModel``.
+
+        The images are of any size; what is pooled is the last map.
+        """
         if x.ndim != 4:
             raise ValueError(f"images must be [n, h, w, c], got shape {x.shape}")
         x = _conv(self.width, 7, 2, "conv1")(x)
         x = nn.relu(batch_norm(train=train, axis_name=self.axis_name, name="bn1")(x))
-        x = nn.max_pool(x, (3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))
+        padding: Any = ((1, 1), (1, 1))  # Flax takes it, its types say str
+        x = nn.max_pool(x, (3, 3), strides=(2, 2), padding=padding)
         maps: list[Any] = []
         for stage, depth in enumerate(self.depths):
             for block in range(depth):

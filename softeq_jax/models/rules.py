@@ -5,12 +5,12 @@ Every model of this package knows its own rules (``soft_rules``); ``soft_rules``
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import jax
 import numpy as np
 
-from softeq_jax.groups import Group
+from softeq_jax.groups import Group, PlanarGroup
 from softeq_jax.projections import Projector, convolution_rule, projector
 from softeq_jax.projections._plan import Rule
 from softeq_jax.reps import tokens
@@ -132,7 +132,7 @@ def window_rule(group: Group, dials: ModelDials, *, leave_small_above: float | N
 
 def position_rule(group: Group, dials: ModelDials, side: int, prefix: int) -> Projector:
     """The projector of a position table ``[1, prefix + side^2, c]``; prefix rows are kept."""
-    grid = tokens(group, (side, side), prefix)
+    grid = tokens(cast(PlanarGroup, group), (side, side), prefix)  # which refuses others
     return projector("1 n c", {"n": grid}, **dials.positions)
 
 

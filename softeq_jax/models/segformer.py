@@ -121,7 +121,10 @@ class SegFormer(VisionModel):
     def __call__(
         self, x: jax.Array, train: bool = False, *, features: bool = False
     ) -> jax.Array | tuple[jax.Array, ...]:
-        """Logits of images, see ``VisionModel``: The maps have strides 4, 8, 16, 32 by default; what is pooled is the last one."""
+        """Logits of images, see ``VisionModel``.
+
+        The maps have strides 4, 8, 16, 32 by default; what is pooled is the last one.
+        """
         del train
         self._check(x.shape)
         maps = []

@@ -152,14 +152,14 @@ class TensorMLP(nn.Module):
             maps.append(x)
         return tuple(maps) if features else self._dense(head, x)
 
-    def _dense(self, layer: "_ContractedLayer", x: jax.Array) -> jax.Array:
+    def _dense(self, layer: "_TensorLayer", x: jax.Array) -> jax.Array:
         if layer.contracts:
             options = {"project": self.project, "name": layer.contraction}
             contraction = Contraction(layer.source, self.contractions, **options)
             x = jnp.concatenate([x, contraction(x)], axis=-1)
         return EquivariantDense(layer.joined, layer.target, self.project, name=layer.name)(x)
 
-    def _layers(self) -> list["_ContractedLayer"]:
+    def _layers(self) -> list["_TensorLayer"]:
         """The layers between representations; the last one is the head."""
         self._check()
         gated = self.nonlinearity == "gated"
@@ -181,7 +181,7 @@ class TensorMLP(nn.Module):
                 raise ValueError(f"TensorMLP needs representations of {self.group}, got {rep!r}")
 
 
-class _ContractedLayer(NamedTuple):
+class _TensorLayer(NamedTuple):
     """A dense layer, with the name of the contraction before it."""
 
     name: str
@@ -195,10 +195,10 @@ class _ContractedLayer(NamedTuple):
         return self.joined is not self.source
 
 
-def _layer(name: str, contraction: str, source: Rep, target: Rep, features: int) -> _ContractedLayer:
+def _layer(name: str, contraction: str, source: Rep, target: Rep, features: int) -> _TensorLayer:
     scalars = contracted(source, features)
     joined = source + trivial(source.group, scalars) if scalars else source
-    return _ContractedLayer(name, contraction, source, joined, target)
+    return _TensorLayer(name, contraction, source, joined, target)
 
 
 def _to_scalar(

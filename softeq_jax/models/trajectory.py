@@ -1,4 +1,4 @@
-"""The autoregressive transformer for pedestrian tracks."""
+"""The trajectory transformer: autoregressive prediction of pedestrian tracks."""
 
 from typing import Any, Literal, NamedTuple
 
@@ -125,7 +125,8 @@ class TrajectoryTransformer(nn.Module):
                 for name, layer in layers.items()
                 if name.startswith(f"block{i}/")
             }
-            h = _CausalBlock(own, self.heads, self.dropout, self.project, name=f"block{i}")(h, train)
+            block = _CausalBlock(own, self.heads, self.dropout, self.project, name=f"block{i}")
+            h = block(h, train)
         y = self._dense("head", layers)(h).reshape(*h.shape[:2], self.people, 2)
         y = jnp.swapaxes(y, 1, 2)
         y = x + y if self.coordinates == "displacement" else y
@@ -157,7 +158,7 @@ class TrajectoryTransformer(nn.Module):
         frames = jnp.pad(jnp.asarray(observed), ((0, 0), (0, 0), (0, steps), (0, 0)))
 
         def step(frames: jax.Array, last: jax.Array) -> tuple[jax.Array, None]:
-            predicted = self.apply(variables, frames[:, :, :-1], present)
+            predicted: Any = self.apply(variables, frames[:, :, :-1], present)
             new = jax.lax.dynamic_slice_in_dim(predicted, last, 1, axis=2)
             return jax.lax.dynamic_update_slice_in_dim(frames, new, last + 1, axis=2), None
 

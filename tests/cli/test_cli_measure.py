@@ -1,56 +1,18 @@
 """The command `measure`: where images come from, what it prints, and what it refuses."""
 
 import csv
-import functools
 import math
-import types
 
 import jax
 import numpy as np
 import pytest
-from flax import linen as nn
+from measure_command import refused, rows_after, run
 from PIL import Image
-from tiny_checkpoints import cifar_file, vit_folder
+from tiny_checkpoints import vit_folder
 
 from softeq_jax import measures
-from softeq_jax.cli import _arguments, _images, _sources, main
-from softeq_jax.models.weights import Preprocess, load
-
-PLAIN = Preprocess((0.5,) * 3, (0.25,) * 3, 16, 16, True, "bilinear", "a test")
-
-
-def run(capsys, *argv):
-    status = main(["measure", *(str(argument) for argument in argv)])
-    captured = capsys.readouterr()
-    assert status == 0, captured.err
-    return captured.out
-
-
-def refused(capsys, *argv):
-    assert main(["measure", *(str(argument) for argument in argv)]) == 2
-    captured = capsys.readouterr()
-    assert captured.err.startswith("softeq: error: ")
-    assert captured.err.count("\n") == 1
-    return captured.err
-
-
-@pytest.fixture(scope="module")
-def vit(tmp_path_factory):
-    return vit_folder(tmp_path_factory.mktemp("measured") / "vit")
-
-
-@pytest.fixture(scope="module")
-def pixels():
-    return np.random.default_rng(0).integers(0, 256, (6, 16, 16, 3), np.uint8)
-
-
-def rows_after(text, word):
-    """The table that starts with a word, as lists of cells."""
-    lines = text.splitlines()
-    first = next(i for i, line in enumerate(lines) if line.split()[:1] == [word])
-    table = lines[first + 1 :]
-    end = next((i for i, line in enumerate(table) if not line), len(table))
-    return [line.split() for line in table[:end]]
+from softeq_jax.cli import main
+from softeq_jax.models.weights import load
 
 
 @pytest.mark.slow
@@ -116,34 +78,6 @@ def test_networks_without_classes_are_measured_by_their_outputs(capsys, pixels, 
     assert float(quarter[1]) > 1e-3
 
 
-class Segmenter(nn.Module):
-    """Scores of 4 classes for each pixel."""
-
-    @nn.compact
-    def __call__(self, x, train=False):
-        return nn.Conv(4, (3, 3), name="scores")(x)
-
-
-@pytest.mark.slow
-def test_maps_are_measured_as_maps(capsys, pixels, tmp_path, monkeypatch):
-    np.save(tmp_path / "data.npy", pixels[:2])
-    model = Segmenter()
-    variables = model.init(jax.random.key(0), np.zeros((1, 16, 16, 3), np.float32))
-    network = types.SimpleNamespace(model=model, variables=variables, preprocess=PLAIN)
-    monkeypatch.setattr(_arguments, "load", lambda _: network)
-    options = ("--angles", "0,90", "--out", tmp_path / "out")
-    text = run(capsys, "segmenter", "--data", tmp_path / "data.npy", *options)
-    zero, quarter = rows_after(text, "degrees")
-    assert float(zero[1]) < 1e-5
-    images = np.stack([_images.prepared(image, PLAIN) for image in pixels[:2]])
-    turns = [measures.rotation(math.pi / 2)]
-    f = functools.partial(model.apply, variables)
-    expected = measures.relative_error(f, images, turns, output="image").value
-    assert float(quarter[1]) == pytest.approx(expected, rel=1e-3)
-    assert "relative" in next(line for line in text.splitlines() if line.startswith("generator"))
-    assert (tmp_path / "out" / "polar.png").exists()
-
-
 @pytest.mark.slow
 def test_folders_of_images_are_read_in_any_depth_and_format(capsys, vit, pixels, tmp_path):
     (tmp_path / "images" / "deep").mkdir(parents=True)
@@ -157,54 +91,6 @@ def test_folders_of_images_are_read_in_any_depth_and_format(capsys, vit, pixels,
     (tmp_path / "images" / "broken.png").write_bytes(b"\x89PNG none")
     line = refused(capsys, vit, "--data", tmp_path / "images", "--angles", "45")
     assert "broken.png: not a readable image" in line
-
-
-@pytest.mark.parametrize(
-    "data", ["cifar10:test", "cifar10", "{}/cifar10", "{}/cifar10/3.0.2:train"]
-)
-def test_prepared_tfds_data_by_name_and_by_folder(capsys, data_dir, tmp_path, data):
-    weights = cifar_file(tmp_path / "net.safetensors")
-    root = data_dir / "tfds"
-    options = ("--data-dir", root, "--limit", 10, "--angles", "90", "--batch-size", "5")
-    if "test" in data:
-        line = refused(capsys, weights, "--data", data, *options)
-        assert "has a label" in line  # the tiny network has 5 classes
-    source = _sources.open_images(data.format(root), str(root))
-    assert source.length == (50000 if "train" in data else 10000)
-    record = source.get(3)
-    assert record.image.shape == (32, 32, 3)
-    assert record.label in range(10)
-    with pytest.raises(ValueError, match="no such split; it has test, train"):
-        _sources.open_images("cifar10:dev", str(root))
-
-
-def test_images_are_resized_cropped_and_normalized():
-    image = np.zeros((40, 20, 3), np.uint8)
-    image[20:] = 255
-    p = Preprocess((0.5,) * 3, (0.5,) * 3, 8, 10, True, "bicubic", "a test")
-    found = _images.prepared(image, p)  # to 20 x 10, then the middle
-    assert found.shape == (8, 8, 3)
-    assert found.dtype == np.float32
-    np.testing.assert_allclose(found[0], -1, atol=1e-6)
-    np.testing.assert_allclose(found[-1], 1, atol=1e-6)
-    squeezed = _images.prepared(image, Preprocess((0.5,) * 3, (0.5,) * 3, 8, 8, False, "box", ""))
-    np.testing.assert_allclose(squeezed[:4], -1)
-    np.testing.assert_allclose(squeezed[4:], 1)
-    smooth = np.linspace(0, 1, 16 * 16 * 3).reshape(16, 16, 3)
-    np.testing.assert_allclose(_images.prepared(smooth, PLAIN), (smooth - 0.5) / 0.25, atol=1e-6)
-    half = Preprocess(PLAIN.mean, PLAIN.std, 8, 8, True, "box", "")
-    blocks = smooth.reshape(8, 2, 8, 2, 3).mean((1, 3))
-    np.testing.assert_allclose(_images.prepared(smooth, half), (blocks - 0.5) / 0.25, atol=1e-6)
-
-
-def test_the_choice_of_images_follows_the_seed(pixels):
-    source = _sources.Source("six", 6, lambda i: _sources.Record(f"{i}", pixels[i], i))
-    first, again, other = (_images.read(source, 4, seed, PLAIN) for seed in (0, 0, 1))
-    np.testing.assert_array_equal(first.pixels, again.pixels)
-    assert len(set(first.labels)) == 4
-    assert not np.array_equal(first.labels, other.labels)
-    expected = [_images.prepared(pixels[i], PLAIN) for i in first.labels]
-    np.testing.assert_array_equal(first.pixels, expected)
 
 
 BAD_ARRAYS = {

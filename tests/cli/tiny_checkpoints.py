@@ -8,8 +8,9 @@ from flax import traverse_util
 from safetensors.numpy import save_file
 
 from softeq_jax import models
-from softeq_jax.models.weights._vit import PUBLISHED
+from softeq_jax.models.weights import FORMATS
 
+PUBLISHED = next(f.table for f in FORMATS if (f.family, f.name) == ("vit", "hugging face"))
 CONFIG = {
     "model_type": "vit",
     "architectures": ["ViTForImageClassification"],

@@ -8,8 +8,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 import softeq_jax as sq
-from softeq_jax.models.graph import EquivariantGraphNet
-from softeq_jax.models.graph_inputs import complete_edges
+from softeq_jax.models import EquivariantGraphNet, complete_edges
 from softeq_jax.models.rules import soft_rules
 
 NODES = 4

@@ -1,4 +1,4 @@
-"""What each convolution of a model does on the pixel grid, found by running it abstractly."""
+"""Geometry of a model's convolutions on the pixel grid, found by running it abstractly."""
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence

@@ -1,19 +1,138 @@
-"""A graph network of scalars and vectors for points in space."""
+"""The equivariant graph network: messages of scalars and vectors between points in space."""
 
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
 
 from softeq_jax.groups import Group, o
-from softeq_jax.models.graph_inputs import Array, Edges, edge_features, node_features
 from softeq_jax.models.rules import ModelDials, Rule
 from softeq_jax.nn import equivariant as eq
 from softeq_jax.reps import Rep, trivial, vector
 
+Array = jax.Array | np.ndarray
 
-class _Layer(NamedTuple):
+_LEAST = 1e-12  # lengths are sqrt(|x|^2 + _LEAST), smooth at 0
+
+
+class Edges(NamedTuple):
+    """Where messages go, and what is known of each edge.
+
+    Attributes:
+      senders: int ``[e]``.
+      receivers: int ``[e]``.
+      directions: unit vectors from receiver to sender, ``[..., e, d]``.
+      scalars: invariants, ``[..., e, k]``.
+    """
+
+    senders: np.ndarray
+    receivers: np.ndarray
+    directions: jax.Array
+    scalars: jax.Array
+
+
+def complete_edges(nodes: int) -> tuple[np.ndarray, np.ndarray]:
+    """(senders, receivers), int ``[nodes (nodes - 1)]``: all pairs of different nodes, those
+    with the same receiver after one another."""
+    receivers, senders = np.nonzero(~np.eye(nodes, dtype=bool))
+    return senders, receivers
+
+
+def node_features(
+    shape: tuple[int, ...],
+    vectors: Array,
+    scalars: Array,
+    vector_count: int,
+    scalar_count: int,
+) -> jax.Array:
+    """Scalars, lengths of the vectors, vectors: ``[..., n, scalars + vectors (1 + d)]``.
+
+    Args:
+      shape: of the positions, ``[..., n, d]``.
+      vectors: ``[..., n, vectors, d]``.
+      scalars: ``[..., n, scalars]``.
+      vector_count: vectors.
+      scalar_count: scalars.
+
+    Raises:
+      ValueError: other shapes.
+    """
+    vectors = _shaped("vectors", vectors, (*shape[:-1], vector_count, shape[-1]))
+    scalars = _shaped("scalars", scalars, (*shape[:-1], scalar_count))
+    flat = vectors.reshape(*shape[:-1], -1)
+    return jnp.concatenate([scalars, _length(vectors), flat], axis=-1)
+
+
+def edge_features(
+    positions: jax.Array,
+    given: Array | None,
+    senders: Array | None,
+    receivers: Array | None,
+    given_count: int,
+    ranges: Sequence[float],
+) -> Edges:
+    """Directions, and the invariants ``exp(-d / l_k), q, q exp(-d / l_k)`` of every edge.
+
+    Args:
+      positions: ``[..., n, d]``.
+      given: q ``[..., e, given_count]``, None if there are none.
+      senders: int ``[e]``; None, with ``receivers``, for those of ``complete_edges``.
+      receivers: int ``[e]``.
+      given_count: invariants given for each edge.
+      ranges: the lengths l_k.
+
+    Raises:
+      ValueError: other shapes, or edges that are none.
+    """
+    nodes = positions.shape[-2]
+    if (senders is None) != (receivers is None):
+        raise ValueError("give senders and receivers, or neither")
+    if senders is None:
+        senders, receivers = complete_edges(nodes)
+    else:
+        senders, receivers = (np.asarray(index) for index in (senders, receivers))
+        _check_edges(senders, receivers, nodes)
+    apart = jnp.take(positions, senders, axis=-2) - jnp.take(positions, receivers, axis=-2)
+    distance = _length(apart)[..., None]
+    radial = jnp.exp(-distance / np.asarray(ranges, positions.dtype))
+    known = [radial]
+    if given_count:
+        shape = (*positions.shape[:-2], len(senders), given_count)
+        q = _shaped("edge_scalars", given, shape)
+        products = q[..., :, None] * radial[..., None, :]
+        known += [q, products.reshape(*q.shape[:-1], -1)]
+    elif given is not None:
+        raise ValueError("edge_scalars are given, but the model's attribute edge_scalars is 0")
+    return Edges(senders, receivers, apart / distance, jnp.concatenate(known, axis=-1))
+
+
+def _shaped(name: str, x: Array | None, shape: tuple[int, ...]) -> jax.Array:
+    if x is None or jnp.shape(x) != shape:
+        got = None if x is None else jnp.shape(x)
+        raise ValueError(f"{name} must have shape {shape}, got {got}")
+    return jnp.asarray(x)
+
+
+def _check_edges(senders: np.ndarray, receivers: np.ndarray, nodes: int) -> None:
+    for name, index in (("senders", senders), ("receivers", receivers)):
+        if index.ndim != 1 or not np.issubdtype(index.dtype, np.integer):
+            raise ValueError(f"{name} must be integers [e], got {index.dtype}{list(index.shape)}")
+        if index.size and (index.min() < 0 or index.max() >= nodes):
+            raise ValueError(f"{name} must be in [0, {nodes}), got {index.min()} to {index.max()}")
+    if senders.shape != receivers.shape:
+        raise ValueError(f"got {len(senders)} senders and {len(receivers)} receivers")
+    if np.any(senders == receivers):
+        raise ValueError("an edge must join two different nodes")
+
+
+def _length(x: jax.Array) -> jax.Array:
+    return jnp.sqrt(jnp.sum(x**2, axis=-1) + _LEAST)
+
+
+class _DenseLayer(NamedTuple):
     """A dense layer: what it maps between, whether it has a bias, the scale it starts with."""
 
     input: Rep
@@ -105,7 +224,7 @@ class EquivariantGraphNet(nn.Module):
         found = self._relaxed_layers(group)
         return {name: (layer.input, layer.output) for name, layer in found.items()}
 
-    def _relaxed_layers(self, group: Group | None) -> dict[str, _Layer]:
+    def _relaxed_layers(self, group: Group | None) -> dict[str, _DenseLayer]:
         found = _layers(self, group)
         return {n: layer for n, layer in found.items() if self.relaxed == "all" or "update" in n}
 
@@ -158,15 +277,15 @@ class EquivariantGraphNet(nn.Module):
                 for name, layer in layers.items()
                 if name.startswith(f"block{i}/")
             }
-            h = _Block(own, features, self.project, self.relaxed, name=f"block{i}")(h, edges)
+            h = _MessageBlock(own, features, self.project, self.relaxed, name=f"block{i}")(h, edges)
         h = eq.Gated(features)(dense("readout", h))
         return positions + dense("displacement", h)
 
 
-class _Block(nn.Module):
+class _MessageBlock(nn.Module):
     """One round of messages, and the update of the nodes."""
 
-    own: dict[str, _Layer]
+    own: dict[str, _DenseLayer]
     features: Rep
     project: bool
     relaxed: str
@@ -180,8 +299,8 @@ class _Block(nn.Module):
             return self.own[name].named(name, project)(x)
 
         ends = (dense("receiver", h), edges.receivers), (dense("sender", h), edges.senders)
-        both = sum(jnp.take(x, index, axis=-2) for x, index in ends)
-        scalars, (vectors,) = eq.split(self.own["sender"].output, both)
+        at_receiver, at_sender = (jnp.take(x, index, axis=-2) for x, index in ends)
+        scalars, (vectors,) = eq.split(self.own["sender"].output, at_receiver + at_sender)
         s, m = len(eq.fields(self.features).scalars), vectors.shape[-2] // 2
         along = jnp.einsum("...md,...d->...m", vectors[..., m:, :], edges.directions)
         turned = scalars[..., s:, None] * edges.directions[..., None, :]
@@ -206,7 +325,7 @@ class _Block(nn.Module):
         return h + dense("update2", x)
 
 
-def _layers(model: EquivariantGraphNet, group: Group | None) -> dict[str, _Layer]:
+def _layers(model: EquivariantGraphNet, group: Group | None) -> dict[str, _DenseLayer]:
     """All dense layers by path, as maps between representations of a group.
 
     Raises:
@@ -240,19 +359,19 @@ def _layers(model: EquivariantGraphNet, group: Group | None) -> dict[str, _Layer
     if model.vectors:
         given = given + model.vectors * v
     gated = eq.gated_input(features)
-    found = {"embed": _Layer(given, features)}
+    found = {"embed": _DenseLayer(given, features)}
     for i in range(model.layers):
         found |= {
-            f"block{i}/receiver": _Layer(features, rep(s + m, 2 * m)),
-            f"block{i}/sender": _Layer(features, rep(s + m, 2 * m), use_bias=False),
-            f"block{i}/message1": _Layer(rep(s + m + known, m), gated),
-            f"block{i}/message2": _Layer(features, gated),
-            f"block{i}/update1": _Layer(rep(2 * s, 2 * m), gated, use_bias=False),
-            f"block{i}/update2": _Layer(features, features, use_bias=False, gain=0.3),
+            f"block{i}/receiver": _DenseLayer(features, rep(s + m, 2 * m)),
+            f"block{i}/sender": _DenseLayer(features, rep(s + m, 2 * m), use_bias=False),
+            f"block{i}/message1": _DenseLayer(rep(s + m + known, m), gated),
+            f"block{i}/message2": _DenseLayer(features, gated),
+            f"block{i}/update1": _DenseLayer(rep(2 * s, 2 * m), gated, use_bias=False),
+            f"block{i}/update2": _DenseLayer(features, features, use_bias=False, gain=0.3),
         }
     return found | {
-        "readout": _Layer(features, gated),
-        "displacement": _Layer(features, v, use_bias=False, gain=0.1),
+        "readout": _DenseLayer(features, gated),
+        "displacement": _DenseLayer(features, v, use_bias=False, gain=0.1),
     }
 
 

@@ -31,7 +31,7 @@ class Record(NamedTuple):
     label: int | None
 
 
-class Source(NamedTuple):
+class ImageSource(NamedTuple):
     """Images by number.
 
     Attributes:
@@ -47,7 +47,7 @@ class Source(NamedTuple):
     note: str = ""
 
 
-def open_images(data: str, data_dir: str | None) -> Source:
+def open_images(data: str, data_dir: str | None) -> ImageSource:
     """Finds out what ``data`` is.
 
     Args:
@@ -74,7 +74,7 @@ def open_images(data: str, data_dir: str | None) -> Source:
     )
 
 
-def _arrays(path: Path) -> Source:
+def _arrays(path: Path) -> ImageSource:
     if path.suffix not in (".npy", ".npz"):
         raise ValueError(f"{path}: expected an .npy or .npz file of images, or a folder")
     try:
@@ -98,10 +98,10 @@ def _arrays(path: Path) -> Source:
         label = None if labels is None else int(labels[index])
         return Record(f"{path}: image {index}", images[index], label)
 
-    return Source(str(path), len(images), get)
+    return ImageSource(str(path), len(images), get)
 
 
-def _folder(path: Path) -> Source:
+def _folder(path: Path) -> ImageSource:
     """All image files at any depth, in the order of their paths."""
     from PIL import Image, UnidentifiedImageError
 
@@ -129,7 +129,7 @@ def _folder(path: Path) -> Source:
     others = len(inside) - len(files)
     words = "1 file that is no image" if others == 1 else f"{others} files that are no images"
     note = f"passed over {words}" if others else ""
-    return Source(str(path), len(files), get, note)
+    return ImageSource(str(path), len(files), get, note)
 
 
 def _versions(path: Path) -> list[Path]:
@@ -144,18 +144,19 @@ def _numbers(version: str) -> list[int]:
     return [int(part) for part in version.split(".") if part.isdigit()]
 
 
-def _tfds(path: Path, split: str) -> Source:
+def _tfds(path: Path, split: str) -> ImageSource:
     logging.getLogger("absl").setLevel(logging.ERROR)  # it advises to install OpenCV
     import tensorflow_datasets as tfds
 
-    builder = tfds.builder_from_directory(_versions(path)[-1])
+    builder: Any = tfds.builder_from_directory(_versions(path)[-1])
     have = builder.info.splits
     chosen = split or next((name for name in _SPLITS if name in have), "")
     name = f"{path}:{chosen}" if chosen else str(path)
     if chosen.split("[")[0] not in have:
         raise ValueError(f"{name}: no such split; it has {', '.join(sorted(have)) or 'none'}")
-    if "image" not in builder.info.features:
-        fields = ", ".join(builder.info.features)
+    features = builder.info.features
+    if "image" not in features:
+        fields = ", ".join(features)
         raise ValueError(f"{name}: expected a field 'image', its examples have {fields}")
     try:
         examples = builder.as_data_source(chosen)
@@ -168,4 +169,4 @@ def _tfds(path: Path, split: str) -> Source:
         known = isinstance(label, int | np.integer) and label >= 0  # TFDS has -1 for "hidden"
         return Record(f"{name}: example {index}", example["image"], int(label) if known else None)
 
-    return Source(name, len(examples), get)
+    return ImageSource(name, len(examples), get)
