@@ -1,4 +1,4 @@
-"""Arguments that commands share, and what they stand for."""
+"""Arguments that commands share: checkpoint, numbers, attention heads."""
 
 import argparse
 from typing import TYPE_CHECKING, Any
@@ -10,7 +10,7 @@ GROUPS = "c4, c8, d4, d1 (the reflection), so2, o2, ..."
 
 
 def add_weights(parser: argparse.ArgumentParser) -> None:
-    """The checkpoint."""
+    """Adds the arguments that name a checkpoint."""
     parser.add_argument(
         "weights",
         metavar="WEIGHTS",

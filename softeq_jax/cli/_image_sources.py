@@ -1,4 +1,4 @@
-"""Where images are: arrays, folders of files, prepared TFDS data sets."""
+"""Sources of images: arrays, folders of files, prepared TFDS data sets."""
 
 import logging
 import os
@@ -48,7 +48,7 @@ class ImageSource(NamedTuple):
 
 
 def open_images(data: str, data_dir: str | None) -> ImageSource:
-    """Finds out what ``data`` is.
+    """Opens the images that ``data`` names.
 
     Args:
       data: see ``HELP``; ``:split`` may follow the name or the folder of a TFDS data set.

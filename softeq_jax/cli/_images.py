@@ -1,4 +1,4 @@
-"""Images as a network wants them."""
+"""Images prepared for a network: resized, cropped, normalized."""
 
 import dataclasses
 from typing import TYPE_CHECKING, Any

@@ -1,4 +1,4 @@
-"""``softeq inspect``: what a checkpoint is, and what would be filtered in it."""
+"""``softeq inspect``: the network of a checkpoint, and its parameters that can be filtered."""
 
 import argparse
 import math
@@ -35,7 +35,7 @@ def register(commands: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Prints what there is to know.
+    """Prints the network, its filtered parameters with their levels, and the untouched ones.
 
     Raises:
       ValueError, FileNotFoundError, ImportError: see ``_arguments.load``; ValueError for a group

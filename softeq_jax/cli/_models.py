@@ -1,7 +1,6 @@
 """``softeq models``: the networks that are built in."""
 
 import argparse
-import fnmatch
 from typing import Any
 
 from softeq_jax._text import table
@@ -32,17 +31,15 @@ def run(arguments: argparse.Namespace) -> None:
       ValueError: a pattern that no name matches.
     """
     from softeq_jax import models
+    from softeq_jax._paths import first_matches, matches
     from softeq_jax.models.weights import FORMATS
 
     names = list(models.PRESETS)
     for pattern in arguments.patterns:
-        if not fnmatch.filter(names, pattern):
+        if not any(matches(pattern, name) for name in names):
             raise ValueError(f"no model matches {pattern!r}; there are {', '.join(names)}")
-    chosen = [
-        name
-        for name in names
-        if not arguments.patterns or any(fnmatch.fnmatch(name, p) for p in arguments.patterns)
-    ]
+    wanted = first_matches(arguments.patterns or ["*"], names)
+    chosen = [name for name, pattern in zip(names, wanted, strict=True) if pattern]
     formats: dict[str, list[str]] = {}
     for kind in FORMATS:
         known = formats.setdefault(kind.family, [])

@@ -1,4 +1,4 @@
-"""Flax models, published weights for them, and what their layers do on the pixel grid.
+"""Flax models, published weights for them, and the geometry of their convolutions.
 
 Needs the extra `models`: `pip install softeq-jax[models]`.
 """

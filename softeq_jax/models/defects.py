@@ -1,4 +1,4 @@
-"""How far a convolution layer is from commuting with a rotation, on real feature maps."""
+"""Defects of convolutions: how far each is from commuting with a rotation, on feature maps."""
 
 import math
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from softeq_jax.models.convolution_geometry import ConvGeometry
 
 
 class Defect(NamedTuple):
-    """How far a layer was from commuting with one rotation, over images.
+    """The defect of a layer: how far it was from commuting with one rotation, over images.
 
     Attributes:
       mean: of ``||R L(h) - L(R h)|| / ||L(h)||`` over images; NaN if the map is too small.

@@ -19,7 +19,7 @@ _LEAST = 1e-12  # lengths are sqrt(|x|^2 + _LEAST), smooth at 0
 
 
 class Edges(NamedTuple):
-    """Where messages go, and what is known of each edge.
+    """Edges of a graph: where messages go, with directions and invariants.
 
     Attributes:
       senders: int ``[e]``.
@@ -133,7 +133,7 @@ def _length(x: jax.Array) -> jax.Array:
 
 
 class _DenseLayer(NamedTuple):
-    """A dense layer: what it maps between, whether it has a bias, the scale it starts with."""
+    """A dense layer: its representations, whether it has a bias, the scale it starts with."""
 
     input: Rep
     output: Rep
@@ -213,7 +213,7 @@ class EquivariantGraphNet(nn.Module):
         return found if self.relaxed == "all" else {**found, "**": None}
 
     def relaxed_representations(self, group: Group | None = None) -> dict[str, tuple[Rep, Rep]]:
-        """What the layers of ``relaxed`` map between, by their path: (inputs, outputs).
+        """Representations (inputs, outputs) of the layers of ``relaxed``, by path.
 
         Args:
           group: that they are representations of; None is the model's own.

@@ -1,4 +1,4 @@
-"""Images cut into patches: what embeds them, and position tables on their grid."""
+"""Patches of images: their embedding, and position tables on their grid."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""What a model's weights are filtered by: the rules of soft equivariance for each family.
+"""Rules of soft equivariance: the filters of each family's weights.
 
 Every model of this package knows its own rules (``soft_rules``); ``soft_rules`` asks for them.
 """
@@ -20,7 +20,7 @@ Array = jax.Array | np.ndarray
 
 @dataclasses.dataclass(frozen=True)
 class ModelDials:
-    """How soft the filters are: one dial for weights, one for position tables.
+    """Softness of the filters: one dial for weights, one for position tables.
 
     Attributes:
       softness: of weights, in [0, 1]; see ``Projector.at``.

@@ -1,4 +1,4 @@
-"""A perceptron on vectors and tensors of any group."""
+"""The tensor perceptron: an equivariant network on vectors and tensors of any group."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -76,7 +76,7 @@ class TensorMLP(nn.Module):
 
     @classmethod
     def o5(cls, width: int = 128, depth: int = 3, **changes: Any) -> "TensorMLP":
-        """For the synthetic task of O(5): two vectors to one scalar.
+        """The network for the synthetic task of O(5): two vectors to one scalar.
 
         Args:
           width: channels of a hidden layer, see ``mixed``.
@@ -87,7 +87,7 @@ class TensorMLP(nn.Module):
 
     @classmethod
     def lorentz(cls, widths: Sequence[int] = (400, 200, 200, 200), **changes) -> "TensorMLP":
-        """For the scattering of electrons and muons: four four-vectors of O(1,3) to one scalar.
+        """The network for electrons scattered by muons: four four-vectors of O(1,3) to a scalar.
 
         Args:
           widths: channels of the hidden layers, see ``mixed``.

@@ -1,4 +1,4 @@
-"""What the vision transformers share: attention and blocks."""
+"""Transformer blocks of the vision models: attention and perceptrons."""
 
 import jax
 from flax import linen as nn

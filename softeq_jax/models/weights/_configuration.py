@@ -176,7 +176,7 @@ def default_preprocess(
     keep_aspect: bool = True,
     interpolation: str = "bilinear",
 ) -> Preprocess:
-    """What a family's published weights are used with."""
+    """The preprocessing that a family's published weights are used with."""
     mean, std = normalization
     return Preprocess(
         mean,

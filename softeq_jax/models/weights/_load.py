@@ -1,4 +1,4 @@
-"""Loading: published weights into a model, with what saving them again needs."""
+"""Loading: published weights into a model, with a report, and the form to save them in."""
 
 import dataclasses
 import json

@@ -1,4 +1,4 @@
-"""The network that a checkpoint's headers tell: recognized, read off, strictly checked."""
+"""The network of a checkpoint: recognized by names, read off shapes, strictly checked."""
 
 import dataclasses
 import re
@@ -107,7 +107,7 @@ def _looks_like(names: Collection[str]) -> str:
 
 
 class Network(NamedTuple):
-    """A model and where its arrays are.
+    """A model, and the tensors that hold its arrays.
 
     Attributes:
       kind: of checkpoint.

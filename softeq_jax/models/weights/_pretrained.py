@@ -1,4 +1,4 @@
-"""Pretrained weights with their record: what became of each tensor, and what saving needs."""
+"""Pretrained weights with their record: report of each tensor, and the form they came in."""
 
 import dataclasses
 import math
@@ -63,7 +63,7 @@ class Reset:
 
 @dataclasses.dataclass(frozen=True)
 class LoadReport:
-    """What became of each tensor of a checkpoint when it was loaded.
+    """A report of loading: what became of each tensor of the checkpoint.
 
     Attributes:
       source: file, folder or hub id.
@@ -137,7 +137,7 @@ class Stored:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Origin:
-    """What ``save`` needs to write variables as the checkpoint was.
+    """The form of a checkpoint, in which ``save`` writes variables again.
 
     Attributes:
       source: file, folder or hub id.

@@ -18,7 +18,7 @@ _QKV = ("query", "key", "value")
 
 
 class TensorEntry(NamedTuple):
-    """One tensor of a checkpoint.
+    """One tensor of a checkpoint, and the arrays of the model that it holds.
 
     Attributes:
       name: in the checkpoint.
