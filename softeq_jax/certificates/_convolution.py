@@ -33,12 +33,35 @@ _QUARTER = 0.5 * math.pi
 class ConvolutionGeometry(Protocol):
     """What a layer certificate needs to know of a two-dimensional convolution layer."""
 
-    input_shape: tuple[int, int]
-    kernel_size: tuple[int, int]
-    strides: tuple[int, int]
-    padding: tuple[tuple[int, int], tuple[int, int]]
-    kernel_dilation: tuple[int, int]
-    feature_group_count: int
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Grid of the input."""
+        ...
+
+    @property
+    def kernel_size(self) -> tuple[int, ...]:
+        """Grid of the kernel."""
+        ...
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """Steps between outputs."""
+        ...
+
+    @property
+    def padding(self) -> tuple[tuple[int, int], ...]:
+        """Pixels added (before, after) on each axis."""
+        ...
+
+    @property
+    def kernel_dilation(self) -> tuple[int, ...]:
+        """Spacing of the kernel's taps."""
+        ...
+
+    @property
+    def feature_group_count(self) -> int:
+        """Groups of channels."""
+        ...
 
 
 def convolution_norm_bound(
