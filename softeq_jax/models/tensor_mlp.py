@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from softeq_jax._checks import whole
 from softeq_jax.groups import Group, lorentz, o
 from softeq_jax.models.rules import ModelDials, Rule
 from softeq_jax.nn.equivariant import (
@@ -30,8 +31,7 @@ def mixed(group: Group, width: int) -> Rep:
     Raises:
       ValueError: width below 2.
     """
-    if width < 2:
-        raise ValueError(f"width must be at least 2, got {width}")
+    whole(width, "width", least=2)
     return trivial(group, width // 2) + (width - width // 2) * vector(group)
 
 
@@ -174,8 +174,7 @@ class TensorMLP(nn.Module):
     def _check(self) -> None:
         if self.nonlinearity not in ("gated", "norm"):
             raise ValueError(f'nonlinearity must be "gated" or "norm", got {self.nonlinearity!r}')
-        if self.contractions < 1:
-            raise ValueError(f"contractions must be at least 1, got {self.contractions}")
+        whole(self.contractions, "contractions")
         for rep in (self.inputs, *self.hidden, self.outputs):
             if not isinstance(rep, Rep) or rep.group != self.group:
                 raise ValueError(f"TensorMLP needs representations of {self.group}, got {rep!r}")

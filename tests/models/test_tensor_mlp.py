@@ -215,7 +215,7 @@ def test_scalars_alone_have_nothing_to_contract():
     ("changes", "words"),
     [
         ({"nonlinearity": "relu"}, '"gated" or "norm", got \'relu\''),
-        ({"contractions": 0}, "contractions must be at least 1, got 0"),
+        ({"contractions": 0}, "contractions must be a positive integer, got 0"),
         ({"outputs": R.vector(G.so(3))}, r"representations of O\(5\), got V\(SO\(3\)\)"),
         ({"inputs": R.vector(G.o(5))}, r"\[\.\.\., 5\], got shape \(2, 10\)"),
     ],
