@@ -229,6 +229,6 @@ def test_bad_attributes_and_inputs(changes, words):
 def test_strict_networks_have_no_rules_and_widths_a_least_value():
     with pytest.raises(ValueError, match="strict already.*project=False"):
         TensorMLP.o5(4, 1).soft_rules(G.o(5), ModelDials())
-    with pytest.raises(ValueError, match="width must be at least 2, got 1"):
+    with pytest.raises(ValueError, match="width must be an integer of at least 2, got 1"):
         TensorMLP.o5(1, 1)
     assert mixed(G.o(5), 3) == R.trivial(G.o(5), 1) + 2 * R.vector(G.o(5))
