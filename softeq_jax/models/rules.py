@@ -1,6 +1,7 @@
 """Rules of soft equivariance: the filters of each family's weights.
 
-Every model of this package knows its own rules (``soft_rules``); ``soft_rules`` asks for them.
+Every model of this package knows its own rules (its method ``soft_rules``); the function asks for
+them and makes the dials.
 """
 
 import dataclasses

@@ -65,6 +65,7 @@ def test_published_logits(data_dir, cifar_test, name):
     np.testing.assert_allclose(logits, reference["logits"], atol=1e-4, rtol=0)
 
 
+@pytest.mark.slow(8)
 def test_published_accuracy(data_dir, cifar_test):
     folder = data_dir / "pretrained"
     model, variables = load_cifar_resnet(folder / "resnet20_cifar10.safetensors")

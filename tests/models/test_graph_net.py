@@ -150,6 +150,7 @@ def test_soft_levels_let_more_through():
     assert abs(errors[1] - errors[2]) > 0.01
 
 
+@pytest.mark.slow
 def test_new_networks_start_equivariant_and_near_the_identity():
     model = small(project=False)
     params = jax.jit(model.init)(jax.random.key(0), *graphs())["params"]
@@ -176,6 +177,7 @@ def test_the_inputs_of_the_update_layers_are_kept_for_penalties():
         assert stored(model)[block][layer]["kernel"].shape == (inputs.dim, outputs.dim)
 
 
+@pytest.mark.slow
 def test_coinciding_nodes_give_finite_gradients():
     model = small()
     x, v, s, e = graphs()

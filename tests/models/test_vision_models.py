@@ -96,6 +96,7 @@ def test_batch_statistics_are_updated_in_training_only():
     assert float(jnp.abs(new["bn1"]["mean"]).max()) > 0
 
 
+@pytest.mark.slow
 def test_register_tokens_reach_the_patches_but_are_not_among_them():
     model = models.ViT(8, 4, 8, 2, 2, pool="mean", registers=3)
     x = jax.random.normal(jax.random.key(0), (2, 8, 8, 1))
@@ -116,6 +117,7 @@ def test_rows_of_the_position_table(prefix, rows):
     assert model.position_rows == rows
 
 
+@pytest.mark.slow
 def test_position_tables_are_resized_to_other_images():
     model = models.ViT(8, 2, 8, 1, 2, interpolate=True)
     variables = jax.jit(model.init)(jax.random.key(1), jnp.zeros((1, 8, 8, 1)))
@@ -173,6 +175,7 @@ def test_bad_input(model, shape, words):
         shapes(model, jax.ShapeDtypeStruct(shape, jnp.float32))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["mixer", "segformer"])
 def test_every_family_can_be_attributed_layer_by_layer(name):
     model = SMALL[name]
