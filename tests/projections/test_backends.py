@@ -101,6 +101,7 @@ def test_every_back_end_is_among_the_cases():
     assert used == set(BACKENDS)
 
 
+@pytest.mark.slow
 @given(case=pairs(COMPACT + NONCOMPACT, limit=60))
 @examples(fast=40)
 def test_back_ends_agree_on_random_cases(case):

@@ -30,6 +30,7 @@ def movement(rep, g, w):
     return np.linalg.norm(rep.matrix(g) @ flat - flat)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", GROUPS)
 @pytest.mark.parametrize("k", [3, 4, 7])
 def test_200_random_weights_per_level_never_move_more_than_certified(name, k):

@@ -68,6 +68,7 @@ def as_dtype(w, dtype):
 _split = jax.jit(lambda p, w: p.split(w))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "dtype"),
     [  # there are no half-precision complex numbers
@@ -108,6 +109,7 @@ def test_float64_under_x64(name):
         np.testing.assert_allclose(out, expected, atol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_transformations(name):
     """jit, vmap, grad, and the projector as an argument or a constant."""
@@ -197,6 +199,7 @@ print("fine")
 """
 
 
+@pytest.mark.slow
 def test_pmap_on_eight_virtual_devices():
     """In a process of its own, whose whole group is killed at the time limit."""
     root = pathlib.Path(__file__).parents[2]

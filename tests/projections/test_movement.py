@@ -68,6 +68,7 @@ def ascend(value, k, radius, rng, steps=80):
     return best
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", COMPACT)
 def test_no_bound_is_exceeded_by_200_elements_or_by_an_ascent(name):
     rng = np.random.default_rng(0)

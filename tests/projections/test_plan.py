@@ -36,6 +36,7 @@ def params():
     return Net().init(jax.random.key(0), jnp.zeros((1, 5, 5, 1)))["params"]
 
 
+@pytest.mark.slow
 def test_only_the_planned_parameters_change(params):
     plan = sq.plan(params, {"conv1/kernel": KERNEL})
     out = plan.project(params)
@@ -88,6 +89,7 @@ def test_first_matching_rule_decides(params):
     chex.assert_trees_all_equal(plan.project(params), params)
 
 
+@pytest.mark.slow
 def test_transformations_and_levels_as_leaves(params):
     plan = sq.plan(params, {"conv1/kernel": KERNEL})
     expected = plan.project(params)
@@ -114,6 +116,7 @@ def test_transformations_and_levels_as_leaves(params):
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_pmap_over_virtual_devices():
     code = """
 import jax, jax.numpy as jnp, numpy as np, softeq_jax as sq

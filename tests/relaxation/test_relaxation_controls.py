@@ -149,6 +149,7 @@ def test_ace_makes_a_layer_equivariant(form):
     assert free.moved > 3 * report.moved
 
 
+@pytest.mark.slow
 def test_the_gradient_of_gamma_is_the_residual_against_the_raw_gradient():
     params, plan = two_layers()
     control = rx.ace(gamma=0.7)
@@ -293,6 +294,7 @@ def test_what_per_refuses():
 # Recurrent levels.
 
 
+@pytest.mark.slow
 def test_the_probe_is_the_raw_gradient_and_changes_nothing():
     params, plan = two_layers()
     x = np.random.default_rng(0).standard_normal((8, 2)).astype(np.float32)
@@ -361,6 +363,7 @@ def test_levels_follow_the_symmetry_of_the_data():
     assert broken[-1] > 0.8
 
 
+@pytest.mark.slow
 def test_recurrent_memory_is_kept_in_float32():
     params, plan = two_layers()
     params = jax.tree.map(lambda x: jnp.asarray(x, jnp.bfloat16), params)

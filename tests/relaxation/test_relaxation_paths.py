@@ -41,6 +41,7 @@ def descend(optimizer, plan, params, thetas):
     return params
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("theta", [0.0, 0.4, 1.0])
 def test_gradients_of_the_two_forms(theta):
     params, plan = two_layers()

@@ -95,6 +95,7 @@ def test_the_trainer_takes_the_steps_of_the_pure_functions(name, form):
         assert max(jax.tree.leaves(moved)) > 1e-3
 
 
+@pytest.mark.slow
 def test_accumulating_parts_changes_nothing():
     control, extra, tree = case("recurrent", "one weight")
     parts = trained(control, extra, tree, accumulate=4)
@@ -155,6 +156,7 @@ def test_a_nonfinite_step_changes_no_multiplier():
     chex.assert_trees_all_equal(tr.unreplicate(state).params, tree)
 
 
+@pytest.mark.slow
 def test_importing_needs_neither_optax_nor_flax_nor_the_trainer():
     code = (
         "import sys, softeq_jax.relaxation as rx; rx.triangular(10)\n"

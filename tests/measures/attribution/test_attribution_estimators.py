@@ -244,6 +244,7 @@ def test_representations_on_vectors():
             np.testing.assert_allclose(shares[norm].sum(axis=0), 0, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_other_parameters_reuse_the_plan():
     def apply(scale, x):
         return net(PARAMS, x * scale)
@@ -273,6 +274,7 @@ def test_the_table_can_be_cut_short():
     assert any(line.startswith(largest) for line in lines)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("estimator", ["shares", "exact"])
 def test_confident_predictions(estimator):
     """Near ``p = (1, 0, ...)`` the derivative of the softmax must not be lost to rounding."""
@@ -316,6 +318,7 @@ def test_a_batch_of_wrong_sums_is_refused_but_not_a_negligible_image():
     assert without_shares(host, [FLOWS["scale"]]).all()
 
 
+@pytest.mark.slow
 def test_modules_of_nnx_with_dropout():
     """Their generators of random numbers hold keys among the arrays."""
     from flax import nnx

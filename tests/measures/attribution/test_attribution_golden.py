@@ -65,6 +65,7 @@ def published(result, name, act):
     return unit * c[[*trunk, pool]]
 
 
+@pytest.mark.slow(11)
 @pytest.mark.parametrize(("act", "channels_last"), [("tanh", True), ("relu", False)])
 def test_exact_contributions(golden, act, channels_last):
     with jax.enable_x64(True):
@@ -88,6 +89,7 @@ def test_exact_contributions(golden, act, channels_last):
         assert gap < 1e-12 * np.linalg.norm(wanted)
 
 
+@pytest.mark.slow
 def test_single_precision(golden):
     x = golden["images"][:2].transpose(0, 2, 3, 1)
     options = {"estimator": "exact", "stencil": FORWARD, "alignment": "corner"}
@@ -113,6 +115,7 @@ class FloorProblem(Problem):
         return (w - 1) / 2 * jnp.where(is_ahead, ahead, behind)[None]
 
 
+@pytest.mark.slow
 def test_thousand_classes_by_random_probes(golden):
     """Probes find the exact norms within their errors, as the published estimate does."""
     head = golden["layerwise1000/head_w"], golden["layerwise1000/head_b"]

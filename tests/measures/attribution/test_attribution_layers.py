@@ -132,6 +132,7 @@ def test_module_called_twice_is_two_layers():
     assert layers[:3] == ("conv_1", "relu", "conv_2")
 
 
+@pytest.mark.slow
 def test_taps():
     planned = plan(plain, LIKE, by="taps")
     assert planned.layers == ("stem", "body", "output")
@@ -164,6 +165,7 @@ def test_tap_on_a_branch():
     np.testing.assert_allclose(result.shares["scale"].sum(axis=0), 1, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_groups():
     result = layerwise(plain, X, by=lambda label: "linear" if "conv" in label else "rest")
     assert result.layers == ("linear", "rest")

@@ -131,6 +131,7 @@ def network(name):
     return (f() if name in ("resnet", "vit") else f), output
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
 def test_shares_sum_to_one(name):
     f, output = network(name)
@@ -140,6 +141,7 @@ def test_shares_sum_to_one(name):
     assert result.undefined == dict.fromkeys(GENERATORS, 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["residual", "squeeze_excite", "tokens"])
 def test_layers_left_uncomputed_contribute_zero(name):
     """With every layer computed, the same shares; what was left out is zero to rounding."""
@@ -167,6 +169,7 @@ def test_layers_left_uncomputed_contribute_zero(name):
         np.testing.assert_allclose(found.shares[name], shares, rtol=0, atol=1e-11)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["residual", "u_net"])
 def test_exact_contributions_sum_to_the_total(name):
     f, output = network(name)
@@ -180,6 +183,7 @@ def test_exact_contributions_sum_to_the_total(name):
         np.testing.assert_allclose(coarse.totals[generator], total, rtol=1e-12, atol=1e-13)
 
 
+@pytest.mark.slow
 def test_contributions_of_a_chain_by_hand():
     """c_i = J_{>i} (J_i D a_{i-1} - D a_i), layer by layer with jvp."""
     first, last = (lambda x: jnp.tanh(conv(x, 3))), (lambda a: conv(a, 2, seed=3).sum((1, 2)))
@@ -199,6 +203,7 @@ def test_contributions_of_a_chain_by_hand():
     np.testing.assert_allclose(c[~np.array(split)].sum(axis=0), by_last, atol=1e-13)
 
 
+@pytest.mark.slow
 def test_linear_layers_on_a_torus_contribute_nothing():
     """Shift-equivariant linear layers commute with spectral differentiation; tanh does not."""
 
@@ -227,6 +232,7 @@ def test_linear_layers_on_a_torus_contribute_nothing():
         assert norm["wrapped"] < 1e-12 * norm["tanh"]
 
 
+@pytest.mark.slow
 def test_equivariant_networks_have_no_shares():
     """Where L f is rounding alone, images are counted out rather than attributed."""
 
@@ -242,6 +248,7 @@ def test_equivariant_networks_have_no_shares():
         assert "nan" in result.table()
 
 
+@pytest.mark.slow
 def test_contrast_of_a_homogeneous_network():
     """J x = f for a bias-free ReLU network: contrast of input and output cancel, layer by layer."""
 

@@ -18,6 +18,7 @@ MAPS = {"early": "image", "late": "image"}
 SHIFTS = [finite.shift(2, -4), finite.shift(6, 2)]
 
 
+@pytest.mark.slow
 def test_periodic_network_scores_one_for_shifts_by_the_stride():
     result = feature_correlation(stack("circular"), white_noise(4), SHIFTS, layouts=MAPS)
     for name in MAPS:
@@ -29,6 +30,7 @@ def test_periodic_network_scores_one_for_shifts_by_the_stride():
     np.testing.assert_allclose(result["head"].invariance.per_image, 1, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_symmetric_network_scores_one_for_quarter_turns():
     turns = [finite.quarter_turn(k) for k in (1, 2)]
     images = white_noise(4)
@@ -39,6 +41,7 @@ def test_symmetric_network_scores_one_for_quarter_turns():
     assert plain["late"].equivariance.value < 0.5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("boundary", ["circular", "zero", "reflect"])
 def test_padding_is_no_error_inside_the_receptive_crop(boundary):
     shifts = [finite.shift(2, -4, boundary=boundary)]
@@ -56,6 +59,7 @@ def test_padding_is_no_error_inside_the_receptive_crop(boundary):
     assert again["late"].crop == inside["late"].crop
 
 
+@pytest.mark.slow
 def test_the_crop_is_not_larger_than_needed():
     shifts, images = [finite.shift(2, -4, boundary="zero")], white_noise(3, 24)
     crop = {"early": 0, "late": 1}
@@ -64,6 +68,7 @@ def test_the_crop_is_not_larger_than_needed():
     assert result["late"].equivariance.value < 0.999
 
 
+@pytest.mark.slow
 def test_a_map_that_does_not_close_up_is_not_wrapped():
     """A valid convolution of a periodic shift: what would wrap around is left out."""
     k = kernel(3, 3, 4)
@@ -79,6 +84,7 @@ def _affine(gain, offset, x):
     return {"scrambled": (scrambled(8)(x)["scrambled"] + offset) * gain}
 
 
+@pytest.mark.slow
 @examples(fast=20)
 @given(
     gain=st.lists(st.floats(1e-3, 1e3), min_size=3, max_size=3),
@@ -99,6 +105,7 @@ def test_positive_gains_and_offsets_of_channels_do_not_count(gain, offset):
     assert not any(layer.dead_fraction.any() for layer in results)
 
 
+@pytest.mark.slow
 def test_unrelated_and_independent_maps_score_zero():
     images = white_noise(40, 16)
     result = feature_correlation(
@@ -112,6 +119,7 @@ def test_unrelated_and_independent_maps_score_zero():
     assert low < layer.equivariance_control.value < high
 
 
+@pytest.mark.slow
 def test_dead_channels_are_left_out_and_counted():
     def features(x):
         y = x[..., 0]
@@ -138,6 +146,7 @@ def test_floor_is_in_units_of_the_feature():
     np.testing.assert_allclose(result["map"].dead_fraction, 1 / 3, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_ceiling_is_below_one_where_the_map_is_resampled():
     identity = lambda x: {"map": x}  # noqa: E731
     moves = [finite.rotation(0.3), finite.quarter_turn(1), finite.shift(0.5, 0, "zero", "bilinear")]
@@ -151,6 +160,7 @@ def test_ceiling_is_below_one_where_the_map_is_resampled():
     np.testing.assert_allclose(layer.equivariance.per_transform, 1, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_streaming_equals_one_batch_and_counts_every_image_once():
     images = white_noise(7)
     settings_ = {"layouts": MAPS, "units": True, "key": jax.random.key(3)}
@@ -165,6 +175,7 @@ def test_streaming_equals_one_batch_and_counts_every_image_once():
     np.testing.assert_allclose(whole["head"].units, pieces["head"].units, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_one_compilation_serves_all_transforms_of_a_kind():
     traces = []
 
@@ -177,6 +188,7 @@ def test_one_compilation_serves_all_transforms_of_a_kind():
     assert len(traces) == 3  # shapes, images, moved images
 
 
+@pytest.mark.slow
 def test_relative_error_is_the_ratio_of_expectations():
     images, move = white_noise(5, 8), finite.shift(1, 0)
     layer = feature_correlation(scrambled(8), images, move, layouts={"*": "image"})["scrambled"]
@@ -212,6 +224,7 @@ def test_vectors_and_their_units_against_numpy():
     assert np.isnan(layer.equivariance.value)
 
 
+@pytest.mark.slow
 def test_tokens_leave_the_prefix_out():
     patches = kernel(4, 3, 5)
 
@@ -228,6 +241,7 @@ def test_tokens_leave_the_prefix_out():
     assert layer.samples.tolist() == [16, 12]
 
 
+@pytest.mark.slow
 def test_fibers_turn_along():
     """Responses to turned filters are a field, and after averaging a vector, of the regular
     representation of C4."""
@@ -253,6 +267,7 @@ def test_fibers_turn_along():
     assert without["field"].equivariance.value < 0.9
 
 
+@pytest.mark.slow
 def test_channels_first():
     base = stack("circular")
     first = lambda x: {k: jnp.moveaxis(v, -1, 1) for k, v in base(x).items() if v.ndim == 4}  # noqa: E731
