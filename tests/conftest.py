@@ -6,6 +6,7 @@ import os
 import pathlib
 import shutil
 import tempfile
+from collections.abc import Iterator
 
 import pytest
 
@@ -44,6 +45,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def _required() -> bool:
     return os.environ.get("SOFTEQ_REQUIRE_DATA") == "1"
+
+
+@pytest.fixture
+def optimized() -> Iterator[None]:
+    """Compiles as users do: for tests that follow a trajectory which rounding turns elsewhere."""
+    import jax
+
+    flag = "jax_disable_most_optimizations"
+    before = jax.config.read(flag)
+    jax.config.update(flag, False)
+    yield
+    jax.config.update(flag, before)
 
 
 @pytest.fixture(scope="session")

@@ -124,6 +124,7 @@ def test_one_dual_step_by_hand(gamma, dual, slack, gradient):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("optimized")
 @pytest.mark.parametrize("form", ["one weight", "two branches"])
 def test_ace_makes_a_layer_equivariant(form):
     params, plan = two_layers()
