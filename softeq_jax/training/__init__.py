@@ -1,7 +1,7 @@
-"""Data, a `pmap` trainer that scales over devices and hosts, verified checkpoints, export.
+"""Training: a `pmap` trainer that scales over devices and hosts, verified checkpoints, export.
 
 Needs the extra `train`: `pip install softeq-jax[train]`. Everything is imported when it is first
-used, so that the worker processes of `softeq_jax.training.data` load nothing but the data code.
+used.
 """
 
 import importlib
@@ -10,7 +10,6 @@ from typing import Any
 _MODULES = (
     "checkpoints",
     "config",
-    "data",
     "evaluation",
     "export",
     "hosts",
@@ -21,16 +20,6 @@ _MODULES = (
 )
 _NAMES = {
     "checkpoints": ("CheckpointFailed", "Checkpoints", "DamagedCheckpoint", "restore", "save"),
-    "data": (
-        "ArraySource",
-        "BadExampleError",
-        "digits",
-        "eval_batches",
-        "load_arrays",
-        "normalize",
-        "open_source",
-        "train_batches",
-    ),
     "evaluation": ("make_evaluate", "make_predict"),
     "loop": ("Hook", "NonFiniteLoss", "every", "fit"),
     "methods": ("Method",),

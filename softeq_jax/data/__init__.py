@@ -2,27 +2,41 @@
 
 `train_batches` and `eval_batches` turn a source (`open_source`, `ArraySource`, or anything with a
 length and indices) into batches: read, checked (`classification`, `segmentation`, `anything`),
-transformed, and for training mixed in pairs. A transform is called as `transform(example, rng)`, a
-pairing as `pairing(first, second, rng)`; both are frozen dataclasses.
+transformed, and for training mixed in pairs. How they read is said by `Reading`. A transform is
+called as `transform(example, rng)`, a pairing as `pairing(first, second, rng)`; both are frozen
+dataclasses. Needs the extra `train`: `pip install softeq-jax[train]`.
 """
 
-from softeq_jax.training.data._assembly import BAD_IN_A_ROW
-from softeq_jax.training.data._batches import (
+from softeq_jax.data._assembly import BAD_IN_A_ROW, Position
+from softeq_jax.data._batches import (
     EvalBatches,
+    Reading,
     TrainBatches,
     eval_batches,
     train_batches,
 )
-from softeq_jax.training.data._checks import anything, classification, segmentation
-from softeq_jax.training.data._decode import (
+from softeq_jax.data._datasets import digits, load_arrays, open_source
+from softeq_jax.data._decode import (
     Decode,
     RandomResizedCrop,
     imagenet_eval,
     imagenet_train,
+    segmentation_pairs,
 )
-from softeq_jax.training.data._erasing import RandomErasing
-from softeq_jax.training.data._examples import BadExampleError
-from softeq_jax.training.data._geometry import (
+from softeq_jax.data._examples import (
+    ArraySource,
+    BadExampleError,
+    Batch,
+    Check,
+    Example,
+    Pairing,
+    Source,
+    Transform,
+    anything,
+    classification,
+    segmentation,
+)
+from softeq_jax.data._geometric import (
     CenterCrop,
     RandomCrop,
     RandomFlip,
@@ -30,20 +44,16 @@ from softeq_jax.training.data._geometry import (
     RandomScaleCrop,
     Resize,
 )
-from softeq_jax.training.data._mixing import Cutmix, Mixup, MixupOrCutmix, soft_label
-from softeq_jax.training.data._normalize import IMAGENET_MEAN, IMAGENET_STD, Normalize
-from softeq_jax.training.data._order import Position
-from softeq_jax.training.data._randaugment import RandAugment
-from softeq_jax.training.data._segmentation import segmentation_pairs
-from softeq_jax.training.data._sources import (
-    ArraySource,
-    digits,
-    load_arrays,
+from softeq_jax.data._mixing import Cutmix, Mixup, MixupOrCutmix, soft_label
+from softeq_jax.data._photometric import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    Normalize,
+    RandomErasing,
     normalize,
-    open_source,
 )
-from softeq_jax.training.data._trajectories import RotateTrajectories, open_trajectories
-from softeq_jax.training.data._types import Batch, Check, Example, Pairing, Source, Transform
+from softeq_jax.data._randaugment import RandAugment
+from softeq_jax.data._trajectories import RotateTrajectories, open_trajectories
 
 __all__ = [
     "BAD_IN_A_ROW",
@@ -70,6 +80,7 @@ __all__ = [
     "RandomResizedCrop",
     "RandomRotation",
     "RandomScaleCrop",
+    "Reading",
     "Resize",
     "RotateTrajectories",
     "Source",

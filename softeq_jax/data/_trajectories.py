@@ -7,8 +7,8 @@ from typing import SupportsIndex
 
 import numpy as np
 
-from softeq_jax.training.data._resample import check_integer, check_not_negative
-from softeq_jax.training.data._types import Example
+from softeq_jax._checks import coefficient, whole
+from softeq_jax.data._examples import Example
 
 SCENES = {
     "eth": ("biwi_eth",),
@@ -106,9 +106,9 @@ def open_trajectories(
         raise ValueError(f"split must be 'train', 'val' or 'test', got {split!r}")
     counts = {"observed": observed, "predicted": predicted, "stride": stride}
     for field, value in {**counts, "min_people": min_people}.items():
-        check_integer(field, value, 1)
+        whole(value, field)
     if max_people is not None:
-        check_integer("max_people", max_people, min_people)
+        whole(max_people, "max_people", min_people)
     tracks = [_read(path) for path in _files(Path(folder), scene, split)]
     frames = observed + predicted
     windows, most = [], 0
@@ -184,8 +184,8 @@ def _read(path: Path) -> _Tracks:
 def _parsed(line: str, path: Path, number: int) -> tuple[int, int, float, float]:
     try:
         frame, person, x, y = map(float, line.split())
-        whole = frame == int(frame) and person == int(person)
-        if not (whole and np.isfinite(x) and np.isfinite(y)):
+        numbered = frame == int(frame) and person == int(person)
+        if not (numbered and np.isfinite(x) and np.isfinite(y)):
             raise ValueError
     except (ValueError, OverflowError):
         raise ValueError(
@@ -209,7 +209,7 @@ class RotateTrajectories:
     degrees: float
 
     def __post_init__(self):
-        check_not_negative("degrees", self.degrees)
+        coefficient(self.degrees, "degrees")
 
     def __call__(self, example: Example, rng: np.random.Generator) -> Example:
         angle = np.deg2rad(rng.uniform(-self.degrees, self.degrees))

@@ -1,11 +1,11 @@
-"""Pixels moved about: shifts, linear maps of the grid and resizing, as functions of one array."""
+"""Pixels of an example's image and mask: their checks, and how they are moved and resized."""
 
 from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image
 
-from softeq_jax.training.data._types import Example
+from softeq_jax.data._examples import Example
 
 Fill = float | tuple[float, ...]
 Matrix = tuple[tuple[float, float], tuple[float, float]]
@@ -86,14 +86,8 @@ def check_fills(fill: Fill, mask_fill: int) -> None:
     """Refuses fills that no image or no mask can hold."""
     if not np.all(np.isfinite(fill)):
         raise ValueError(f"fill must be finite, got {fill}")
-    check_integer("mask_fill", mask_fill)
-
-
-def check_integer(field: str, value: int, low: int | None = None) -> None:
-    """Refuses what is not an integer, at least `low` if given."""
-    if not isinstance(value, int | np.integer) or (low is not None and value < low):
-        least = "" if low is None else f" >= {low}"
-        raise ValueError(f"{field} must be an integer{least}, got {value!r}")
+    if not isinstance(mask_fill, int | np.integer):
+        raise ValueError(f"mask_fill must be an integer, got {mask_fill!r}")
 
 
 def check_size(field: str, size: int | tuple[int, int]) -> None:
@@ -103,22 +97,16 @@ def check_size(field: str, size: int | tuple[int, int]) -> None:
         raise ValueError(f"{field} must be a positive integer or (height, width), got {size!r}")
 
 
+def check_resample(resample: str) -> None:
+    """Refuses what names no filter."""
+    if resample not in RESAMPLING:
+        raise ValueError(f"resample must be one of {', '.join(RESAMPLING)}; got {resample!r}")
+
+
 def check_range(field: str, pair: Sequence[float], low: float, high: float = np.inf) -> None:
     """Refuses what is not `low < pair[0] <= pair[1] <= high`."""
     if not (len(pair) == 2 and low < pair[0] <= pair[1] <= high and pair[1] < np.inf):
         raise ValueError(f"{field} must be (smallest, largest) in ({low}, {high}], got {pair}")
-
-
-def check_probability(field: str, value: float) -> None:
-    """Refuses what is not in [0, 1]."""
-    if not 0 <= value <= 1:
-        raise ValueError(f"{field} must be in [0, 1], got {value}")
-
-
-def check_not_negative(field: str, value: float) -> None:
-    """Refuses negative and infinite numbers and NaN."""
-    if not 0 <= value < np.inf:
-        raise ValueError(f"{field} must be finite and not negative, got {value}")
 
 
 def shift(array: np.ndarray, down: int, right: int, fill: Fill) -> np.ndarray:
@@ -232,3 +220,31 @@ def resized(
         return np.array(picture.resize(size[::-1], RESAMPLING[resample], box=box))
     channels = [resized(array[..., k], size, resample, box) for k in range(array.shape[2])]
     return np.stack(channels, axis=-1)
+
+
+def random_box(
+    size: tuple[int, int],
+    area: tuple[float, float],
+    aspect: tuple[float, float],
+    rng: np.random.Generator,
+) -> tuple[int, int, int, int] | None:
+    """A rectangle within an image, of random area, aspect and place.
+
+    Args:
+      size: height and width of the image.
+      area: limits of the share of the image's area; uniform.
+      aspect: limits of height over width; uniform in the logarithm.
+      rng: of all draws.
+
+    Returns:
+      (top, left, height, width), the first of ten draws that fits; None if none does.
+    """
+    for _ in range(10):
+        pixels = rng.uniform(*area) * size[0] * size[1]
+        ratio = np.exp(rng.uniform(np.log(aspect[0]), np.log(aspect[1])))
+        height, width = round(np.sqrt(pixels * ratio)), round(np.sqrt(pixels / ratio))
+        if 1 <= height <= size[0] and 1 <= width <= size[1]:
+            top = int(rng.integers(size[0] - height + 1))
+            left = int(rng.integers(size[1] - width + 1))
+            return top, left, height, width
+    return None

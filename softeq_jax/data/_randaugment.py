@@ -4,20 +4,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from softeq_jax.training.data import _photometric
-from softeq_jax.training.data._geometry import rotated
-from softeq_jax.training.data._resample import (
+from softeq_jax._checks import coefficient, whole
+from softeq_jax.data import _photometric
+from softeq_jax.data._examples import Example
+from softeq_jax.data._geometric import rotated
+from softeq_jax.data._pixels import (
     Fill,
     check_fills,
-    check_integer,
-    check_not_negative,
     image_of,
     mask_of,
     replaced,
     shift,
     warp,
 )
-from softeq_jax.training.data._types import Example
 
 LARGEST = 10
 GEOMETRIC = ("rotate", "shear_x", "shear_y", "translate_x", "translate_y")
@@ -85,11 +84,11 @@ class RandAugment:
     operations: tuple[str, ...] = OPERATIONS
 
     def __post_init__(self):
-        check_integer("num_ops", self.num_ops, 0)
+        whole(self.num_ops, "num_ops", 0)
         check_fills(self.fill, self.mask_fill)
         if not 0 <= self.magnitude <= LARGEST:
             raise ValueError(f"magnitude must be in [0, {LARGEST}], got {self.magnitude}")
-        check_not_negative("magnitude_std", self.magnitude_std)
+        coefficient(self.magnitude_std, "magnitude_std")
         unknown = [name for name in self.operations if name not in OPERATIONS]
         if unknown or not self.operations:
             raise ValueError(

@@ -1,50 +1,15 @@
-"""Where examples come from: prepared TFDS folders, arrays in memory, scikit-learn's digits."""
+"""Data sets: prepared TFDS folders, and scikit-learn's digits."""
 
 import dataclasses
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, SupportsIndex
 
 import numpy as np
 from tqdm import tqdm
 
-from softeq_jax.training.data._assembly import Maker
-from softeq_jax.training.data._checks import classification
-from softeq_jax.training.data._examples import read_records
-from softeq_jax.training.data._types import Source
-
-
-class ArraySource:
-    """Examples held in memory.
-
-    Attributes:
-      images: `[n, h, w, c]`, any dtype.
-      labels: `[n]`, integers.
-    """
-
-    def __init__(self, images: np.ndarray, labels: np.ndarray):
-        """Wraps the arrays without copying.
-
-        Raises:
-          ValueError: shapes or dtype other than described.
-        """
-        self.images = np.asarray(images)
-        self.labels = np.asarray(labels)
-        if self.images.ndim != 4:
-            raise ValueError(f"images must be [n, h, w, c], got shape {self.images.shape}")
-        if self.labels.shape != self.images.shape[:1]:
-            raise ValueError(
-                f"labels must have shape {self.images.shape[:1]}, got {self.labels.shape}"
-            )
-        if not np.issubdtype(self.labels.dtype, np.integer):
-            raise ValueError(f"labels must be integers, got dtype {self.labels.dtype}")
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def __getitem__(self, index: SupportsIndex) -> dict[str, Any]:
-        return {"image": self.images[index], "label": self.labels[index]}
+from softeq_jax.data._assembly import Maker
+from softeq_jax.data._examples import Source, classification, read_records
 
 
 def open_source(
@@ -126,35 +91,6 @@ def load_arrays(
                 images[row], labels[row] = example["image"], example["label"]
             bar.update(len(chunk))
     return images, labels
-
-
-def normalize(images: np.ndarray, mean: Sequence[float], std: Sequence[float]) -> np.ndarray:
-    """`(images / 255 - mean) / std`, channel by channel.
-
-    Args:
-      images: `[..., c]`, uint8.
-      mean: `[c]` or one number, in units of the largest value.
-      std: as `mean`; positive.
-
-    Returns:
-      Array of the images' shape, float32.
-
-    Raises:
-      ValueError: the images are not uint8, the channels do not match or a `std` is not positive.
-    """
-    images = np.asarray(images)
-    mean, std = np.asarray(mean, np.float32), np.asarray(std, np.float32)
-    if images.dtype != np.uint8:
-        raise ValueError(f"images must be uint8, got {images.dtype}")
-    for field, value in (("mean", mean), ("std", std)):
-        if value.shape not in ((), (1,), images.shape[-1:]):
-            raise ValueError(
-                f"{field} has shape {value.shape}, expected {images.shape[-1:]} for images of "
-                f"shape {images.shape}"
-            )
-    if not np.all(std > 0):
-        raise ValueError(f"std must be positive, got {std}")
-    return (images.astype(np.float32) / np.float32(255) - mean) / std
 
 
 def digits(seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

@@ -2,20 +2,115 @@
 
 import dataclasses
 import logging
+import multiprocessing
+import os
+import signal
+import threading
+import weakref
 from collections.abc import Iterator, Sequence
-from typing import Literal, Self
+from typing import Literal, Self, TypedDict, Unpack
 
 import numpy as np
 
-from softeq_jax.training.data._assembly import Assembly, EvalAssembly, Maker, TrainAssembly
-from softeq_jax.training.data._checks import classification
-from softeq_jax.training.data._examples import conformed, layout_of
-from softeq_jax.training.data._order import Order, Position, Stream, generator
-from softeq_jax.training.data._prefetch import Prefetch
-from softeq_jax.training.data._types import Batch, Check, Pairing, Source, Transform
+from softeq_jax._checks import known_options, whole
+from softeq_jax.data._assembly import (
+    Assembly,
+    EvalAssembly,
+    Maker,
+    Order,
+    Parcel,
+    Position,
+    Stream,
+    TrainAssembly,
+    generator,
+)
+from softeq_jax.data._examples import (
+    Batch,
+    Check,
+    Pairing,
+    Source,
+    Transform,
+    classification,
+    conformed,
+    layout_of,
+)
+
+try:
+    import grain
+    from absl import flags
+except ImportError as error:
+    raise ImportError(
+        f"softeq_jax.data needs {error.name}: pip install softeq-jax[train]"
+    ) from error
 
 _FOREVER = 2**40
 _logger = logging.getLogger(__name__)
+
+
+class Prefetch(Iterator[Parcel]):
+    """Parcels start ... stop - 1 of an assembly, in order.
+
+    Threads alone hold up to `2 num_threads` batches ahead, each worker process up to
+    `num_threads + 4`. The position is the caller's business: Grain's own state, which depends on
+    the number of workers, is not used.
+    """
+
+    def __init__(
+        self, assembly: Assembly, start: int, stop: int, num_threads: int, num_workers: int
+    ):
+        # The finalizer can empty a list: Grain's iterators complain if they live to the very end.
+        self._batches: list[Iterator[Parcel]] = []
+        self._finalizer = weakref.finalize(self, _close_all, self._batches)
+        if start >= stop:
+            return
+        ahead = num_threads if num_workers else 2 * num_threads
+        reading = grain.ReadOptions(num_threads=num_threads, prefetch_buffer_size=ahead)
+        batches = grain.MapDataset.source(assembly)[start:stop].to_iter_dataset(reading)
+        if num_workers:
+            if not flags.FLAGS.is_parsed():
+                flags.FLAGS.mark_as_parsed()
+            batches = batches.mp_prefetch(
+                grain.MultiprocessingOptions(num_workers=min(num_workers, stop - start)),
+                worker_init_fn=live_as_long_as_the_parent,
+            )
+        self._batches.append(iter(batches))
+
+    def __next__(self) -> Parcel:
+        if not self._batches:
+            raise StopIteration
+        return next(self._batches[0])
+
+    def close(self) -> None:
+        """Ends threads and worker processes."""
+        self._finalizer()
+
+
+def _close_all(batches: list) -> None:
+    while batches:
+        batches.pop().close()
+
+
+def live_as_long_as_the_parent(worker: int, workers: int) -> None:
+    """Ties a worker process to its parent: it outlives signals meant to stop the parent, not it.
+
+    A signal to the whole group of processes, such as Ctrl-C or a scheduler's SIGTERM, leaves it to
+    the parent when to stop. When the parent is gone, killed for example, the worker ends at once.
+
+    Args:
+      worker: number of the worker, unused.
+      workers: how many there are, unused.
+    """
+    del worker, workers
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+    def end_with_parent() -> None:
+        parent.join()
+        os._exit(1)
+
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=end_with_parent, daemon=True).start()
 
 
 class _Batches(Iterator[Batch]):
@@ -103,22 +198,46 @@ class EvalBatches(_Batches):
         return self._length
 
 
+class Reading(TypedDict, total=False):
+    """How batches are read, for training and for evaluation.
+
+    Attributes:
+      transforms: from an example and a NumPy generator to an example, applied in turn. Finished
+        examples must all have the fields, shapes and dtypes of the first one of the source.
+      check: of the records, such as `classification(10)`, which is also the default without a
+        number of classes. What comes encoded is checked once the transforms have decoded it.
+      num_threads: threads that read ahead (in each worker), 2 by default; 0 reads when a batch is
+        asked for.
+      num_workers: worker processes; 0, the default, for none. They are spawned, so that a script
+        that asks for them needs its `if __name__ == "__main__":`. Batches travel through shared
+        memory (/dev/shm), which must hold 4 of them for each worker and those in use; a worker has
+        up to `num_threads + 4` ready or under way.
+      host: number of this host, 0 by default.
+      hosts: how many hosts read, 1 by default; each has `batch_size / hosts` rows of every batch.
+      on_bad_example: "raise", the default, or "skip": training puts the next good example of the
+        order, with the generator of the bad one's position, in the place of a bad one; evaluation
+        leaves it out.
+    """
+
+    transforms: Sequence[Transform]
+    check: Check | None
+    num_threads: int
+    num_workers: int
+    host: int
+    hosts: int
+    on_bad_example: Literal["raise", "skip"]
+
+
 def train_batches(
     source: Source,
     batch_size: int,
     *,
     seed: int,
-    transforms: Sequence[Transform] = (),
     pairing: Pairing | None = None,
-    check: Check | None = None,
     steps: int | None = None,
     epochs: float | None = None,
     start_step: int = 0,
-    num_threads: int = 2,
-    num_workers: int = 0,
-    host: int = 0,
-    hosts: int = 1,
-    on_bad_example: Literal["raise", "skip"] = "raise",
+    **reading: Unpack[Reading],
 ) -> TrainBatches:
     """Shuffled training batches; batch i depends on the seed and i only.
 
@@ -130,25 +249,13 @@ def train_batches(
       source: a TFDS data source, an `ArraySource`, or anything of that kind.
       batch_size: examples in a global batch, of all hosts.
       seed: of the order, the transforms and the pairing, 0 <= seed < 2**32.
-      transforms: from an example and a NumPy generator to an example, applied in turn. Finished
-        examples must all have the fields, shapes and dtypes of the first one of the source.
       pairing: from two finished examples and a generator to two examples, such as mixup; applied
         to rows (0, 1), (2, 3), ... of the global batch.
-      check: of the records, such as `classification(10)`, which is also the default without a
-        number of classes. What comes encoded is checked once the transforms have decoded it.
       steps: number of the step to stop before; None runs forever (or `epochs`).
       epochs: stop after this many passes; give this or `steps`, not both.
       start_step: number of the first batch to deliver. A run resumed at step k sees the very
         batches that an unbroken run would have seen from there on.
-      num_threads: threads that read ahead (in each worker); 0 reads when a batch is asked for.
-      num_workers: worker processes; 0 for none. They are spawned, so that a script that asks for
-        them needs its `if __name__ == "__main__":`. Batches travel through shared memory
-        (/dev/shm), which must hold 4 of them for each worker and those in use; a worker has up to
-        `num_threads + 4` ready or under way.
-      host: number of this host.
-      hosts: how many hosts read; each has `batch_size / hosts` rows of every batch.
-      on_bad_example: "raise", or "skip" to put the next good example of the order, with the
-        generator of the bad one's position, in the place of a bad one.
+      **reading: see `Reading`.
 
     Returns:
       An iterator of `{"image": [batch_size / hosts, h, w, c], "label": int32 [batch_size / hosts]}`
@@ -156,6 +263,7 @@ def train_batches(
       and `close`.
 
     Raises:
+      TypeError: an option of another name.
       ValueError: at once for arguments out of range.
       BadExampleError: naming the example, at once for the first one of the source and while
         iterating for others: it cannot be read or transformed, its label is out of range, its
@@ -163,21 +271,18 @@ def train_batches(
     """
     if not 0 <= seed < 2**32:
         raise ValueError(f"seed must be in [0, 2**32), got {seed}")
-    if start_step < 0:
-        raise ValueError(f"start_step must be at least 0, got {start_step}")
+    whole(start_step, "start_step", 0)
     if steps is not None and epochs is not None:
         raise ValueError(f"give steps or epochs, not both; got {steps} and {epochs}")
-    rows = _host_rows(source, batch_size, host, hosts)
+    maker, rows, ahead = _understood(source, batch_size, reading, "train_batches")
     if pairing is not None and (rows[1] - rows[0]) % 2:
         raise ValueError(
             f"a pairing needs an even number of examples per host, got batch_size {batch_size} "
-            f"for {hosts} hosts"
+            f"for {reading.get('hosts', 1)} hosts"
         )
-    _require_reading(num_threads, num_workers)
     if epochs is not None:
         steps = int(epochs * len(source)) // batch_size
     stop = _FOREVER if steps is None else steps
-    maker = _maker(source, check, transforms, on_bad_example)
     layout, first = maker.find_layout(seed)
     paired_layout = layout
     if pairing is not None:
@@ -192,33 +297,17 @@ def train_batches(
         layout=paired_layout,
         length=stop,
     )
-    return TrainBatches(assembly, start_step, stop, num_threads, num_workers)
+    return TrainBatches(assembly, start_step, stop, *ahead)
 
 
-def eval_batches(
-    source: Source,
-    batch_size: int,
-    *,
-    transforms: Sequence[Transform] = (),
-    check: Check | None = None,
-    num_threads: int = 2,
-    num_workers: int = 0,
-    host: int = 0,
-    hosts: int = 1,
-    on_bad_example: Literal["raise", "skip"] = "raise",
-) -> EvalBatches:
+def eval_batches(source: Source, batch_size: int, **reading: Unpack[Reading]) -> EvalBatches:
     """All examples once, in their order, in batches of one size.
 
     Args:
-      source: as for `train_batches`, with all that follows.
+      source: a TFDS data source, an `ArraySource`, or anything of that kind.
       batch_size: examples in a global batch, of all hosts.
-      transforms: their generators depend on the example's index alone.
-      check: of the records.
-      num_threads: threads that read ahead.
-      num_workers: worker processes.
-      host: number of this host.
-      hosts: how many hosts read; all of them get the same number of batches.
-      on_bad_example: "raise", or "skip" to leave bad examples out.
+      **reading: see `Reading`; the generators of the transforms depend on the example's index
+        alone, and all hosts get the same number of batches.
 
     Returns:
       An iterator, with `len`, `skipped` and `close`, of batches with one more field "weight",
@@ -227,47 +316,49 @@ def eval_batches(
       number of good examples.
 
     Raises:
+      TypeError: an option of another name.
       ValueError: at once for arguments out of range.
       BadExampleError: as for `train_batches`.
     """
-    rows = _host_rows(source, batch_size, host, hosts)
-    _require_reading(num_threads, num_workers)
-    maker = _maker(source, check, transforms, on_bad_example)
+    maker, rows, ahead = _understood(source, batch_size, reading, "eval_batches")
     layout, _ = maker.find_layout(0)
     if "weight" in layout:
         raise ValueError('the examples have a field "weight" already, which is that of the batches')
     assembly = EvalAssembly(dataclasses.replace(maker, layout=layout), batch_size, rows)
-    return EvalBatches(assembly, num_threads, num_workers)
+    return EvalBatches(assembly, *ahead)
 
 
-def _maker(
-    source: Source, check: Check | None, transforms: Sequence[Transform], on_bad_example: str
-) -> Maker:
-    if on_bad_example not in ("raise", "skip"):
-        raise ValueError(f'on_bad_example must be "raise" or "skip", got {on_bad_example!r}')
-    return Maker(
-        source=source,
-        check=classification() if check is None else check,
-        transforms=tuple(transforms),
-        skip=on_bad_example == "skip",
-    )
+def _understood(
+    source: Source, batch_size: int, reading: Reading, what: str
+) -> tuple[Maker, tuple[int, int], tuple[int, int]]:
+    """Checked options with their defaults.
 
-
-def _host_rows(source: Source, batch_size: int, host: int, hosts: int) -> tuple[int, int]:
-    if batch_size < 1:
-        raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+    Returns:
+      What makes the examples, first and last (exclusive) row of a global batch on this host, and
+      the numbers of threads and of worker processes.
+    """
+    known_options(reading, Reading, what)
+    whole(batch_size, "batch_size")
+    host, hosts = reading.get("host", 0), reading.get("hosts", 1)
     if not 0 <= host < hosts:
         raise ValueError(f"expected 0 <= host < hosts, got host {host} of {hosts}")
     if batch_size % hosts:
         raise ValueError(f"batch_size {batch_size} does not divide among {hosts} hosts")
     if len(source) < 1:
         raise ValueError("the source has no examples")
-    share = batch_size // hosts
-    return host * share, (host + 1) * share
-
-
-def _require_reading(num_threads: int, num_workers: int) -> None:
-    if num_threads < 0 or num_workers < 0:
-        raise ValueError(
-            f"expected num_threads >= 0 and num_workers >= 0, got {num_threads} and {num_workers}"
-        )
+    each = batch_size // hosts
+    ahead = (
+        whole(reading.get("num_threads", 2), "num_threads", 0),
+        whole(reading.get("num_workers", 0), "num_workers", 0),
+    )
+    on_bad_example = reading.get("on_bad_example", "raise")
+    if on_bad_example not in ("raise", "skip"):
+        raise ValueError(f'on_bad_example must be "raise" or "skip", got {on_bad_example!r}')
+    check = reading.get("check")
+    maker = Maker(
+        source=source,
+        check=classification() if check is None else check,
+        transforms=tuple(reading.get("transforms", ())),
+        skip=on_bad_example == "skip",
+    )
+    return maker, (host * each, (host + 1) * each), ahead

@@ -9,15 +9,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from softeq_jax.training.data._resample import (
-    RESAMPLING,
+from softeq_jax._checks import coefficient, share, whole
+from softeq_jax.data._examples import Example
+from softeq_jax.data._pixels import (
     Fill,
     blank,
     check_fills,
-    check_integer,
-    check_not_negative,
-    check_probability,
     check_range,
+    check_resample,
     check_size,
     image_of,
     mask_of,
@@ -26,7 +25,6 @@ from softeq_jax.training.data._resample import (
     shift,
     warp,
 )
-from softeq_jax.training.data._types import Example
 
 
 @dataclass(frozen=True)
@@ -50,7 +48,7 @@ class RandomCrop:
     mask_fill: int = 255
 
     def __post_init__(self):
-        check_integer("pad", self.pad, 0)
+        whole(self.pad, "pad", 0)
         check_fills(self.fill, self.mask_fill)
 
     def __call__(self, example: Example, rng: np.random.Generator) -> Example:
@@ -76,7 +74,7 @@ class RandomFlip:
     probability: float = 0.5
 
     def __post_init__(self):
-        check_probability("probability", self.probability)
+        share(self.probability, "probability")
 
     def __call__(self, example: Example, rng: np.random.Generator) -> Example:
         image = image_of(example)
@@ -107,7 +105,7 @@ class RandomRotation:
     mask_fill: int = 255
 
     def __post_init__(self):
-        check_not_negative("degrees", self.degrees)
+        coefficient(self.degrees, "degrees")
         check_fills(self.fill, self.mask_fill)
 
     def __call__(self, example: Example, rng: np.random.Generator) -> Example:
@@ -155,12 +153,6 @@ class Resize:
         if mask is not None:
             mask = resized(mask, size, "nearest")
         return replaced(example, resized(image, size, self.resample), mask)
-
-
-def check_resample(resample: str) -> None:
-    """Refuses what names no filter."""
-    if resample not in RESAMPLING:
-        raise ValueError(f"resample must be one of {', '.join(RESAMPLING)}; got {resample!r}")
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from softeq_jax.training.data._resample import (
-    check_integer,
-    check_not_negative,
-    check_probability,
-    image_of,
-)
-from softeq_jax.training.data._types import Example
+from softeq_jax._checks import coefficient, share, whole
+from softeq_jax.data._examples import Example
+from softeq_jax.data._pixels import image_of
 
 
 @dataclass(frozen=True)
@@ -38,16 +34,16 @@ class Mixup:
     smoothing: float = 0.0
 
     def __post_init__(self):
-        check_not_negative("alpha", self.alpha)
+        coefficient(self.alpha, "alpha")
         _check_classes(self.num_classes, self.smoothing)
 
     def __call__(
         self, first: Example, second: Example, rng: np.random.Generator
     ) -> tuple[Example, Example]:
         one, two = _images(first, second)
-        share = _share(self.alpha, rng)
-        labels = _mixed_labels(first, second, share, self.num_classes, self.smoothing)
-        return _pair(first, second, _mixed(one, two, share), labels)
+        kept = _kept(self.alpha, rng)
+        labels = _mixed_labels(first, second, kept, self.num_classes, self.smoothing)
+        return _pair(first, second, _mixed(one, two, kept), labels)
 
 
 @dataclass(frozen=True)
@@ -72,7 +68,7 @@ class Cutmix:
     smoothing: float = 0.0
 
     def __post_init__(self):
-        check_not_negative("alpha", self.alpha)
+        coefficient(self.alpha, "alpha")
         _check_classes(self.num_classes, self.smoothing)
 
     def __call__(
@@ -80,14 +76,14 @@ class Cutmix:
     ) -> tuple[Example, Example]:
         one, two = _images(first, second)
         height, width, _ = one.shape
-        side = (1 - _share(self.alpha, rng)) ** 0.5
+        side = (1 - _kept(self.alpha, rng)) ** 0.5
         rows = _interval(int(height * side), height, rng)
         cols = _interval(int(width * side), width, rng)
         images = one.copy(), two.copy()
         images[0][rows, cols], images[1][rows, cols] = two[rows, cols], one[rows, cols]
         pasted = (rows.stop - rows.start) * (cols.stop - cols.start)
-        share = 1 - pasted / (height * width)
-        labels = _mixed_labels(first, second, share, self.num_classes, self.smoothing)
+        kept = 1 - pasted / (height * width)
+        labels = _mixed_labels(first, second, kept, self.num_classes, self.smoothing)
         return _pair(first, second, images, labels)
 
 
@@ -115,10 +111,10 @@ class MixupOrCutmix:
     smoothing: float = 0.0
 
     def __post_init__(self):
-        check_not_negative("mixup_alpha", self.mixup_alpha)
-        check_not_negative("cutmix_alpha", self.cutmix_alpha)
-        check_probability("switch", self.switch)
-        check_probability("probability", self.probability)
+        coefficient(self.mixup_alpha, "mixup_alpha")
+        coefficient(self.cutmix_alpha, "cutmix_alpha")
+        share(self.switch, "switch")
+        share(self.probability, "probability")
         _check_classes(self.num_classes, self.smoothing)
 
     def __call__(
@@ -163,7 +159,7 @@ def soft_label(label: np.ndarray | int, num_classes: int, smoothing: float = 0.0
 
 
 def _check_classes(num_classes: int, smoothing: float) -> None:
-    check_integer("num_classes", num_classes, 1)
+    whole(num_classes, "num_classes")
     if not 0 <= smoothing < 1:
         raise ValueError(f"smoothing must be in [0, 1), got {smoothing}")
 
@@ -181,7 +177,7 @@ def _images(first: Example, second: Example) -> tuple[np.ndarray, np.ndarray]:
     return one, two
 
 
-def _share(alpha: float, rng: np.random.Generator) -> float:
+def _kept(alpha: float, rng: np.random.Generator) -> float:
     """`lam` ~ Beta(alpha, alpha); 1 for alpha = 0."""
     return rng.beta(alpha, alpha) if alpha > 0 else 1.0
 
@@ -192,20 +188,20 @@ def _interval(length: int, side: int, rng: np.random.Generator) -> slice:
     return slice(max(start, 0), max(min(start + length, side), 0))
 
 
-def _mixed(one: np.ndarray, two: np.ndarray, share: float) -> tuple[np.ndarray, np.ndarray]:
-    """`share one + (1 - share) two`, and the same with both exchanged; float32."""
-    keep, give = np.float32(share), np.float32(1 - share)
+def _mixed(one: np.ndarray, two: np.ndarray, kept: float) -> tuple[np.ndarray, np.ndarray]:
+    """`kept one + (1 - kept) two`, and the same with both exchanged; float32."""
+    keep, give = np.float32(kept), np.float32(1 - kept)
     return one * keep + two * give, two * keep + one * give
 
 
 def _mixed_labels(
-    first: Example, second: Example, share: float, num_classes: int, smoothing: float
+    first: Example, second: Example, kept: float, num_classes: int, smoothing: float
 ) -> tuple[np.ndarray, np.ndarray]:
     for example in (first, second):
         if "label" not in example:
             raise ValueError(f"the example has no 'label'; it has {sorted(example)}")
     one, two = (soft_label(e["label"], num_classes, smoothing) for e in (first, second))
-    return _mixed(one, two, share)
+    return _mixed(one, two, kept)
 
 
 def _pair(
