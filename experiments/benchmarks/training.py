@@ -31,9 +31,10 @@ from absl import app, flags, logging
 from tqdm import tqdm
 
 from experiments.shared.flags import DATA_DIR
+from softeq_jax import data
 from softeq_jax import training as tr
 from softeq_jax.models import CifarResNet
-from softeq_jax.training import data, objectives
+from softeq_jax.training import objectives
 
 _ROUNDS = flags.DEFINE_integer("rounds", 5, "Repetitions of every interleaved comparison.")
 _STEPS = flags.DEFINE_integer("steps", 12, "ResNet-20 steps in one repetition.")
@@ -195,7 +196,7 @@ def pipeline(source: Any, threads: int, workers: int) -> Any:
         data.Normalize((0.4914, 0.4822, 0.4465), (0.247, 0.2435, 0.2616)),
         data.RandomErasing(0.25),
     )
-    return tr.train_batches(
+    return data.train_batches(
         source,
         BATCH,
         seed=0,
@@ -315,7 +316,7 @@ def main(argv: list[str]) -> None:
     if not DATA_DIR.value:
         raise app.UsageError("--data_dir is needed (or the variable SOFTEQ_DATA_DIR)")
     steps, rounds = _STEPS.value, _ROUNDS.value
-    source = tr.open_source("cifar10", "train", pathlib.Path(DATA_DIR.value) / "tfds")
+    source = data.open_source("cifar10", "train", pathlib.Path(DATA_DIR.value) / "tfds")
     large = TrainerCase("ResNet-20, 128 x 32x32x3", 20, 16, 32, 3, BATCH)
     small = TrainerCase("ResNet-8, 64 x 8x8x1", 8, 8, 8, 1, 64)
     found: dict[str, Any] = {

@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from experiments.measure import report
 from experiments.shared.kept_runs import kept
-from softeq_jax import measures, models, training
+from softeq_jax import data, measures, models
 
 Row = dict[str, Any]
 Stage = Callable[[ConfigDict, models.CifarResNet, Any, np.ndarray], list[Row]]
@@ -227,14 +227,14 @@ STAGES: dict[str, Stage] = {
 
 def load_images(config: ConfigDict, data_dir: Path) -> np.ndarray:
     """Normalized test images in a fixed random order."""
-    data = config.data
-    images, _ = training.load_arrays(
-        training.open_source(data.name, "test", data_dir / data.folder),
-        num_classes=data.num_classes,
+    stored = config.data
+    images, _ = data.load_arrays(
+        data.open_source(stored.name, "test", data_dir / stored.folder),
+        num_classes=stored.num_classes,
     )
-    chosen = np.random.default_rng(data.seed).permutation(len(images))[: data.images]
+    chosen = np.random.default_rng(stored.seed).permutation(len(images))[: stored.images]
     pixels = images[chosen].astype(np.float32) / np.float32(255)
-    return (pixels - np.float32(data.mean)) / np.float32(data.std)
+    return (pixels - np.float32(stored.mean)) / np.float32(stored.std)
 
 
 def decides(config: ConfigDict, stage: str, weights: Path, images: np.ndarray) -> dict[str, Any]:

@@ -13,8 +13,8 @@ import optax
 from experiments.nbody import methods, report, simulator, task
 from experiments.shared.kept_runs import as_name, in_turn, kept_training, require_known
 from experiments.shared.report import write_csv
+from softeq_jax import data
 from softeq_jax import training as tr
-from softeq_jax.training import data
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,7 +83,7 @@ class ParticleTrainer:
         outcome = tr.train(
             self.step,
             tr.init_state(params, self.optimizer, seed=run.seed),
-            lambda start: tr.train_batches(
+            lambda start: data.train_batches(
                 source,
                 config.batch_size,
                 seed=run.seed,

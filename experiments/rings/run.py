@@ -12,8 +12,9 @@ import optax
 from experiments.rings import methods, report, task
 from experiments.shared.kept_runs import as_name, in_turn, kept_training, require_known
 from experiments.shared.report import write_csv
+from softeq_jax import data
 from softeq_jax import training as tr
-from softeq_jax.training import data, objectives
+from softeq_jax.training import objectives
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,7 +72,7 @@ class RingsTrainer:
         outcome = tr.train(
             self.step,
             state,
-            lambda start: tr.train_batches(
+            lambda start: data.train_batches(
                 source,
                 config.batch_size,
                 seed=run.seed,

@@ -21,7 +21,7 @@ from tqdm import tqdm
 import softeq_jax as sq
 from experiments.shared.report import write_csv
 from experiments.soften import figures, report, softening
-from softeq_jax import models, training
+from softeq_jax import data, models, training
 
 _OUT = flags.DEFINE_string("out", "outputs/demo", "Where the CSV and the figure go.")
 _STEPS = flags.DEFINE_integer("steps", 500, "Training steps of each network.", lower_bound=1)
@@ -112,11 +112,11 @@ def network_of(job: Job, images: np.ndarray) -> softening.Network:
     return softening.Network(model, variables, geometry, preprocess=lambda x: x)
 
 
-def rows_of(job: Job, data: tuple[np.ndarray, ...]) -> list[dict[str, Any]]:
+def rows_of(job: Job, parts: tuple[np.ndarray, ...]) -> list[dict[str, Any]]:
     """Trains a network, then makes its unfiltered row and one row for each group and level."""
-    train_images, train_labels, test_images, test_labels = data
+    train_images, train_labels, test_images, test_labels = parts
     train_images, test_images = enlarge(train_images, job.size), enlarge(test_images, job.size)
-    source = training.ArraySource(train_images, train_labels)
+    source = data.ArraySource(train_images, train_labels)
     network = network_of(job, train_images)
     tools = softening.compile_tools(network, job.train)
     variables, _ = softening.fine_tune(
@@ -157,8 +157,8 @@ def certified_layers(plan: sq.Plan, params: Any, network: softening.Network) -> 
 
 def run(jobs: list[Job], out: Path) -> list[dict[str, Any]]:
     """All rows of all networks; writes ``demo.csv`` and ``demo.png`` into ``out``."""
-    data = training.digits()
-    by_network = {job.name: rows_of(job, data) for job in jobs}
+    parts = data.digits()
+    by_network = {job.name: rows_of(job, parts) for job in jobs}
     out.mkdir(parents=True, exist_ok=True)
     rows = [row for part in by_network.values() for row in part]
     write_csv(out / "demo.csv", rows)

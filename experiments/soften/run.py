@@ -17,7 +17,7 @@ from experiments.shared.report import write_atomically, write_csv
 from experiments.soften import figures, report, softening
 from experiments.soften.task import Data, load_data, load_network
 from softeq_jax import models, training
-from softeq_jax.training.data import RandomCrop, RandomFlip
+from softeq_jax.data import RandomCrop, RandomFlip
 
 _log = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ import numpy as np
 import optax
 
 import softeq_jax as sq
-from softeq_jax import training
+from softeq_jax import data, training
 from softeq_jax.models import ConvGeometry
 from softeq_jax.training import methods, objectives
 
@@ -126,7 +126,7 @@ def fine_tune(
     state = training.init_state(
         network.variables["params"], tools.optimizer, network.model_state, seed=tuning.seed
     )
-    with training.train_batches(
+    with data.train_batches(
         source, tuning.batch_size, seed=tuning.seed, transforms=transforms, steps=tuning.steps
     ) as batches:
         state, history = training.fit(

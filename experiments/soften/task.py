@@ -8,7 +8,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from experiments.soften import softening
-from softeq_jax import models, training
+from softeq_jax import data, models, training
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Data:
       subset: how many test images every row is evaluated on.
     """
 
-    source: training.ArraySource
+    source: data.ArraySource
     holdout: tuple[np.ndarray, np.ndarray]
     test: tuple[np.ndarray, np.ndarray]
     subset: int
@@ -45,15 +45,15 @@ def load_network(config: ConfigDict, data_dir: Path) -> softening.Network:
 
 def load_data(config: ConfigDict, data_dir: Path) -> Data:
     """Reads the data set; the held-out training images are never trained on."""
-    data = config.data
-    folder = data_dir / data.folder
-    source = training.open_source(data.name, "train", folder)
-    order = np.random.default_rng(data.holdout_seed).permutation(len(source))
-    holdout, kept = order[: data.holdout], np.sort(order[data.holdout :])
-    train = training.ArraySource(*training.load_arrays(source, kept, num_classes=data.num_classes))
-    held = training.load_arrays(source, holdout, num_classes=data.num_classes)
-    images, labels = training.load_arrays(
-        training.open_source(data.name, "test", folder), num_classes=data.num_classes
+    chosen = config.data
+    folder = data_dir / chosen.folder
+    source = data.open_source(chosen.name, "train", folder)
+    order = np.random.default_rng(chosen.holdout_seed).permutation(len(source))
+    holdout, kept = order[: chosen.holdout], np.sort(order[chosen.holdout :])
+    train = data.ArraySource(*data.load_arrays(source, kept, num_classes=chosen.num_classes))
+    held = data.load_arrays(source, holdout, num_classes=chosen.num_classes)
+    images, labels = data.load_arrays(
+        data.open_source(chosen.name, "test", folder), num_classes=chosen.num_classes
     )
-    order = np.random.default_rng(data.subset_seed).permutation(len(images))
-    return Data(train, held, (images[order], labels[order]), min(data.subset, len(images)))
+    order = np.random.default_rng(chosen.subset_seed).permutation(len(images))
+    return Data(train, held, (images[order], labels[order]), min(chosen.subset, len(images)))

@@ -12,9 +12,9 @@ import numpy as np
 import optax
 
 import softeq_jax as sq
-from softeq_jax import models
+from softeq_jax import data, models
 from softeq_jax import training as tr
-from softeq_jax.training import data, methods, objectives, optimizers, watch
+from softeq_jax.training import methods, objectives, optimizers, watch
 from softeq_jax.training.evaluation import classification_metrics
 
 
@@ -101,13 +101,15 @@ def sources(config: Any, data_dir: Path | None) -> tuple[Any, Any]:
       ValueError: a data set on disk without a folder.
     """
     if config.name == "digits":
-        train_x, train_y, test_x, test_y = tr.digits()
+        train_x, train_y, test_x, test_y = data.digits()
         as_bytes = lambda x: np.rint(255 * x).astype(np.uint8)  # noqa: E731
-        return tr.ArraySource(as_bytes(train_x), train_y), tr.ArraySource(as_bytes(test_x), test_y)
+        parts = (train_x, train_y), (test_x, test_y)
+        return tuple(data.ArraySource(as_bytes(images), labels) for images, labels in parts)
     if data_dir is None:
         raise ValueError(f"data.name={config.name!r} needs --data_dir (or SOFTEQ_DATA_DIR)")
     folder = data_dir / config.folder
-    return tuple(tr.open_source(config.name, part, folder) for part in (config.train, config.test))
+    parts = config.train, config.test
+    return tuple(data.open_source(config.name, part, folder) for part in parts)
 
 
 def make_network(config: Any, shape: tuple[int, ...], seed: int) -> tuple[Any, dict[str, Any]]:
@@ -239,7 +241,7 @@ def pairing(config: Any) -> Any:
 
 def _batches(config: Any, source: Any) -> Callable[[int], Any]:
     def batches(start_step: int) -> Any:
-        return tr.train_batches(
+        return data.train_batches(
             source,
             config.data.batch_size,
             seed=config.seed,
@@ -277,7 +279,7 @@ def _evaluation(
         return apply_test(both["params"], both["model_state"], images)
 
     def evaluate(step: int, state: tr.TrainState) -> dict[str, float]:
-        batches = tr.eval_batches(
+        batches = data.eval_batches(
             source,
             size,
             transforms=finished,

@@ -243,7 +243,7 @@ def teacher_forced(
     predict.
 
     Args:
-      example: of ``softeq_jax.training.data.open_trajectories``, with ``observed``
+      example: of ``softeq_jax.data.open_trajectories``, with ``observed``
         ``[people, t, 2]`` and ``future`` ``[people, t', 2]``.
       rng: is not used.
 

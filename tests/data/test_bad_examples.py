@@ -14,7 +14,7 @@ from examples import examples
 from hypothesis import given
 from hypothesis import strategies as st
 
-from softeq_jax.training.data import (
+from softeq_jax.data import (
     BAD_IN_A_ROW,
     ArraySource,
     BadExampleError,

@@ -17,7 +17,7 @@ from examples import examples
 from hypothesis import given
 from hypothesis import strategies as st
 
-from softeq_jax.training.data import (
+from softeq_jax.data import (
     ArraySource,
     BadExampleError,
     anything,
@@ -274,7 +274,7 @@ def test_errors_and_skips_of_workers():
 ABANDONED = """
 import multiprocessing, time
 import numpy as np
-from softeq_jax.training.data import ArraySource, train_batches
+from softeq_jax.data import ArraySource, train_batches
 source = ArraySource(np.zeros((8, 2, 2, 1)), np.zeros(8, int))
 batches = train_batches(source, 4, seed=0, num_workers=1)
 next(batches)

@@ -5,7 +5,7 @@ from examples import examples
 from hypothesis import given
 from hypothesis import strategies as st
 
-from softeq_jax.training.data._order import Order, Position, Stream, generator, permutation
+from softeq_jax.data._assembly import Order, Position, Stream, generator, permutation
 
 # Orders of size 10 of seed 0, epoch 0, and of seed 2**32 - 1, epoch 7.
 FROZEN = [0, 2, 9, 1, 8, 5, 4, 3, 6, 7], [6, 7, 3, 8, 5, 2, 0, 1, 4, 9]

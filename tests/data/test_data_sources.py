@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from softeq_jax.training.data import (
+from softeq_jax.data import (
     ArraySource,
     BadExampleError,
     digits,

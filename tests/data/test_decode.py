@@ -7,7 +7,7 @@ import pytest
 import tensorflow_datasets as tfds
 from PIL import Image
 
-from softeq_jax.training.data import (
+from softeq_jax.data import (
     CenterCrop,
     Decode,
     Normalize,

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from scipy import ndimage
 
-from softeq_jax.training.data import (
+from softeq_jax.data import (
     CenterCrop,
     RandomCrop,
     RandomFlip,
@@ -16,8 +16,8 @@ from softeq_jax.training.data import (
     RandomScaleCrop,
     Resize,
 )
-from softeq_jax.training.data._geometry import rotated
-from softeq_jax.training.data._resample import warp
+from softeq_jax.data._geometric import rotated
+from softeq_jax.data._pixels import warp
 
 
 def _image(height=9, width=7, dtype=np.uint8, channels=3):

@@ -6,7 +6,7 @@ from examples import examples
 from hypothesis import given
 from hypothesis import strategies as st
 
-from softeq_jax.training.data import Cutmix, Mixup, MixupOrCutmix, soft_label
+from softeq_jax.data import Cutmix, Mixup, MixupOrCutmix, soft_label
 
 _SHAPE = (12, 10, 3)
 

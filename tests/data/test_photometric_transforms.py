@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 
-from softeq_jax.training.data import Normalize, RandomErasing, normalize
-from softeq_jax.training.data import _photometric as photometric
+from softeq_jax.data import Normalize, RandomErasing, normalize
+from softeq_jax.data import _photometric as photometric
 
 _PIXELS = hnp.arrays(
     np.uint8,

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from softeq_jax.training.data import RandAugment
-from softeq_jax.training.data._randaugment import GEOMETRIC, OPERATIONS, moved, parameter
+from softeq_jax.data import RandAugment
+from softeq_jax.data._randaugment import GEOMETRIC, OPERATIONS, moved, parameter
 
 _PARAMETERLESS = ("identity", "autocontrast", "equalize")
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from softeq_jax.training.data import RandomScaleCrop, segmentation_pairs
+from softeq_jax.data import RandomScaleCrop, segmentation_pairs
 
 _RNG = np.random.default_rng(0)
 

@@ -5,7 +5,7 @@ import pickle
 import numpy as np
 import pytest
 
-from softeq_jax.training.data import RotateTrajectories, open_trajectories
+from softeq_jax.data import RotateTrajectories, open_trajectories
 
 _NAMES = (
     "biwi_eth",

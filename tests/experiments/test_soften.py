@@ -15,7 +15,7 @@ import pytest
 from experiments.soften import report, run, softening
 from experiments.soften.configs import cifar10_resnet20
 from experiments.soften.task import Data, load_network
-from softeq_jax import models, training
+from softeq_jax import data, models
 
 ROOT = pathlib.Path(__file__).parents[2]
 CONFIG = ROOT / "experiments" / "soften" / "configs" / "cifar10_resnet20.py"
@@ -43,13 +43,13 @@ def study(tmp_path, monkeypatch):
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (40, 8, 8, 3), dtype=np.uint8)
     labels = rng.integers(0, 10, 40).astype(np.int32)
-    data = Data(
-        training.ArraySource(images, labels),
+    parts = Data(
+        data.ArraySource(images, labels),
         (images[30:], labels[30:]),
         (images[:24], labels[:24]),
         16,
     )
-    monkeypatch.setattr(run, "load_data", lambda *_: data)
+    monkeypatch.setattr(run, "load_data", lambda *_: parts)
     return config, tmp_path
 
 

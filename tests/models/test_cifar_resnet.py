@@ -49,10 +49,10 @@ def test_shortcut_places_channels_in_the_middle():
 
 @pytest.fixture(scope="module")
 def cifar_test(data_dir):
-    training = pytest.importorskip("softeq_jax.training")
-    source = training.open_source("cifar10", "test", data_dir / "tfds")
-    images, labels = training.load_arrays(source, num_classes=10)
-    return training.normalize(images, MEAN, STD), labels
+    data = pytest.importorskip("softeq_jax.data")
+    source = data.open_source("cifar10", "test", data_dir / "tfds")
+    images, labels = data.load_arrays(source, num_classes=10)
+    return data.normalize(images, MEAN, STD), labels
 
 
 @pytest.mark.parametrize("name", ["resnet20", "resnet32"])

@@ -13,10 +13,9 @@ import optax
 import pytest
 
 import softeq_jax as sq
-from softeq_jax import measures, models
+from softeq_jax import data, measures, models
 from softeq_jax.models.tensor_mlp import TensorMLP
 from softeq_jax.models.trajectory import TrajectoryTransformer
-from softeq_jax.training import data
 
 VIT = models.ViT(12, 3, width=8, depth=1, heads=2, num_classes=5, pool="mean")
 IMAGES = np.random.default_rng(0).standard_normal((4, 12, 12, 3)).astype(np.float32)

@@ -9,10 +9,11 @@ import optax
 import pytest
 
 import softeq_jax as sq
+from softeq_jax import data
 from softeq_jax import training as tr
 from softeq_jax.models.rules import soft_rules
 from softeq_jax.models.trajectory import TrajectoryTransformer, teacher_forced
-from softeq_jax.training import data, objectives
+from softeq_jax.training import objectives
 
 PEOPLE, FRAMES = 3, 6
 GROUPS = {"d3": sq.groups.dihedral(3), "o2": sq.groups.o(2)}
@@ -206,7 +207,7 @@ def test_it_learns_by_teacher_forcing_in_the_trainer():
     optimizer = optax.adam(1e-2)
     step = tr.make_train_step(loss, optimizer)
     params = jax.jit(model.init)(jax.random.key(0), tracks())["params"]
-    batches = tr.train_batches(
+    batches = data.train_batches(
         source,
         32,
         seed=0,

@@ -14,6 +14,7 @@ import numpy as np
 import optax
 from flax import linen as nn
 
+from softeq_jax import data
 from softeq_jax import training as tr
 from softeq_jax.training import evaluation, hosts
 
@@ -37,7 +38,7 @@ def main(out: str, shared: pathlib.Path) -> None:
     rng = np.random.default_rng(0)
     images = rng.random((97, 8, 8, 1), np.float32)
     brightness = images.mean((1, 2, 3)).argsort().argsort()
-    source = tr.ArraySource(images, brightness * 10 // 97)
+    source = data.ArraySource(images, brightness * 10 // 97)
     model = Net()
     variables = jax.jit(lambda x: model.init(jax.random.key(0), x, train=False))(source.images[:1])
     traces = {"step": 0, "evaluate": 0}
@@ -61,7 +62,7 @@ def main(out: str, shared: pathlib.Path) -> None:
     start = tr.init_state(variables["params"], optimizer, stats, average=True)
 
     def batches(start_step):
-        return tr.train_batches(
+        return data.train_batches(
             source, BATCH, seed=1, start_step=start_step, host=index, hosts=count, num_threads=1
         )
 
@@ -85,7 +86,7 @@ def main(out: str, shared: pathlib.Path) -> None:
     evaluate = tr.make_evaluate(evaluation.classification_metrics(apply_test))
     folded = tr.replicate((end.params, end.model_state))
     evaluated = [
-        evaluate(*folded, tr.eval_batches(source, size, host=index, hosts=count, num_threads=1))
+        evaluate(*folded, data.eval_batches(source, size, host=index, hosts=count, num_threads=1))
         for size in (BATCH, BATCH, 64)
     ]
 

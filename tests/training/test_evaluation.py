@@ -7,6 +7,7 @@ from examples import examples
 from hypothesis import given
 from hypothesis import strategies as st
 
+from softeq_jax import data
 from softeq_jax import training as tr
 from softeq_jax.training import evaluation, methods
 from softeq_jax.training.pmap import over_devices
@@ -14,7 +15,7 @@ from softeq_jax.training.pmap import over_devices
 RNG = np.random.default_rng(0)
 IMAGES = RNG.standard_normal((23, 2, 2, 1)).astype(np.float32)
 LABELS = RNG.integers(0, 4, 23).astype(np.int32)
-SOURCE = tr.ArraySource(IMAGES, LABELS)
+SOURCE = data.ArraySource(IMAGES, LABELS)
 TWICE = tr.Method(lambda params, extra, step: 2 * params)
 
 
@@ -29,7 +30,7 @@ EVALUATE = tr.make_evaluate(evaluation.classification_metrics(_logits), method=T
 @given(st.integers(1, 30))
 def test_the_last_batch_is_padded_and_not_counted(size):
     one, none = tr.replicate((np.float32(1), {}))
-    found = EVALUATE(one, none, tr.eval_batches(SOURCE, size, num_threads=0))
+    found = EVALUATE(one, none, data.eval_batches(SOURCE, size, num_threads=0))
     logits = 2 * IMAGES.reshape(23, -1)
     expected = np.mean(logits.argmax(1) == LABELS)
     log_p = logits - np.log(np.exp(logits).sum(1, keepdims=True))

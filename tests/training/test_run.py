@@ -14,12 +14,13 @@ import optax
 import pytest
 from broken_disk import break_disk
 
+from softeq_jax import data
 from softeq_jax import training as tr
+from softeq_jax.data import Normalize, RandomFlip
 from softeq_jax.training import methods, objectives
-from softeq_jax.training.data import Normalize, RandomFlip
 
 RNG = np.random.default_rng(0)
-SOURCE = tr.ArraySource(
+SOURCE = data.ArraySource(
     RNG.integers(0, 256, (50, 4, 4, 1), np.uint8), RNG.integers(0, 3, 50).astype(np.int32)
 )
 ADAM = optax.adam(0.05)
@@ -42,7 +43,7 @@ def _state(seed=0):
 
 def _batches(seed=3, size=8, opened=None):
     def batches(start_step):
-        stream = tr.train_batches(
+        stream = data.train_batches(
             SOURCE, size, seed=seed, transforms=TRANSFORMS, start_step=start_step, num_threads=1
         )
         if opened is not None:
@@ -60,7 +61,7 @@ MEASURE = tr.make_evaluate(
 
 
 def _evaluate(step, state):
-    batches = tr.eval_batches(SOURCE, 16, transforms=TRANSFORMS[1:], num_threads=0)
+    batches = data.eval_batches(SOURCE, 16, transforms=TRANSFORMS[1:], num_threads=0)
     return MEASURE(*tr.averaged(state), batches)
 
 
@@ -244,10 +245,10 @@ def test_a_full_disk_stops_the_run_and_the_last_checkpoint_is_whole(
 def test_skipped_examples_are_counted_in_the_log(tmp_path):
     images, labels = SOURCE.images, SOURCE.labels.copy()
     labels[7] = -1
-    bad = tr.ArraySource(images, labels)
+    bad = data.ArraySource(images, labels)
 
     def batches(start_step, on_bad_example="skip"):
-        return tr.train_batches(
+        return data.train_batches(
             bad,
             8,
             seed=3,
@@ -260,7 +261,7 @@ def test_skipped_examples_are_counted_in_the_log(tmp_path):
     _train(tmp_path / "run", batches=batches, evaluate=None)
     rows = list(csv.DictReader((tmp_path / "run" / "train.csv").open()))
     assert float(rows[-1]["data/skipped"]) == 1
-    with pytest.raises(tr.BadExampleError, match="example 7: label -1"):
+    with pytest.raises(data.BadExampleError, match="example 7: label -1"):
         _train(tmp_path / "raise", batches=lambda step: batches(step, "raise"), evaluate=None)
 
 
