@@ -168,6 +168,7 @@ class Maker:
         try:
             example = self.check(index, record)
             for transform in self.transforms:
+                assert rng is not None
                 example = transform(example, rng)
             finished = getattr(self.check, "finished", None)
             if finished is not None:
@@ -245,8 +246,10 @@ class TrainAssembly:
         ]
         if self.pairing is not None:
             for row in range(0, len(examples), 2):
-                pair = self._paired(start + row, indices[row : row + 2], examples[row : row + 2])
-                examples[row : row + 2] = pair
+                both = slice(row, row + 2)
+                examples[both] = self._paired(
+                    self.pairing, start + row, indices[both], examples[both]
+                )
         return stack(examples, self.layout)
 
     def _example(
@@ -273,10 +276,13 @@ class TrainAssembly:
                 skipped.append((index, error.reason))
         raise _given_up(last)
 
-    def _paired(self, position: int, indices: list[int], examples: list[Example]) -> list[Example]:
+    def _paired(
+        self, pairing: Pairing, position: int, indices: list[int], examples: list[Example]
+    ) -> list[Example]:
+        first, second = examples
         rng = generator(Stream.PAIRING, self.order.seed, position)
         try:
-            pair = self.pairing(*examples, rng)
+            pair = pairing(first, second, rng)
         except Exception as error:
             error.add_note(f"while pairing examples {indices[0]} and {indices[1]}")
             raise
@@ -324,8 +330,10 @@ class EvalAssembly:
                 if not self.maker.skip:
                     raise
                 skipped.append((indices[row], error.reason))
+        layout = self.maker.layout
+        assert layout is not None
         weight = np.array([example is not None for example in examples], np.float32)
-        return {**stack(examples, self.maker.layout), "weight": weight}
+        return {**stack(examples, layout), "weight": weight}
 
 
 def _parcel(batch: Batch, skipped: list[tuple[int, str]], error: Exception | None = None) -> Parcel:

@@ -104,13 +104,16 @@ def live_as_long_as_the_parent(worker: int, workers: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+    wait = parent.join
+
     def end_with_parent() -> None:
-        parent.join()
+        wait()
         os._exit(1)
 
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        threading.Thread(target=end_with_parent, daemon=True).start()
+    threading.Thread(target=end_with_parent, daemon=True).start()
 
 
 class _Batches(Iterator[Batch]):

@@ -4,6 +4,7 @@ import dataclasses
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -47,9 +48,10 @@ def open_source(
     if base not in builder.info.splits and base != "all":
         have = ", ".join(sorted(builder.info.splits)) or "none"
         raise ValueError(f"{builder.data_path}: no split {split!r}; it has {have}")
+    features: Any = builder.info.features
     encoded = {
         field: tfds.decode.SkipDecoding()
-        for field, feature in builder.info.features.items()
+        for field, feature in features.items()
         if isinstance(feature, tfds.features.Image)
     }
     return builder.as_data_source(split, decoders=None if decode else encoded)
@@ -111,10 +113,9 @@ def digits(seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarra
         from sklearn.model_selection import train_test_split
     except ImportError as error:
         raise ImportError("digits needs scikit-learn: pip install scikit-learn") from error
-    bunch = load_digits()
+    bunch: Any = load_digits()
     images = (bunch.images[..., None] / 16).astype(np.float32)
     labels = bunch.target.astype(np.int32)
-    train_x, test_x, train_y, test_y = train_test_split(
-        images, labels, test_size=0.2, random_state=seed, stratify=labels
-    )
+    parts: Any = train_test_split(images, labels, test_size=0.2, random_state=seed, stratify=labels)
+    train_x, test_x, train_y, test_y = parts
     return train_x, train_y, test_x, test_y

@@ -118,10 +118,10 @@ class RandomResizedCrop:
         data = example.get("image")
         if isinstance(data, bytes):
             picture = opened(data, "image")
-            full = picture.size[::-1]
+            full = (picture.size[1], picture.size[0])
         else:
             image = image_of(example)
-            full = image.shape[:2]
+            full = (image.shape[0], image.shape[1])
         mask = mask_of(example, full)
         box = self._box(full, rng)
         if isinstance(data, bytes):
@@ -163,7 +163,7 @@ def _cut(
         picture = picture.convert("RGB")
     across, down = picture.size[0] / width, picture.size[1] / height
     box = (box[0] * across, box[1] * down, box[2] * across, box[3] * down)
-    return np.array(picture.resize(size[::-1], RESAMPLING[resample], box=box))
+    return np.array(picture.resize((size[1], size[0]), RESAMPLING[resample], box=box))
 
 
 def imagenet_train(

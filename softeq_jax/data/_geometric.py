@@ -149,7 +149,8 @@ class Resize:
         size = self.size
         if not isinstance(size, tuple):
             short = min(image.shape[:2])
-            size = tuple(round(side * size / short) for side in image.shape[:2])
+            height, width = image.shape[:2]
+            size = round(height * size / short), round(width * size / short)
         if mask is not None:
             mask = resized(mask, size, "nearest")
         return replaced(example, resized(image, size, self.resample), mask)
@@ -218,7 +219,8 @@ class RandomScaleCrop:
         image = image_of(example)
         mask = mask_of(example, image.shape[:2])
         factor = rng.uniform(*self.scale)
-        scaled = tuple(max(1, round(side * factor)) for side in image.shape[:2])
+        height, width = image.shape[:2]
+        scaled = max(1, round(height * factor)), max(1, round(width * factor))
         starts = []
         for have, want in zip(scaled, _pair(self.size), strict=True):
             starts.append(int(rng.integers(min(have - want, 0), max(have - want, 0) + 1)))

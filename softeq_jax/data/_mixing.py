@@ -210,7 +210,7 @@ def _pair(
     images: tuple[np.ndarray, np.ndarray],
     labels: tuple[np.ndarray, np.ndarray],
 ) -> tuple[Example, Example]:
-    return tuple(
-        {**example, "image": image, "label": label}
-        for example, image, label in zip((first, second), images, labels, strict=True)
+    return (
+        {**first, "image": images[0], "label": labels[0]},
+        {**second, "image": images[1], "label": labels[1]},
     )

@@ -36,16 +36,14 @@ class Normalize:
     scale: float = 255
 
     def __post_init__(self):
-        for field in ("mean", "std"):
-            values = np.atleast_1d(np.asarray(getattr(self, field), np.float64))
-            if values.ndim != 1 or not np.all(np.isfinite(values)):
-                raise ValueError(f"{field} must be finite numbers, got {getattr(self, field)}")
-            object.__setattr__(self, field, tuple(values.tolist()))
-        if len(self.mean) != len(self.std) and 1 not in (len(self.mean), len(self.std)):
-            raise ValueError(f"mean has {len(self.mean)} channels, std has {len(self.std)}")
-        if min(self.std) <= 0 or not 0 < self.scale < np.inf:
+        mean, std = _of_channels("mean", self.mean), _of_channels("std", self.std)
+        object.__setattr__(self, "mean", mean)
+        object.__setattr__(self, "std", std)
+        if len(mean) != len(std) and 1 not in (len(mean), len(std)):
+            raise ValueError(f"mean has {len(mean)} channels, std has {len(std)}")
+        if min(std) <= 0 or not 0 < self.scale < np.inf:
             raise ValueError(
-                f"std and scale must be positive and finite, got {self.std} and {self.scale}"
+                f"std and scale must be positive and finite, got {std} and {self.scale}"
             )
 
     def __call__(self, example: Example, rng: np.random.Generator) -> Example:
@@ -64,7 +62,16 @@ class Normalize:
         return {**example, "image": scaled.reshape(image.shape)}
 
 
-def normalize(images: np.ndarray, mean: Sequence[float], std: Sequence[float]) -> np.ndarray:
+def _of_channels(field: str, value: float | Sequence[float]) -> tuple[float, ...]:
+    values = np.atleast_1d(np.asarray(value, np.float64))
+    if values.ndim != 1 or not np.all(np.isfinite(values)):
+        raise ValueError(f"{field} must be finite numbers, got {value}")
+    return tuple(values.tolist())
+
+
+def normalize(
+    images: np.ndarray, mean: float | Sequence[float], std: float | Sequence[float]
+) -> np.ndarray:
     """`(images / 255 - mean) / std`, channel by channel.
 
     Args:
@@ -79,18 +86,18 @@ def normalize(images: np.ndarray, mean: Sequence[float], std: Sequence[float]) -
       ValueError: the images are not uint8, the channels do not match or a `std` is not positive.
     """
     images = np.asarray(images)
-    mean, std = np.asarray(mean, np.float32), np.asarray(std, np.float32)
+    center, spread = np.asarray(mean, np.float32), np.asarray(std, np.float32)
     if images.dtype != np.uint8:
         raise ValueError(f"images must be uint8, got {images.dtype}")
-    for field, value in (("mean", mean), ("std", std)):
+    for field, value in (("mean", center), ("std", spread)):
         if value.shape not in ((), (1,), images.shape[-1:]):
             raise ValueError(
                 f"{field} has shape {value.shape}, expected {images.shape[-1:]} for images of "
                 f"shape {images.shape}"
             )
-    if not np.all(std > 0):
-        raise ValueError(f"std must be positive, got {std}")
-    return (images.astype(np.float32) / np.float32(255) - mean) / std
+    if not np.all(spread > 0):
+        raise ValueError(f"std must be positive, got {spread}")
+    return (images.astype(np.float32) / np.float32(255) - center) / spread
 
 
 @dataclass(frozen=True)
@@ -133,7 +140,7 @@ class RandomErasing:
             return dict(example)
         top, left, height, width = box
         shape = (height, width, image.shape[2])
-        if self.value != "noise":
+        if not isinstance(self.value, str):
             patch = blank(shape, image.dtype, self.value)
         elif image.dtype == np.uint8:
             patch = rng.integers(0, 256, shape, np.uint8)
@@ -249,7 +256,7 @@ def luma(image: np.ndarray) -> np.ndarray:
     return (weighted >> 16).astype(np.uint8)[..., None]
 
 
-def _blend(degenerate: np.ndarray, image: np.ndarray, factor: float) -> np.ndarray:
+def _blend(degenerate: np.ndarray | np.float32, image: np.ndarray, factor: float) -> np.ndarray:
     """`degenerate + factor (image - degenerate)`, clipped to 0 ... 255 and rounded down."""
     mixed = image - degenerate
     mixed *= np.float32(factor)

@@ -73,8 +73,9 @@ def blank(shape: tuple[int, ...], dtype: np.dtype, fill: Fill) -> np.ndarray:
 
 def check_fill(shape: tuple[int, ...], dtype: np.dtype, fill: Fill) -> None:
     """Refuses a fill that does not fit the dtype or the number of channels (last axis)."""
-    values = fill if isinstance(fill, tuple | list) else (fill,)
-    if values is fill and (len(fill),) != shape[-1:]:
+    of_channels = isinstance(fill, tuple | list)
+    values = fill if of_channels else (fill,)
+    if of_channels and (len(values),) != shape[-1:]:
         raise ValueError(f"fill must be a number or one per channel of {shape}, got {fill}")
     if dtype.kind in "iu":
         limits = np.iinfo(dtype)
@@ -212,12 +213,13 @@ def resized(
         rows = upper + (np.arange(size[0]) + 0.5) * ((lower - upper) / size[0])
         cols = left + (np.arange(size[1]) + 0.5) * ((right - left) / size[1])
         return array[rows.astype(np.intp)[:, None], cols.astype(np.intp)]
+    across = (size[1], size[0])
     if array.dtype == np.uint8 and (array.ndim == 2 or array.shape[2] == 3):
         picture = Image.fromarray(array)
-        return np.array(picture.resize(size[::-1], RESAMPLING[resample], box=box))
+        return np.array(picture.resize(across, RESAMPLING[resample], box=box))
     if array.ndim == 2:
         picture = Image.fromarray(np.ascontiguousarray(array))
-        return np.array(picture.resize(size[::-1], RESAMPLING[resample], box=box))
+        return np.array(picture.resize(across, RESAMPLING[resample], box=box))
     channels = [resized(array[..., k], size, resample, box) for k in range(array.shape[2])]
     return np.stack(channels, axis=-1)
 

@@ -107,7 +107,7 @@ class RandAugment:
             magnitude = min(max(rng.normal(self.magnitude, self.magnitude_std), 0), LARGEST)
             sign = 1 if rng.random() < 0.5 else -1
             strength = parameter(name, magnitude, sign, increasing=self.increasing)
-            if name not in GEOMETRIC:
+            if strength is None or name not in GEOMETRIC:
                 image = recolored(image, name, strength)
                 continue
             image = moved(image, name, strength, self.fill)

@@ -143,7 +143,7 @@ def test_masks():
 
 def test_checks_need_classes():
     for make in (classification, segmentation):
-        with pytest.raises(ValueError, match="num_classes must be at least 1, got 0"):
+        with pytest.raises(ValueError, match="num_classes must be a positive integer, got 0"):
             make(0)
 
 

@@ -212,6 +212,13 @@ def test_arguments_out_of_range(source, kwargs, words):
         train_batches(source, **{"batch_size": 4, "seed": 0, **kwargs})
 
 
+def test_options_of_another_name_are_refused(source):
+    with pytest.raises(TypeError, match="train_batches got .*'workers'; it takes .*num_workers"):
+        train_batches(source, 4, seed=0, workers=2)
+    with pytest.raises(TypeError, match="eval_batches got .*'seed'; it takes transforms, check"):
+        eval_batches(source, 4, seed=0)
+
+
 def test_empty_source():
     empty = ArraySource(np.zeros((0, 2, 2, 1)), np.zeros(0, int))
     for batches in (lambda: train_batches(empty, 2, seed=0), lambda: eval_batches(empty, 2)):

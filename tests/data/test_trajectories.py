@@ -123,7 +123,7 @@ def test_arguments_out_of_range_are_named(folder):
     with pytest.raises(ValueError, match="split must be.*got 'validation'"):
         open_trajectories(folder, "eth", "validation")
     for field in ("observed", "predicted", "stride", "min_people", "max_people"):
-        with pytest.raises(ValueError, match=f"{field} must be an integer >= 1, got 0"):
+        with pytest.raises(ValueError, match=f"{field} must be a positive integer, got 0"):
             open_trajectories(folder, "eth", "test", **{field: 0})
 
 
