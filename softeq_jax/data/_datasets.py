@@ -54,7 +54,8 @@ def open_source(
         for field, feature in features.items()
         if isinstance(feature, tfds.features.Image)
     }
-    return builder.as_data_source(split, decoders=None if decode else encoded)
+    open_split: Any = builder.as_data_source
+    return open_split(split, decoders=None if decode else encoded)
 
 
 def load_arrays(

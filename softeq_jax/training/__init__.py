@@ -21,13 +21,11 @@ _MODULES = (
 _NAMES = {
     "checkpoints": ("CheckpointFailed", "Checkpoints", "DamagedCheckpoint", "restore", "save"),
     "evaluation": ("make_evaluate", "make_predict"),
-    "loop": ("Hook", "NonFiniteLoss", "every", "fit"),
+    "loop": ("Hook", "LoopOptions", "NonFiniteLoss", "every", "fit", "stop_on_signals"),
     "methods": ("Method",),
     "pmap": ("AXIS", "replicate", "shard", "unreplicate"),
     "run": ("Outcome", "RunSettings", "train"),
-    "signals": ("stop_on_signals",),
-    "state": ("TrainState", "averaged", "init_state"),
-    "step": ("make_train_step",),
+    "step": ("TrainState", "averaged", "init_state", "make_train_step"),
 }
 _HOME = {name: module for module, names in _NAMES.items() for name in names}
 

@@ -107,7 +107,13 @@ def config_differences(a: Config, b: Config) -> dict[str, tuple[Any, Any]]:
     Raises:
       TypeError, ValueError: as `save_config`.
     """
-    left, right = (dict(_leaves(_plain(_fields(side), ROOT))) for side in (a, b))
+    left, right = (_plain(_fields(side), ROOT) for side in (a, b))
+    return differences(left, right)
+
+
+def differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """What differs between two objects of JSON, as `config_differences`."""
+    left, right = dict(_leaves(a)), dict(_leaves(b))
     pairs = {key: (left.get(key, _ABSENT), right.get(key, _ABSENT)) for key in {**left, **right}}
     differ = (key for key, (x, y) in pairs.items() if _canonical(x) != _canonical(y))
     return {key: pairs[key] for key in sorted(differ)}

@@ -63,12 +63,12 @@ def make_evaluate(
         params: Tree, model_state: Tree, batches: Iterable[Tree], extra: Tree = None, step: int = 0
     ) -> dict[str, Any]:
         queue, found = InFlight(in_flight), []
-        step = np.int32(step)
+        taken = np.int32(step)
         for number, batch in enumerate(batches):
             if "weight" not in batch:
                 raise ValueError(f"batch {number} has {sorted(batch)}, expected 'weight' as well")
             batch = shard({**batch, "weight": np.asarray(batch["weight"], np.float32)})
-            found += queue.push(number, sums(params, model_state, batch, extra, step))
+            found += queue.push(number, sums(params, model_state, batch, extra, taken))
         found += queue.drain()
         totals: dict[str, Any] = {}
         for _, values in found:

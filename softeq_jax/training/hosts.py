@@ -11,6 +11,8 @@ from typing import Any
 import jax
 import numpy as np
 
+from softeq_jax.training.config import differences
+
 _log = logging.getLogger(__name__)
 
 _PORTS = 61440
@@ -91,7 +93,7 @@ def initialize(
     """
     given = (coordinator, count, index)
     if any(value is not None for value in given):
-        if None in given:
+        if coordinator is None or count is None or index is None:
             raise ValueError(
                 f"expected coordinator, count and index together, got {coordinator!r}, {count} "
                 f"and {index}"
@@ -155,11 +157,11 @@ def barrier(name: str) -> None:
         multihost_utils.sync_global_devices(name)
 
 
-def require_same(value: Any, what: str) -> None:
+def require_same(value: Mapping[str, Any], what: str) -> None:
     """Refuses to go on where hosts differ; every process must call it.
 
     Args:
-      value: anything that JSON can hold, such as the resolved configuration.
+      value: an object of JSON, such as the resolved configuration.
       what: its name, for the message.
 
     Raises:
@@ -168,24 +170,10 @@ def require_same(value: Any, what: str) -> None:
     """
     first, *others = gather(value)
     for index, other in enumerate(others, 1):
-        if other != first:
-            raise ValueError(
-                f"{what} of process {index} differs from that of process 0: "
-                f"{'; '.join(_differences(first, other))}"
-            )
-
-
-def _differences(a: Any, b: Any, path: str = "") -> list[str]:
-    if isinstance(a, dict) and isinstance(b, dict):
-        found = []
-        for key in sorted({*a, *b}):
-            inner = f"{path}.{key}" if path else str(key)
-            if key not in a or key not in b:
-                found.append(f"{inner} is {'missing' if key not in b else 'there'}")
-            else:
-                found += _differences(a[key], b[key], inner)
-        return found
-    return [] if a == b else [f"{path or 'value'} is {b!r}, not {a!r}"]
+        found = differences(first, other) if other != first else {}
+        if found:
+            named = "; ".join(f"{key} is {new!r}, not {old!r}" for key, (old, new) in found.items())
+            raise ValueError(f"{what} of process {index} differs from that of process 0: {named}")
 
 
 def _slurm(env: Mapping[str, str]) -> Cluster | None:

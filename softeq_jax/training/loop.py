@@ -1,18 +1,21 @@
-"""The loop: batches in, steps dispatched, hooks at their steps, trouble named."""
+"""The training loop: steps dispatched in order, hooks between them, stops, losses not finite."""
 
 import array
+import contextlib
 import logging
 import math
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple
+import signal
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple, TypedDict, Unpack
 
 import jax
 import numpy as np
 from tqdm import tqdm
 
+from softeq_jax._checks import known_options, whole
 from softeq_jax.training.pmap import InFlight, default_in_flight, replicate, shard, unreplicate
-from softeq_jax.training.state import TrainState
-from softeq_jax.training.step import StepFn
+from softeq_jax.training.step import StepFn, TrainState
 
 Tree = Any
 Values = dict[str, float]
@@ -40,8 +43,7 @@ def every(steps: int, *, total: int | None = None) -> Callable[[int], bool]:
     Raises:
       ValueError: a negative number of steps.
     """
-    if steps < 0:
-        raise ValueError(f"expected a number of steps >= 0, got {steps}")
+    whole(steps, "steps", 0)
     return lambda step: step == total or (steps > 0 and step % steps == 0)
 
 
@@ -62,6 +64,35 @@ class NonFiniteLoss(FloatingPointError):
         )
 
 
+class LoopOptions(TypedDict, total=False):
+    """What is done around the steps of `fit`.
+
+    Attributes:
+      in_flight: steps that may be unfinished while the next is dispatched; 0 waits for
+        each. None, the default, is 1 on CPU, where a queue of collective operations deadlocks, and
+        4 elsewhere.
+      progress: text of a progress bar with the loss, or None (the default) for no bar.
+      hooks: run between steps, in this order; all hosts need the same.
+      on_step: called as `on_step(step, values)` when a step is done, in order: its number from 1
+        and its metrics as floats.
+      before_step: called with the number of the step about to be dispatched.
+      stop: asked before every step whether this host wishes to stop. Hosts vote in the step
+        itself, so that all stop after the same one.
+      max_skipped: how many steps in a row may be not finite, for a step made with
+        `skip_nonfinite`; each is logged with its examples. None, the default: the first one raises.
+      history: False keeps no record of the metrics (they go to `on_step`).
+    """
+
+    in_flight: int | None
+    progress: str | None
+    hooks: Sequence[Hook]
+    on_step: Callable[[int, Values], None] | None
+    before_step: Callable[[int], None] | None
+    stop: Callable[[], bool] | None
+    max_skipped: int | None
+    history: bool
+
+
 def fit(
     step_fn: StepFn,
     state: TrainState,
@@ -69,14 +100,7 @@ def fit(
     steps: int,
     *,
     extra: Tree = None,
-    in_flight: int | None = None,
-    progress: str | None = None,
-    hooks: Sequence[Hook] = (),
-    on_step: Callable[[int, Values], None] | None = None,
-    before_step: Callable[[int], None] | None = None,
-    stop: Callable[[], bool] | None = None,
-    max_skipped: int | None = None,
-    history: bool = True,
+    **options: Unpack[LoopOptions],
 ) -> tuple[TrainState, dict[str, np.ndarray]]:
     """Trains for a number of steps.
 
@@ -88,18 +112,7 @@ def fit(
         method `examples(step)`, it names the examples of a batch that went wrong.
       steps: how many steps to take now.
       extra: handed to the method and the loss on every step.
-      in_flight: steps that may be unfinished while the next is dispatched; 0 waits for
-        each. None is 1 on CPU, where a queue of collective operations deadlocks, and 4 elsewhere.
-      progress: text of a progress bar with the loss, or None for no bar.
-      hooks: run between steps, in this order; all hosts need the same.
-      on_step: called as `on_step(step, values)` when a step is done, in order: its number from 1
-        and its metrics as floats.
-      before_step: called with the number of the step about to be dispatched.
-      stop: asked before every step whether this host wishes to stop. Hosts vote in the step
-        itself, so that all stop after the same one.
-      max_skipped: how many steps in a row may be not finite, for a step made with
-        `skip_nonfinite`; each is logged with its examples. None: the first one raises.
-      history: False keeps no record of the metrics (they go to `on_step`).
+      **options: see `LoopOptions`.
 
     Returns:
       The state on the host (NumPy leaves), and every metric's history, float32, one entry a step.
@@ -107,14 +120,18 @@ def fit(
 
     Raises:
       NonFiniteLoss: the loss or the gradient is not finite; names the step and its examples.
+      TypeError: an option of another name.
       ValueError: `batches` ended early, or a batch does not divide among the devices.
     """
-    if steps < 0:
-        raise ValueError(f"expected steps >= 0, got {steps}")
+    known_options(options, LoopOptions, "fit")
+    whole(steps, "steps", 0)
+    in_flight, progress = options.get("in_flight"), options.get("progress")
+    hooks, stop = options.get("hooks", ()), options.get("stop")
+    before_step = options.get("before_step")
     queue = InFlight(default_in_flight() if in_flight is None else in_flight)
     first = int(state.step)
     _log.info("training steps %d to %d on %d devices", first, first + steps, jax.device_count())
-    watch = _Watch(batches, on_step, max_skipped, history)
+    watch = _Watch(batches, options)
     votes = [shard(np.full(jax.local_device_count(), v, np.float32)) for v in (0.0, 1.0)]
     state = replicate(state)
     source = iter(batches)
@@ -161,18 +178,12 @@ def fit(
 class _Watch:
     """Looks at the metrics of finished steps: finite, voted to stop, recorded."""
 
-    def __init__(
-        self,
-        batches: Any,
-        on_step: Callable[[int, Values], None] | None,
-        max_skipped: int | None,
-        record: bool,
-    ):
+    def __init__(self, batches: Any, options: LoopOptions):
         self._examples = getattr(batches, "examples", None)
-        self._on_step = on_step
-        self._max_skipped = max_skipped
+        self._on_step = options.get("on_step")
+        self._max_skipped = options.get("max_skipped")
         self._skipped = 0
-        self._record: dict[str, array.array] | None = {} if record else None
+        self._record: dict[str, array.array] | None = {} if options.get("history", True) else None
         self.stopped = False
 
     def check(self, number: int, values: Values) -> None:
@@ -205,3 +216,48 @@ class _Watch:
 def _listed(examples: np.ndarray, most: int = 16) -> str:
     shown = ", ".join(map(str, examples[:most].tolist()))
     return shown if len(examples) <= most else f"{shown}, ... ({len(examples)} in all)"
+
+
+class StopRequest:
+    """Whether a signal has asked to stop. Called without arguments it says so."""
+
+    def __init__(self) -> None:
+        self.signal: signal.Signals | None = None
+
+    def __call__(self) -> bool:
+        return self.signal is not None
+
+
+@contextlib.contextmanager
+def stop_on_signals(
+    signals: Sequence[signal.Signals] = (signal.SIGTERM,),
+) -> Iterator[StopRequest]:
+    """Notes signals instead of dying of them, for as long as the block runs.
+
+    The first of these signals is noted, a second one has its former effect. The former handlers
+    are put back afterwards. Outside the main thread nothing is caught, as Python only lets that
+    thread handle signals.
+
+    Args:
+      signals: SIGTERM by default; on SLURM add what `--signal` sends, such as SIGUSR1.
+
+    Yields:
+      The request, to be asked between steps (`fit(..., stop=request)`).
+    """
+    request = StopRequest()
+    former: dict[int, Any] = {}
+
+    def note(number: int, frame: object) -> None:
+        del frame
+        request.signal = signal.Signals(number)
+        signal.signal(number, former[number])
+        _log.warning("%s: stopping after this step", request.signal.name)
+
+    if threading.current_thread() is threading.main_thread():
+        for number in signals:
+            former[number] = signal.signal(number, note)
+    try:
+        yield request
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)

@@ -20,13 +20,13 @@ Tree = Any
 class Weights(Protocol):
     """``weights(params, extra, step)``: what the network computes with, a tree like params."""
 
-    def __call__(self, params: Tree, extra: Tree, step: jax.Array) -> Tree: ...
+    def __call__(self, params: Tree, extra: Tree, step: jax.Array, /) -> Tree: ...
 
 
 class Penalty(Protocol):
     """``penalty(params, extra, step)``: a scalar added to the loss."""
 
-    def __call__(self, params: Tree, extra: Tree, step: jax.Array) -> jax.Array: ...
+    def __call__(self, params: Tree, extra: Tree, step: jax.Array, /) -> jax.Array: ...
 
 
 class Method(NamedTuple):

@@ -6,9 +6,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 
+from softeq_jax._checks import coefficient
 from softeq_jax._paths import first_matches, leaf_paths, refuse_idle
 
 Tree = Any
@@ -31,8 +31,7 @@ def factors(params: Tree, rules: Mapping[str, float], default: float | None = No
         is no default, or a number is not finite and >= 0.
     """
     for pattern, value in rules.items():
-        if not np.isfinite(value) or value < 0:
-            raise ValueError(f"rule {pattern!r}: expected a finite number >= 0, got {value}")
+        coefficient(value, f"the number of rule {pattern!r}")
     paths, _, structure = leaf_paths(params)
     chosen = first_matches(rules, paths)
     refuse_idle(rules, chosen, paths, "rules that match no parameter")
@@ -72,11 +71,15 @@ def scale_by_factors(values: Tree) -> optax.GradientTransformation:
       values: numbers, a tree like the parameters (see `factors`).
     """
 
+    def init(params: Tree) -> optax.EmptyState:
+        del params
+        return optax.EmptyState()
+
     def update(updates: Tree, state: Any, params: Tree = None) -> tuple[Tree, Any]:
         del params
         return jax.tree.map(lambda u, f: (u * f).astype(u.dtype), updates, values), state
 
-    return optax.GradientTransformation(lambda _: optax.EmptyState(), update)
+    return optax.GradientTransformation(init, update)
 
 
 def decays(params: Tree) -> Tree:
@@ -154,11 +157,8 @@ class OptimizerSettings:
         Raises:
           ValueError: an unknown algorithm or schedule, or a number out of range.
         """
-        if self.weight_decay < 0 or self.learning_rate < 0:
-            raise ValueError(
-                f"expected weight_decay and learning_rate >= 0, got {self.weight_decay} and "
-                f"{self.learning_rate}"
-            )
+        coefficient(self.weight_decay, "weight_decay")
+        coefficient(self.learning_rate, "learning_rate")
         if self.clip is not None and not self.clip > 0:
             raise ValueError(f"clip must be None or positive, got {self.clip}")
         rate = self.rate(steps)

@@ -16,6 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from softeq_jax._checks import whole
+
 AXIS = "device"
 
 Tree = Any
@@ -147,9 +149,7 @@ class InFlight:
     """
 
     def __init__(self, depth: int):
-        if depth < 0:
-            raise ValueError(f"in_flight must be >= 0, got {depth}")
-        self._depth = depth
+        self._depth = whole(depth, "in_flight", 0)
         self._waiting: collections.deque[tuple[Any, Tree]] = collections.deque()
 
     def push(self, label: Any, results: Tree) -> list[tuple[Any, Tree]]:
@@ -183,5 +183,5 @@ def _sharding() -> NamedSharding:
 
 
 @functools.lru_cache(maxsize=4)
-def _sharding_over(devices: tuple[jax.Device, ...]) -> NamedSharding:
+def _sharding_over(devices: tuple[Any, ...]) -> NamedSharding:
     return NamedSharding(Mesh(np.asarray(devices), (AXIS,)), PartitionSpec(AXIS))

@@ -1,4 +1,4 @@
-"""A run that cannot be lost: resumed exactly, stopped on request, watched, checkpointed."""
+"""Runs in a work directory: resumed exactly, stopped on request, logged, checkpointed."""
 
 import contextlib
 import dataclasses
@@ -16,15 +16,14 @@ import jax
 import numpy as np
 
 from softeq_jax._atomic import replacing
+from softeq_jax._checks import whole
 from softeq_jax._paths import matches
 from softeq_jax.training import hosts, watch
 from softeq_jax.training.checkpoints import Checkpoints, Restored
 from softeq_jax.training.config import config_differences
-from softeq_jax.training.loop import Hook, Values, every, fit
+from softeq_jax.training.loop import Hook, Values, every, fit, stop_on_signals
 from softeq_jax.training.pmap import unreplicate
-from softeq_jax.training.signals import stop_on_signals
-from softeq_jax.training.state import TrainState
-from softeq_jax.training.step import StepFn
+from softeq_jax.training.step import StepFn, TrainState
 
 Tree = Any
 
@@ -46,8 +45,8 @@ class RunSettings:
       keep_best: see `Checkpoints`; `save_every` must then be a multiple of `evaluate_every`.
       best_metric: name of an evaluated metric.
       best_mode: "max" or "min".
-      in_flight: see `fit`.
-      max_skipped: see `fit`.
+      in_flight: see `LoopOptions`.
+      max_skipped: see `LoopOptions`.
       profile: first and last step to trace, or None.
       tensorboard: also write TensorBoard's event files.
       progress: text of the progress bar, or None or "" for no bar.
@@ -69,11 +68,9 @@ class RunSettings:
 
     def __post_init__(self) -> None:
         for name in ("steps", "log_every"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be >= 1, got {getattr(self, name)}")
+            whole(getattr(self, name), name)
         for name in ("evaluate_every", "save_every"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} must be >= 0, got {getattr(self, name)}")
+            whole(getattr(self, name), name, 0)
         if self.keep_best and self.evaluate_every and self.save_every % self.evaluate_every:
             raise ValueError(
                 f"keep_best needs a save_every that is a multiple of evaluate_every, got "
@@ -146,9 +143,9 @@ def train(
       BadExampleError: from the batches.
     """
     workdir = Path(workdir).absolute()
-    config = json.loads(json.dumps(dict(config or {})))
+    plain: dict[str, Any] = json.loads(json.dumps(dict(config or {})))
     versions = library_versions()
-    hosts.require_same({"config": config, "versions": versions}, "the configuration")
+    hosts.require_same({"config": plain, "versions": versions}, "the configuration")
     with contextlib.ExitStack() as stack:
         request = stack.enter_context(stop_on_signals(signals))
         checkpoints = stack.enter_context(
@@ -165,8 +162,8 @@ def train(
         stream = batches(first)
         stack.callback(stream.close)
         if found is not None:
-            _check_resumed(found, config, may_change, versions, stream, workdir)
-        _write_config(workdir, config)
+            _check_resumed(found, plain, may_change, versions, stream, workdir)
+        _write_config(workdir, plain)
         log = stack.enter_context(_Log(workdir, settings, stream, learning_rate, first))
         metrics: Values = {} if found is None else dict(found.meta["metrics"])
         last = dict.fromkeys(("evaluated", "saved"), -1 if found is None else first)
@@ -181,7 +178,7 @@ def train(
         def run_save(step: int, state: TrainState) -> None:
             meta = {
                 "position": stream.position(step)._asdict(),
-                "config": config,
+                "config": plain,
                 "versions": versions,
                 "metrics": metrics,
                 "devices": jax.device_count(),

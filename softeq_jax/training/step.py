@@ -1,17 +1,86 @@
-"""One step of training over all devices, as a pure function of state and batch."""
+"""The training state, and one step over all devices as a pure function of state and batch."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
+import flax.struct
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
+from softeq_jax._checks import whole
 from softeq_jax.training import methods
 from softeq_jax.training.pmap import device_index, device_mean, device_sum, over_devices
-from softeq_jax.training.state import TrainState
 
 Tree = Any
+Array = jax.Array | np.ndarray
+
+
+@flax.struct.dataclass
+class TrainState:
+    """All that a step reads and changes.
+
+    Attributes:
+      step: number of steps taken, int32.
+      params: what the gradient is taken of.
+      model_state: the model's other variables, such as `{"batch_stats": ...}`; may be empty.
+      opt_state: of the optax optimizer.
+      key: data of the key that every random number of the run comes from, uint32.
+      average: exponential moving average `{"params": ..., "model_state": ...}`, or None.
+    """
+
+    step: Array
+    params: Tree
+    model_state: Tree
+    opt_state: Tree
+    key: Array
+    average: Tree = None
+
+
+def init_state(
+    params: Tree,
+    optimizer: optax.GradientTransformation,
+    model_state: Tree | None = None,
+    *,
+    seed: int = 0,
+    average: bool = False,
+) -> TrainState:
+    """The state before the first step, on the host.
+
+    Args:
+      params: initial parameters.
+      optimizer: the one given to `make_train_step`.
+      model_state: the model's other variables.
+      seed: of the random keys, which depend on it, the step and the device.
+      average: also keep a moving average of parameters and model variables, as
+        `make_train_step(..., average_decay=...)` needs.
+    """
+    model_state = {} if model_state is None else model_state
+    params = jax.tree.map(_plain, params)
+    start = {"params": params, "model_state": model_state} if average else None
+    return TrainState(
+        step=np.zeros((), np.int32),
+        params=params,
+        model_state=model_state,
+        opt_state=optimizer.init(params),
+        key=np.asarray(jax.random.key_data(jax.random.key(seed))),
+        average=start,
+    )
+
+
+def averaged(state: TrainState) -> tuple[Tree, Tree]:
+    """(parameters, model variables) to evaluate with: the moving average if one is kept."""
+    if state.average is None:
+        return state.params, state.model_state
+    return state.average["params"], state.average["model_state"]
+
+
+def _plain(leaf: Any) -> Array:
+    return leaf if isinstance(leaf, jax.Array) else np.asarray(leaf)
+
+
 Metrics = dict[str, Any]
 LossFn = Callable[[Tree, Tree, Tree, jax.Array, Tree], tuple[jax.Array, tuple[Tree, Metrics]]]
 StepFn = Callable[[TrainState, Tree, Tree, Any], tuple[TrainState, Metrics]]
@@ -74,8 +143,7 @@ def make_train_step(
       ValueError: an option out of range, named; when called, a share of the batch that
         `accumulate` does not divide.
     """
-    if accumulate < 1:
-        raise ValueError(f"accumulate must be >= 1, got {accumulate}")
+    whole(accumulate, "accumulate")
     if remat is not None and remat not in REMAT:
         raise ValueError(f"remat must be None or one of {sorted(REMAT)}, got {remat!r}")
     if average_decay is not None and not 0 <= average_decay < 1:
@@ -94,16 +162,17 @@ def make_train_step(
     def step(
         state: TrainState, batch: Tree, extra: Tree, stop: jax.Array
     ) -> tuple[TrainState, Metrics]:
-        key = jax.random.fold_in(jax.random.wrap_key_data(state.key), state.step)
+        taken = jnp.asarray(state.step)
+        key = jax.random.fold_in(jax.random.wrap_key_data(jnp.asarray(state.key)), taken)
         key = jax.random.fold_in(key, device_index())
-        weights, pull_back = jax.vjp(lambda p: method.weights(p, extra, state.step), state.params)
+        weights, pull_back = jax.vjp(lambda p: method.weights(p, extra, taken), state.params)
         loss, model_state, metrics, grads = _accumulated(
             loss_of, weights, state.model_state, batch, key, extra, accumulate
         )
         (grads,) = pull_back(device_mean(grads))
         if method.penalty is not None:
             penalty, more = jax.value_and_grad(
-                lambda p: methods.total_penalty(method, p, extra, state.step)
+                lambda p: methods.total_penalty(method, p, extra, taken)
             )(state.params)
             grads = jax.tree.map(jnp.add, grads, more)
             loss, metrics = loss + penalty, {**metrics, "penalty": penalty}
@@ -123,9 +192,9 @@ def make_train_step(
             average=state.average,
         )
         if average_decay is not None:
-            new = new.replace(average=_averaged(new, average_decay))
+            new = dataclasses.replace(new, average=_averaged(new, average_decay))
         if skip_nonfinite:
-            kept = state.replace(step=new.step)
+            kept = dataclasses.replace(state, step=new.step)
             new = jax.tree.map(lambda a, b: jnp.where(finite, a, b), new, kept)
         return new, metrics
 

@@ -124,10 +124,12 @@ def test_many_examples_are_abbreviated():
 def test_bad_arguments():
     with pytest.raises(ValueError, match="batches ended after 2 of 3 steps"):
         fit([1, 1], steps=3)
-    with pytest.raises(ValueError, match="steps >= 0, got -1"):
+    with pytest.raises(ValueError, match="steps must be an integer of at least 0, got -1"):
         fit([1], steps=-1)
-    with pytest.raises(ValueError, match="in_flight must be >= 0, got -1"):
+    with pytest.raises(ValueError, match="in_flight must be an integer of at least 0, got -1"):
         fit([1], in_flight=-1)
+    with pytest.raises(TypeError, match="fit got the unknown option 'hook'; it takes .*hooks"):
+        fit([1], hook=[])
 
 
 def test_the_queue_never_holds_more_than_its_depth():

@@ -122,7 +122,7 @@ def test_onecycle_is_that_of_optax():
         ({"schedule": "cosin"}, "schedule must be one of .*'cosine'"),
         ({"warmup": 101}, "warmup is 101 steps, expected 0 to 100"),
         ({"clip": 0.0}, "clip must be None or positive"),
-        ({"weight_decay": -1.0}, "weight_decay and learning_rate >= 0"),
+        ({"weight_decay": -1.0}, "weight_decay must be a finite number >= 0, got -1"),
     ],
 )
 def test_settings_out_of_range(options, words):

@@ -286,9 +286,9 @@ def test_a_penalty_is_a_metric(tmp_path):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"steps": 0}, "steps must be >= 1, got 0"),
-        ({"log_every": 0}, "log_every must be >= 1"),
-        ({"save_every": -1}, "save_every must be >= 0"),
+        ({"steps": 0}, "steps must be a positive integer, got 0"),
+        ({"log_every": 0}, "log_every must be a positive integer"),
+        ({"save_every": -1}, "save_every must be an integer of at least 0"),
         (
             {"keep_best": 1, "best_metric": "a", "save_every": 15},
             "multiple of evaluate_every, got 15 and 10",

@@ -236,7 +236,7 @@ def test_keys_are_the_states():
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"accumulate": 0}, "accumulate must be >= 1"),
+        ({"accumulate": 0}, "accumulate must be a positive integer"),
         ({"remat": "some"}, "remat must be None or one of"),
         ({"average_decay": 1.0}, r"average_decay must be in \[0, 1\)"),
     ],

@@ -1,4 +1,4 @@
-"""The checkpoints of a run: written behind its back, verified before they are believed."""
+"""Asynchronous checkpoints of a run, verified by digest before they are restored."""
 
 import dataclasses
 import json
@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers as policies
 
+from softeq_jax._checks import whole
 from softeq_jax.training import hosts
-from softeq_jax.training.checkpoints import _format
+from softeq_jax.training.checkpoints._folder import DamagedCheckpoint, from_items, to_items
 
 Tree = Any
 
@@ -96,10 +97,8 @@ class Checkpoints:
         Raises:
           ValueError: a number or mode out of range, or `keep_best` without `best_metric`.
         """
-        if keep_newest < 1 or keep_best < 0:
-            raise ValueError(
-                f"expected keep_newest >= 1 and keep_best >= 0, got {keep_newest} and {keep_best}"
-            )
+        whole(keep_newest, "keep_newest")
+        whole(keep_best, "keep_best", 0)
         if best_mode not in ("max", "min"):
             raise ValueError(f"best_mode must be 'max' or 'min', got {best_mode!r}")
         if keep_best and best_metric is None:
@@ -152,7 +151,7 @@ class Checkpoints:
         newest = max(self._manager.all_steps(), default=-1)
         if step <= newest:
             raise ValueError(f"{self.folder}: step {step} cannot follow checkpoint {newest}")
-        items = _format.to_items(tree, meta)
+        items = to_items(tree, meta)
         metrics = {name: float(value) for name, value in (metrics or {}).items()}
         try:
             self._manager.save(step, args=items, metrics=metrics or None)
@@ -218,7 +217,7 @@ class Checkpoints:
             if not problems:
                 return found
             if step is not None:
-                raise _format.DamagedCheckpoint(problems[0])
+                raise DamagedCheckpoint(problems[0])
             _log.warning("skipping checkpoint %d: %s", candidate, problems[0])
             self._set_aside(candidate)
             self._manager.reload()
@@ -229,8 +228,8 @@ class Checkpoints:
             return self._manager.restore(step, args=ocp.args.Composite(**{item: args}))[item]
 
         try:
-            tree, meta = _format.from_items(read, template, str(self.folder / str(step)))
-        except _format.DamagedCheckpoint as error:
+            tree, meta = from_items(read, template, str(self.folder / str(step)))
+        except DamagedCheckpoint as error:
             return None, str(error)
         return Restored(step, tree, meta), ""
 

@@ -1,10 +1,19 @@
-"""What a writer of scalars is, several of them as one, and one that writes nothing."""
+"""Writers of scalars: a CSV table that survives a killed run, TensorBoard, several, none."""
 
 import abc
 import contextlib
-from collections.abc import Mapping
+import csv
+import io
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Any
+
+from softeq_jax._atomic import replacing
+
+STEP = "step"
+_FLUSH_SECONDS = 2
 
 
 class Writer(abc.ABC):
@@ -69,6 +78,181 @@ class Writers(Writer):
         with contextlib.ExitStack() as stack:
             for writer in reversed(self._writers):
                 stack.callback(writer.close)
+
+
+class CsvWriter(Writer):
+    """A table with one row for each step and one column for each name, the first being "step".
+
+    A row is in the file when `write` returns. Values are written by `repr` as float64, so that
+    they are read back as they were; NaN is "nan". A name that was not yet there adds a column:
+    the file is rewritten at once, with empty cells in the rows before. Several writes of one step
+    share its row, in which a later value of the same name replaces the earlier one.
+
+    Args:
+      path: the file; missing folders are made.
+      resume_step: None for a new run. A resumed run gives the step of its checkpoint: rows after
+        it are removed, and so is a last line that a killed process left unfinished. A file that
+        is not there is begun.
+
+    Raises:
+      FileExistsError: `path` exists and `resume_step` is None.
+      TypeError, ValueError: `resume_step` is no integer, or negative.
+      ValueError: the file to resume is not such a table; the message has the line.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], resume_step: int | None = None):
+        self._path = Path(path).absolute()
+        after = resumed(resume_step)
+        if resume_step is None and self._path.exists():
+            raise FileExistsError(
+                f"{self._path} exists: pass resume_step to continue it, or another path"
+            )
+        self._columns, rows = _read(self._path) if self._path.exists() else ((STEP,), [])
+        rows = [row for row in rows if int(row[0]) <= after]
+        self._last = int(rows[-1][0]) if rows else -1
+        self._row = _cells(self._columns, rows[-1]) if rows else {}
+        self._file = self._rewritten(rows)
+
+    def write(self, step: int, values: Mapping[str, float]) -> None:
+        """See `Writer.write`; besides, ValueError for a value called "step"."""
+        if self._file is None:
+            raise ValueError(f"{self._path}: the writer is closed")
+        step, numbers = checked(step, values, self._last)
+        if STEP in numbers:
+            raise ValueError(f"a value is called {STEP!r}, which is the name of the first column")
+        new = [name for name in numbers if name not in self._columns]
+        if new:
+            self._file.close()
+            self._columns = (*self._columns, *new)
+            self._file = self._rewritten(_read(self._path)[1])
+        cells = {name: repr(number) for name, number in numbers.items()}
+        if step == self._last:
+            cells = self._row | cells
+        else:
+            self._start = self._file.seek(0, os.SEEK_END)
+        line = _line([str(step), *(cells.get(name, "") for name in self._columns[1:])])
+        # One unbuffered write: a killed process leaves the row before or after it.
+        self._file.seek(self._start)
+        self._file.write(line)
+        self._file.truncate()
+        self._last, self._row = step, cells
+
+    def close(self) -> None:
+        """See `Writer.close`."""
+        if self._file is not None:
+            self._file.close()
+        self._file = None
+
+    def _rewritten(self, rows: Sequence[Sequence[str]]) -> io.FileIO:
+        """The file with the present columns and these rows, opened behind the last one."""
+        width = len(self._columns)
+        lines = [_line([*row, *[""] * (width - len(row))]) for row in [self._columns, *rows]]
+        with replacing(self._path) as partial:
+            partial.write_bytes(b"".join(lines))
+        file = self._path.open("r+b", buffering=0)
+        self._start = file.seek(0, os.SEEK_END) - (len(lines[-1]) if rows else 0)
+        return file
+
+
+def _line(cells: Sequence[str]) -> bytes:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerow(cells)
+    return text.getvalue().encode()
+
+
+def _cells(columns: Sequence[str], row: Sequence[str]) -> dict[str, str]:
+    return {name: cell for name, cell in zip(columns[1:], row[1:], strict=True) if cell}
+
+
+def _read(path: Path) -> tuple[tuple[str, ...], list[list[str]]]:
+    """The columns and rows of a table, without a last line that does not end.
+
+    Raises:
+      ValueError: it is no such table.
+    """
+    whole = path.read_bytes().rpartition(b"\n")[0]
+    try:
+        table = list(csv.reader(io.StringIO(whole.decode())))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{path}: not a CSV table ({error})") from error
+    if not table:
+        return (STEP,), []
+    columns, rows = tuple(table[0]), table[1:]
+    if columns[:1] != (STEP,) or len(set(columns)) < len(columns):
+        raise ValueError(
+            f"{path}: line 1 is {columns}, expected different names, the first {STEP!r}"
+        )
+    last = -1
+    for number, row in enumerate(rows, start=2):
+        if len(row) != len(columns) or not row[0].isdecimal() or int(row[0]) <= last:
+            raise ValueError(
+                f"{path}: line {number} is {row}, expected {len(columns)} cells, the first a step "
+                f"after {last}"
+            )
+        last = int(row[0])
+    return columns, rows
+
+
+class TensorBoardWriter(Writer):
+    """Scalars in an event file of TensorBoard.
+
+    Each writer adds a file to the folder. Values are float32, as TensorBoard stores scalars; they
+    reach the file within two seconds, and all of them by `close`. Characters that a tag cannot
+    have become "_".
+
+    Args:
+      folder: of the event files; made if it is missing.
+      resume_step: None for a new run. A resumed run gives the step of its checkpoint, and
+        TensorBoard hides what earlier files have after it.
+
+    Raises:
+      ImportError: tensorboardX is not installed.
+      FileExistsError: the folder has event files and `resume_step` is None.
+      TypeError, ValueError: `resume_step` is no integer, or negative.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str], resume_step: int | None = None):
+        folder, after = Path(folder).absolute(), resumed(resume_step)
+        earlier = len(list(folder.glob("events.out.tfevents.*")))
+        if earlier and resume_step is None:
+            raise FileExistsError(
+                f"{folder} has {earlier} event files: pass resume_step to continue the run, or "
+                f"another folder"
+            )
+        # The library names a file by the second; without a suffix a resumed run might replace
+        # the file of the run before.
+        self._writer = _summary_writer()(
+            logdir=str(folder),
+            purge_step=None if resume_step is None else after + 1,
+            flush_secs=_FLUSH_SECONDS,
+            filename_suffix=f".{earlier:04d}",
+        )
+        self._folder = folder
+        self._last = after
+
+    def write(self, step: int, values: Mapping[str, float]) -> None:
+        """See `Writer.write`."""
+        if self._writer is None:
+            raise ValueError(f"{self._folder}: the writer is closed")
+        self._last, numbers = checked(step, values, self._last)
+        for name, number in numbers.items():
+            self._writer.add_scalar(name, number, global_step=self._last)
+
+    def close(self) -> None:
+        """See `Writer.close`."""
+        if self._writer is not None:
+            self._writer.close()
+        self._writer = None
+
+
+def _summary_writer() -> Any:
+    try:
+        from tensorboardX import SummaryWriter
+    except ImportError as error:
+        raise ImportError(
+            "TensorBoardWriter needs tensorboardX: pip install softeq-jax[train]"
+        ) from error
+    return SummaryWriter
 
 
 def checked(step: Any, values: Mapping[str, Any], last: int) -> tuple[int, dict[str, float]]:
