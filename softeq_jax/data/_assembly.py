@@ -39,7 +39,7 @@ BAD_IN_A_ROW = 100
 
 
 class Position(NamedTuple):
-    """Where a run stands in its data; enough to go on with any number of hosts and workers.
+    """Position of a run in its data; enough to resume with any number of hosts and workers.
 
     Attributes:
       epoch: the pass over the examples in which the batch starts.
@@ -53,7 +53,7 @@ class Position(NamedTuple):
 
 
 class Stream(enum.IntEnum):
-    """What a generator is for. Streams of one seed are independent of each other."""
+    """Purpose of a random generator. Streams of one seed are independent of each other."""
 
     ORDER = 0
     TRANSFORM = 1
@@ -116,7 +116,7 @@ class Order:
 
 
 class Parcel(TypedDict):
-    """How a batch travels.
+    """A batch on its way from a thread or worker process.
 
     Attributes:
       batch: the host's rows, empty if there is an error.
@@ -139,7 +139,7 @@ class Assembly(Protocol):
 
 @dataclass(frozen=True)
 class Maker:
-    """From a record to a finished example.
+    """Maker of finished examples from records.
 
     Attributes:
       source: of the records.

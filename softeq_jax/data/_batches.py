@@ -202,7 +202,7 @@ class EvalBatches(_Batches):
 
 
 class Reading(TypedDict, total=False):
-    """How batches are read, for training and for evaluation.
+    """Options of reading batches, for training and for evaluation.
 
     Attributes:
       transforms: from an example and a NumPy generator to an example, applied in turn. Finished

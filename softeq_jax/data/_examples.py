@@ -34,7 +34,7 @@ class Source(Protocol):
 
 
 class Check(Protocol):
-    """From an example's index and its record to the example, or an error that says what is wrong.
+    """Check of a record: from its index and the record to the example, or an error with the reason.
 
     It may also have `finished(index, example) -> example`, which looks at the example again after
     the transforms.

@@ -100,7 +100,7 @@ def config_digest(config: Config) -> str:
 
 
 def config_differences(a: Config, b: Config) -> dict[str, tuple[Any, Any]]:
-    """What differs: full keys such as "optimizer.learning_rate" with the values in a and in b.
+    """Differences: full keys such as "optimizer.learning_rate" with the values in a and in b.
 
     Empty exactly if the digests are equal. Where one has no such key its value is "<absent>".
 
@@ -112,7 +112,7 @@ def config_differences(a: Config, b: Config) -> dict[str, tuple[Any, Any]]:
 
 
 def differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """What differs between two objects of JSON, as `config_differences`."""
+    """Differences of two objects of JSON, as `config_differences` gives them."""
     left, right = dict(_leaves(a)), dict(_leaves(b))
     pairs = {key: (left.get(key, _ABSENT), right.get(key, _ABSENT)) for key in {**left, **right}}
     differ = (key for key, (x, y) in pairs.items() if _canonical(x) != _canonical(y))

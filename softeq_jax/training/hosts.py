@@ -1,4 +1,4 @@
-"""Several hosts: starting JAX on them, and making sure that they do the same."""
+"""Several hosts: JAX started on them, values exchanged between them, differences refused."""
 
 import dataclasses
 import json
@@ -21,7 +21,7 @@ _PORTS = 61440
 
 @dataclasses.dataclass(frozen=True)
 class Cluster:
-    """What `jax.distributed.initialize` needs to know.
+    """A cluster of processes, as `jax.distributed.initialize` needs to know it.
 
     Attributes:
       kind: where it was learned: "flags", "slurm", "open_mpi", "gke" or "tpu".
@@ -39,7 +39,7 @@ class Cluster:
 
 
 def detect(environment: Mapping[str, str] | None = None) -> Cluster | None:
-    """The cluster that the environment tells of, or None on a single machine.
+    """The cluster that the environment describes, or None on a single machine.
 
     In this order: SLURM (a step of `srun` with `SLURM_STEP_NODELIST`, `SLURM_NTASKS`,
     `SLURM_PROCID`, `SLURM_LOCALID`), Open MPI (`OMPI_COMM_WORLD_SIZE`, `..._RANK`,

@@ -24,7 +24,7 @@ _log = logging.getLogger(__name__)
 
 
 class Hook(NamedTuple):
-    """What is done between steps.
+    """Function that runs between steps, and when.
 
     Attributes:
       due: called with the number of steps taken; says whether `run` is called after that step.
@@ -65,7 +65,7 @@ class NonFiniteLoss(FloatingPointError):
 
 
 class LoopOptions(TypedDict, total=False):
-    """What is done around the steps of `fit`.
+    """Options of `fit`: what happens around its steps.
 
     Attributes:
       in_flight: steps that may be unfinished while the next is dispatched; 0 waits for
@@ -76,7 +76,7 @@ class LoopOptions(TypedDict, total=False):
       on_step: called as `on_step(step, values)` when a step is done, in order: its number from 1
         and its metrics as floats.
       before_step: called with the number of the step about to be dispatched.
-      stop: asked before every step whether this host wishes to stop. Hosts vote in the step
+      stop: asked before every step whether this host is to stop. Hosts vote in the step
         itself, so that all stop after the same one.
       max_skipped: how many steps in a row may be not finite, for a step made with
         `skip_nonfinite`; each is logged with its examples. None, the default: the first one raises.
@@ -131,7 +131,7 @@ def fit(
     queue = InFlight(default_in_flight() if in_flight is None else in_flight)
     first = int(state.step)
     _log.info("training steps %d to %d on %d devices", first, first + steps, jax.device_count())
-    watch = _Watch(batches, options)
+    monitor = _Monitor(batches, options)
     votes = [shard(np.full(jax.local_device_count(), v, np.float32)) for v in (0.0, 1.0)]
     state = replicate(state)
     source = iter(batches)
@@ -147,13 +147,13 @@ def fit(
         def finish(done: list[tuple[int, Values]]) -> None:
             for number, metrics in done:
                 values = {name: float(value) for name, value in jax.device_get(metrics).items()}
-                watch.check(number, values)
+                monitor.check(number, values)
                 bar.set_postfix(loss=f"{values['loss']:.4g}", refresh=False)
                 bar.update()
 
         for number in range(first + 1, first + steps + 1):
-            wish = stop is not None and stop()
-            if wish and jax.process_count() == 1:
+            stopping = stop is not None and stop()
+            if stopping and jax.process_count() == 1:
                 break
             if before_step is not None:
                 before_step(number)
@@ -162,21 +162,21 @@ def fit(
             except StopIteration:
                 done = number - 1 - first
                 raise ValueError(f"batches ended after {done} of {steps} steps") from None
-            state, metrics = step_fn(state, batch, extra, votes[wish])
+            state, metrics = step_fn(state, batch, extra, votes[stopping])
             finish(queue.push(number, metrics))
             due = [hook for hook in hooks if hook.due(number)]
             if due:
                 finish(queue.drain())
                 for hook in due:
                     hook.run(number, state)
-            if watch.stopped:
+            if monitor.stopped:
                 break
         finish(queue.drain())
-    return unreplicate(state), watch.history()
+    return unreplicate(state), monitor.history()
 
 
-class _Watch:
-    """Looks at the metrics of finished steps: finite, voted to stop, recorded."""
+class _Monitor:
+    """Monitor of finished steps: finite or not, votes to stop, history of the metrics."""
 
     def __init__(self, batches: Any, options: LoopOptions):
         self._examples = getattr(batches, "examples", None)
@@ -219,7 +219,7 @@ def _listed(examples: np.ndarray, most: int = 16) -> str:
 
 
 class StopRequest:
-    """Whether a signal has asked to stop. Called without arguments it says so."""
+    """Request to stop by a signal; called without arguments it says whether there is one."""
 
     def __init__(self) -> None:
         self.signal: signal.Signals | None = None

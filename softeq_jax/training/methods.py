@@ -1,4 +1,4 @@
-r"""What a method of soft equivariance adds to training: a pair of pure functions.
+r"""Methods of soft equivariance, as pairs of pure functions that training calls.
 
 A step minimizes ``loss(weights(params)) + penalty(params)``. Projecting, penalizing and relaxing
 are choices of the pair, as an optimizer of optax is a choice of ``(init, update)``; the trainer
@@ -30,7 +30,7 @@ class Penalty(Protocol):
 
 
 class Method(NamedTuple):
-    """How parameters enter the loss.
+    """A method of soft equivariance: how parameters enter the loss.
 
     Both functions take the stored parameters, the ``extra`` tree that is given to every step
     (a ``Plan``, coefficients, ...) and the number of steps taken, an int32 scalar. They must be

@@ -1,4 +1,4 @@
-"""What is parallel in the trainer: a mapped axis over all devices, and how arrays get there.
+"""Mapped axis over all devices (`jax.pmap`), and how arrays get onto it.
 
 `jax.pmap` is used in this module only. Arrays that live on the devices have a leading axis of
 the number of local devices; the mapped axis is called "device" and runs over the devices of all

@@ -34,7 +34,7 @@ _VERSIONED = ("softeq-jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint"
 
 @dataclasses.dataclass(frozen=True)
 class RunSettings:
-    """How long a run is, and what is done along the way.
+    """Settings of a run: its length, and how often it logs, evaluates and saves.
 
     Attributes:
       steps: of the whole run, resumed parts included.
@@ -80,7 +80,7 @@ class RunSettings:
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """How a run ended.
+    """Result of a run.
 
     Attributes:
       state: on the host, NumPy leaves.
@@ -248,7 +248,7 @@ def _check_resumed(
     stream: Any,
     workdir: Path,
 ) -> None:
-    """Refuses to go on with what is not the same run; tells of other versions."""
+    """Refuses to resume another run; logs a change of versions."""
     changed = {
         key: values
         for key, values in config_differences(found.meta["config"], config).items()

@@ -20,7 +20,7 @@ Array = jax.Array | np.ndarray
 
 @flax.struct.dataclass
 class TrainState:
-    """All that a step reads and changes.
+    """State of training: all that a step reads and changes.
 
     Attributes:
       step: number of steps taken, int32.

@@ -270,7 +270,7 @@ class Checkpoints:
         finally:
             try:
                 self._manager.close()
-            except Exception as error:  # told by wait already
+            except Exception as error:  # wait has raised it already
                 _log.debug("closing after a failed save: %s", error)
 
     def __enter__(self) -> "Checkpoints":

@@ -1,4 +1,4 @@
-"""What a run shows of itself: tables, TensorBoard, rates, memory, traces, equivariance."""
+"""Watching a run: tables, TensorBoard, rates, memory, traces, curves of equivariance."""
 
 from softeq_jax.training.watch._curves import certificate_values, equivariance_values
 from softeq_jax.training.watch._meters import Profiler, Rates, device_memory

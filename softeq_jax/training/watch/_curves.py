@@ -1,4 +1,4 @@
-"""What the library proves and measures of a network, as scalars to follow over a run."""
+"""Curves of equivariance: certificates and measures of a network, as scalars over a run."""
 
 import re
 from collections.abc import Callable, Sequence

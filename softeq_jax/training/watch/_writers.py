@@ -34,7 +34,7 @@ class Writer(abc.ABC):
 
     @abc.abstractmethod
     def close(self) -> None:
-        """Writes what is left and gives the files back; a second call does nothing."""
+        """Writes what is left and closes the files; a second call does nothing."""
 
     def __enter__(self) -> "Writer":
         return self
