@@ -24,7 +24,7 @@ _NAMES = {
     "loop": ("Hook", "LoopOptions", "NonFiniteLoss", "every", "fit", "stop_on_signals"),
     "methods": ("Method",),
     "pmap": ("AXIS", "replicate", "shard", "unreplicate"),
-    "run": ("Outcome", "RunSettings", "train"),
+    "run": ("Outcome", "RunBatches", "RunSettings", "train"),
     "step": ("TrainState", "averaged", "init_state", "make_train_step"),
 }
 _HOME = {name: module for module, names in _NAMES.items() for name in names}

@@ -8,9 +8,9 @@ import logging
 import os
 import platform
 import signal
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import jax
 import numpy as np
@@ -25,11 +25,39 @@ from softeq_jax.training.loop import Hook, Values, every, fit, stop_on_signals
 from softeq_jax.training.pmap import unreplicate
 from softeq_jax.training.step import StepFn, TrainState
 
+if TYPE_CHECKING:
+    from softeq_jax.data import Position
+
 Tree = Any
 
 _log = logging.getLogger(__name__)
 
 _VERSIONED = ("softeq-jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
+
+
+class RunBatches(Protocol):
+    """Batches of a run on this host, as `softeq_jax.data.train_batches` returns them.
+
+    Attributes:
+      skipped: bad examples passed over so far, by their index.
+    """
+
+    @property
+    def skipped(self) -> Mapping[int, str]: ...
+
+    def __iter__(self) -> Iterator[Tree]: ...
+
+    def position(self, step: int) -> "Position":
+        """Where batch number `step` starts."""
+        ...
+
+    def examples(self, step: int) -> np.ndarray:
+        """Indices of the examples of batch number `step`, of all hosts."""
+        ...
+
+    def close(self) -> None:
+        """Ends threads and processes."""
+        ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,7 +128,7 @@ class Outcome:
 def train(
     step_fn: StepFn,
     state: TrainState,
-    batches: Callable[[int], Any],
+    batches: Callable[[int], RunBatches],
     settings: RunSettings,
     workdir: str | os.PathLike[str],
     *,
@@ -122,8 +150,7 @@ def train(
     Args:
       step_fn: from `make_train_step`.
       state: the state to start from, and the template of the checkpoints.
-      batches: `batches(start_step)` are this host's batches from there on, as from
-        `train_batches`: with `position(step)`, `examples(step)`, `skipped` and `close()`.
+      batches: `batches(start_step)` are this host's batches from there on, see `RunBatches`.
       settings: of the run.
       workdir: of this run alone.
       extra: see `fit`.
@@ -245,7 +272,7 @@ def _check_resumed(
     config: dict[str, Any],
     may_change: Sequence[str],
     versions: dict[str, str],
-    stream: Any,
+    stream: RunBatches,
     workdir: Path,
 ) -> None:
     """Refuses to resume another run; logs a change of versions."""
@@ -282,7 +309,7 @@ class _Log(contextlib.AbstractContextManager):
         self,
         workdir: Path,
         settings: RunSettings,
-        stream: Any,
+        stream: RunBatches,
         learning_rate: Callable[[int], Any] | None,
         first: int,
     ):
