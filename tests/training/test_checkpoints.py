@@ -66,6 +66,7 @@ def test_the_saved_values_are_those_of_the_call(tmp_path):
         assert checkpoints.restore(tree).tree["w"].max() == 0
 
 
+@pytest.mark.slow
 @examples(fast=6)
 @given(
     scores=st.lists(st.sampled_from([0.1, 0.2, 0.3, np.nan, None]), min_size=1, max_size=7),
@@ -194,6 +195,7 @@ with Checkpoints(sys.argv[1]) as checkpoints:
 """
 
 
+@pytest.mark.slow
 def test_a_file_that_cannot_grow_leaves_the_last_checkpoint(tmp_path):
     """A limit on the size of files stands for a full disk: writes fail with an OSError."""
     log = tmp_path / "log"

@@ -34,6 +34,7 @@ def test_rows_are_in_the_file_when_write_returns(tmp_path):
     assert [p.name for p in path.parent.iterdir()] == ["train.csv"]
 
 
+@pytest.mark.slow
 @given(st.lists(st.floats(), min_size=1, max_size=5))
 @examples(fast=100)
 def test_values_are_read_back_as_they_were(tmp_path_factory, values):
@@ -114,6 +115,7 @@ def test_a_torn_last_line_is_dropped_wherever_it_ends(tmp_path):
         assert _table(path)[-1] == ["6", "1.0", "2.0"]
 
 
+@pytest.mark.slow
 def test_a_killed_process_loses_no_row(tmp_path):
     path = tmp_path / "x.csv"
     script = (

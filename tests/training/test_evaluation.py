@@ -26,6 +26,7 @@ def _logits(weights, state, images):
 EVALUATE = tr.make_evaluate(evaluation.classification_metrics(_logits), method=TWICE)
 
 
+@pytest.mark.slow
 @examples(fast=10)
 @given(st.integers(1, 30))
 def test_the_last_batch_is_padded_and_not_counted(size):

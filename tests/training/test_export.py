@@ -35,7 +35,7 @@ def apply(params, x):
 
 @pytest.fixture(scope="module")
 def params():
-    return Net().init(jax.random.key(0), jnp.zeros((1, 8, 8, 2)))["params"]
+    return jax.jit(Net().init)(jax.random.key(0), jnp.zeros((1, 8, 8, 2)))["params"]
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +55,7 @@ def _equal(a, b):
         assert np.asarray(x).tobytes() == np.asarray(y).tobytes()
 
 
+@pytest.mark.slow
 def test_the_file_holds_the_filtered_parameters(tmp_path, params, plan):
     path = tmp_path / "new" / "net.safetensors"
     save_params(path, params, plan=plan, metadata={"step": "7"})
@@ -163,6 +164,7 @@ def test_a_failed_write_leaves_the_former_file(tmp_path, params, monkeypatch):
     assert [p.name for p in tmp_path.iterdir()] == ["x"]
 
 
+@pytest.mark.slow
 def test_an_exported_network_is_the_folded_network(tmp_path, params, plan, images):
     path = tmp_path / "net.zip"
     save_function(path, apply, params, images[:2], plan=plan)
@@ -195,6 +197,7 @@ def test_platforms(tmp_path, params, images):
         load_function(tmp_path / "other")(images)
 
 
+@pytest.mark.slow
 def test_inference_pays_nothing_for_the_filter(tmp_path, params, plan, images):
     def paying(p, x):
         return apply(plan.project(p), x)

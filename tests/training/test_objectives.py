@@ -26,6 +26,7 @@ def _value(loss_fn, batch, weights=1.0):
     return {name: float(value) for name, value in metrics.items()}
 
 
+@pytest.mark.slow
 def test_classification_of_integer_smoothed_and_mixed_labels():
     logits = RNG.standard_normal((6, 4)).astype(np.float32)
     labels = RNG.integers(0, 4, 6).astype(np.int32)
@@ -45,6 +46,7 @@ def test_classification_of_integer_smoothed_and_mixed_labels():
     np.testing.assert_allclose(found["accuracy"], np.mean(logits.argmax(1) == mixed.argmax(1)))
 
 
+@pytest.mark.slow
 def test_keys_reach_the_network():
     loss = objectives.classification(_identity, keyed=True)
     batch = {"image": jnp.zeros((2, 3)), "label": jnp.zeros(2, jnp.int32)}
@@ -52,6 +54,7 @@ def test_keys_reach_the_network():
     assert state == {"drawn": 1}
 
 
+@pytest.mark.slow
 def test_segmentation_leaves_out_what_has_no_label():
     logits = RNG.standard_normal((2, 3, 4, 5)).astype(np.float32)
     mask = RNG.integers(0, 5, (2, 3, 4)).astype(np.int32)
@@ -67,6 +70,7 @@ def test_segmentation_leaves_out_what_has_no_label():
     assert _value(objectives.segmentation(_identity), empty)["loss"] == 0
 
 
+@pytest.mark.slow
 def test_trajectories_count_those_who_are_present():
     future = RNG.standard_normal((3, 2, 5, 2)).astype(np.float32)
     observed = RNG.standard_normal((3, 2, 5, 2)).astype(np.float32)

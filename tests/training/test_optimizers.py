@@ -45,6 +45,7 @@ def test_rules_that_do_not_fit(rules, default, words):
         optimizers.factors(PARAMS, rules, default)
 
 
+@pytest.mark.slow
 def test_rates_fall_from_the_output_to_the_input():
     layers = ("embed/**", "block0/*", "block1/*", "head/*")
     rates = optimizers.layer_decay(PARAMS, layers, 0.5)
@@ -67,6 +68,7 @@ def test_scaled_updates_keep_their_dtype():
     assert updates["w"].dtype == jnp.bfloat16
 
 
+@pytest.mark.slow
 def test_decay_spares_biases_and_clipping_bounds():
     settings = OptimizerSettings("adamw", 1.0, "constant", weight_decay=0.1)
     still = jax.tree.map(jnp.zeros_like, GRADS)
@@ -79,6 +81,7 @@ def test_decay_spares_biases_and_clipping_bounds():
     np.testing.assert_allclose(norm, 0.25, rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("algorithm", ["sgd", "adam", "adamw", "lamb"])
 def test_every_algorithm_descends(algorithm):
     optimizer = OptimizerSettings(algorithm, 0.05, "cosine", warmup=2, clip=1.0).optimizer(
@@ -108,6 +111,7 @@ def test_schedules(schedule, warmup, values):
         np.testing.assert_allclose(rate(step), value, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_onecycle_is_that_of_optax():
     rate = OptimizerSettings("sgd", 2.0, "onecycle", warmup=0.15).rate(100)
     expected = optax.cosine_onecycle_schedule(100, 2.0, pct_start=0.15)

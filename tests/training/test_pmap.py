@@ -7,6 +7,8 @@ import numpy as np
 import processes
 import pytest
 
+pytestmark = pytest.mark.slow
+
 _WORKER = pathlib.Path(__file__).with_name("pmap_worker.py")
 _LIMIT = 240  # seconds; far more than it takes
 _STEPS = 24

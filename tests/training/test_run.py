@@ -210,6 +210,7 @@ def test_the_best_checkpoint_is_kept(tmp_path):
     assert sorted(p.name for p in (tmp_path / "run" / "checkpoints").iterdir()) == ["10", "40"]
 
 
+@pytest.mark.slow
 def test_a_run_that_goes_wrong_keeps_what_was_saved(tmp_path):
     def loss(params, state, batch, key, extra):
         value, (state, metrics) = LOSS(params, state, batch, key, extra)
@@ -272,6 +273,7 @@ def test_the_profiler_and_tensorboard(tmp_path):
     assert list((tmp_path / "run" / "tensorboard").glob("events.out.tfevents.*"))
 
 
+@pytest.mark.slow
 def test_a_penalty_is_a_metric(tmp_path):
     method = methods.Method(
         lambda params, extra, step: params,

@@ -136,6 +136,7 @@ configs = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(configs)
 @examples(fast=100)
 def test_saved_configurations_return(tmp_path_factory, values):
@@ -149,6 +150,7 @@ def test_saved_configurations_return(tmp_path_factory, values):
     assert resolve_config(values, read) == read
 
 
+@pytest.mark.slow
 @given(configs, configs)
 @examples(fast=100)
 def test_digests_are_equal_where_nothing_differs(a, b):

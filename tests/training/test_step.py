@@ -50,6 +50,7 @@ def plain_loss(params, x=X, y=Y):
     return optax.softmax_cross_entropy_with_integer_labels(logits, y).mean()
 
 
+@pytest.mark.slow
 def test_a_step_is_gradient_descent():
     state, metrics = one()
     value, grads = jax.value_and_grad(plain_loss)(PARAMS)
@@ -61,6 +62,7 @@ def test_a_step_is_gradient_descent():
     assert (int(state.step), int(state.model_state["count"])) == (1, 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("parts", [2, 3, 12])
 def test_accumulation_is_the_same_step(parts):
     whole, by_parts = one(steps=3), one(steps=3, accumulate=parts)
@@ -75,6 +77,7 @@ def test_accumulation_needs_equal_parts():
         one(accumulate=5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("remat", ["full", "dots", "dots_no_batch"])
 def test_rematerialization_changes_memory_only(remat):
     chex.assert_trees_all_close(one(remat=remat)[0].params, one()[0].params, atol=1e-6)
@@ -98,6 +101,7 @@ def test_full_rematerialization_stores_less():
     assert tanhs("full") == tanhs(None) + 5
 
 
+@pytest.mark.slow
 def test_bfloat16_computes_and_float32_stores():
     seen = {}
 
@@ -121,6 +125,7 @@ def test_bfloat16_computes_and_float32_stores():
     assert exact.params["w"].dtype == np.float32
 
 
+@pytest.mark.slow
 @examples(fast=5)
 @given(st.floats(0, 0.999), st.integers(1, 4))
 def test_the_moving_average(decay, steps):
@@ -141,6 +146,7 @@ def test_the_moving_average(decay, steps):
     assert tr.averaged(state.replace(average=None))[0] is state.params
 
 
+@pytest.mark.slow
 def test_projection_pulls_the_gradient_back_once():
     plan = sq.plan(PARAMS, {"w": sq.convolution_rule(sq.groups.cyclic(4), cutoff=1.0)})
     state, metrics = one(method=methods.project(), extra=plan, accumulate=2)
@@ -157,6 +163,7 @@ def test_projection_pulls_the_gradient_back_once():
         one(method=methods.project(), extra={})
 
 
+@pytest.mark.slow
 def test_a_method_is_a_pair_of_functions():
     """Shrinking weights by a schedule, and a penalty with a coefficient that is data."""
     method = tr.Method(
@@ -180,6 +187,7 @@ def test_a_method_is_a_pair_of_functions():
     assert methods.total_penalty(methods.plain(), PARAMS, None, 0) == 0
 
 
+@pytest.mark.slow
 def test_penalties_and_controls_are_methods():
     plan = sq.plan(PARAMS, {"w": sq.convolution_rule(sq.groups.cyclic(4))})
     penalized, metrics = one(
@@ -195,6 +203,7 @@ def test_penalties_and_controls_are_methods():
     np.testing.assert_allclose(state.params["w"], PARAMS["w"] - 0.5 * grads["w"], atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", ["loss", "gradient"])
 def test_a_step_that_is_not_finite_is_rolled_back(where):
     def loss_fn(params, state, batch, key, extra):
@@ -215,6 +224,7 @@ def test_a_step_that_is_not_finite_is_rolled_back(where):
     assert not np.isfinite(spoiled.params["w"]).all()
 
 
+@pytest.mark.slow
 def test_keys_are_the_states():
     def loss_fn(params, state, batch, key, extra):
         return jnp.sum(params["b"]), (state, {"noise": jax.random.uniform(key)})

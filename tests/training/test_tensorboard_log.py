@@ -50,6 +50,7 @@ def test_scalars_return(tmp_path):
     ]
 
 
+@pytest.mark.slow
 def test_scalars_reach_the_file_of_a_running_writer(tmp_path):
     with TensorBoardWriter(tmp_path) as log:
         log.write(1, {"a": 1.0})

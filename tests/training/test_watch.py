@@ -167,7 +167,7 @@ class Net(nn.Module):
 
 @pytest.fixture(scope="module")
 def params():
-    return Net().init(jax.random.key(0), jnp.zeros((1, 8, 8, 2)))["params"]
+    return jax.jit(Net().init)(jax.random.key(0), jnp.zeros((1, 8, 8, 2)))["params"]
 
 
 @pytest.fixture(scope="module")
@@ -221,6 +221,7 @@ def apply(params, x):
     return Net().apply({"params": params}, x)
 
 
+@pytest.mark.slow
 def test_equivariance_as_values(params, images):
     predict = Partial(apply, params)
     values = watch.equivariance_values(predict, images)
@@ -241,6 +242,7 @@ def test_equivariance_as_values(params, images):
     assert filtered[turned] < 1e-5
 
 
+@pytest.mark.slow
 def test_other_generators_and_transforms(params, images):
     transforms = [sq.measures.quarter_turn(2), sq.measures.flip(), sq.measures.shift(1, -2)]
     values = watch.equivariance_values(
@@ -278,6 +280,7 @@ def test_bad_equivariance(params, images):
         watch.equivariance_values(predict, (images * 9).astype(np.int32))
 
 
+@pytest.mark.slow
 def test_other_parameters_compile_nothing(params, images):
     traced, compiled = [], []
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from softeq_jax.training.checkpoints import _folder
 
 
+@pytest.mark.slow
 @examples(fast=12)
 @given(
     sizes=st.lists(st.tuples(st.integers(1, 9), st.integers(1, 9)), min_size=1, max_size=6),
