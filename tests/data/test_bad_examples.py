@@ -175,6 +175,7 @@ def test_failing_pairings_are_no_bad_examples():
     assert found.value.__notes__ == [f"while pairing examples {one} and {two}"]
 
 
+@pytest.mark.slow
 @examples(fast=25)
 @given(
     bad=st.sets(st.integers(1, 19), max_size=8),

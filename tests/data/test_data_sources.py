@@ -120,6 +120,7 @@ def test_normalize():
             normalize(*args)
 
 
+@pytest.mark.slow
 def test_digits():
     train_x, train_y, test_x, test_y = digits()
     assert (train_x.shape, test_x.shape) == ((1437, 8, 8, 1), (360, 8, 8, 1))

@@ -144,6 +144,7 @@ def test_published_counts(data_dir, scene, windows, people):
     assert sum(int(w["present"].sum()) for w in source) == people
 
 
+@pytest.mark.slow
 def test_real_files(data_dir):
     folder = data_dir / "eth_ucy"
     short = open_trajectories(folder, "eth", "test", observed=1, predicted=1)[0]
