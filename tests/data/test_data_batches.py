@@ -242,7 +242,7 @@ def test_reads_a_bounded_number_ahead_and_stops_when_closed():
     assert source.read == stopped <= 1 + 10 * (3 + 4)
 
 
-@pytest.mark.slow
+@pytest.mark.slow(15)
 def test_worker_processes(source):
     """Everything about workers in one test, since each takes a second to start."""
     kwargs = {"seed": 3, "transforms": [Noise()], "pairing": Blend(), "steps": 14}
@@ -267,7 +267,7 @@ def test_worker_processes(source):
     assert next(batches, None) is None
 
 
-@pytest.mark.slow
+@pytest.mark.slow(13)
 def test_errors_and_skips_of_workers():
     batches = train_batches(BadLabel(7), 30, seed=0, num_workers=1)
     with pytest.raises(BadExampleError, match=r"example 7: label -1, expected 0 <= label") as found:
@@ -302,7 +302,7 @@ def _running(pid):
     return not (stat.exists() and stat.read_text().rpartition(")")[2].split()[0] == "Z")
 
 
-@pytest.mark.slow
+@pytest.mark.slow(9)
 def test_workers_end_with_a_killed_parent():
     parent = subprocess.Popen(
         [sys.executable, "-c", ABANDONED], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL

@@ -115,7 +115,7 @@ def test_a_torn_last_line_is_dropped_wherever_it_ends(tmp_path):
         assert _table(path)[-1] == ["6", "1.0", "2.0"]
 
 
-@pytest.mark.slow
+@pytest.mark.slow(8)
 def test_a_killed_process_loses_no_row(tmp_path):
     path = tmp_path / "x.csv"
     script = (
