@@ -7,7 +7,7 @@ import numpy as np
 import processes
 import pytest
 
-pytestmark = pytest.mark.slow(12)
+pytestmark = pytest.mark.slow(60)
 
 _WORKER = pathlib.Path(__file__).with_name("pmap_worker.py")
 _LIMIT = 240  # seconds; far more than it takes
