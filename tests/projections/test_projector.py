@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from examples import examples
+from examples import examples, sizes
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -112,7 +112,7 @@ def test_softness_keeps_whole_levels_and_reports_what_it_kept(case, softness):
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16, jnp.float16])
 def test_full_softness_is_the_identity_to_the_bit(name, mask, dtype):
     rng = np.random.default_rng(0)
-    for k in (2, 3, 4, 7, 8):
+    for k in sizes(fast=[3, 4], sweep=[2, 3, 4, 7, 8]):
         w = jnp.asarray(rng.standard_normal((k, k, 2, 3)), dtype)
         full = kernel_projector(name, k, softness=1.0, mask=mask)
         chex.assert_trees_all_equal(full(w), w)
@@ -267,6 +267,7 @@ def test_trivial_axes_are_left_alone():
     chex.assert_trees_all_equal(nothing(w), w)
 
 
+@pytest.mark.slow
 def test_works_under_transformations():
     projector = kernel_projector("so2", 5, cutoff=1.0)
     rng = np.random.default_rng(3)

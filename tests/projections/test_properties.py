@@ -120,6 +120,7 @@ def test_all_groups_levels_bound_the_infinitesimal_action(name, data):
         assert largest <= b**2 * (1 + 1e-9) + 1e-9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ALL)
 @given(data=st.data())
 @few(2)
@@ -206,6 +207,7 @@ def test_mean_square_of_so3_by_quadrature():
     np.testing.assert_allclose(squares, 2 * np.linalg.norm(p.residual(w)) ** 2, rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_mean_square_by_haar_samples():
     """Where no quadrature is at hand: within five standard errors."""
     for name in ("o4", "su3", "usp2", "so3 x s3"):
@@ -325,6 +327,7 @@ def test_subgroups_keep_more():
     assert [round(np.trace(m)) for m in matrices] == [3, 3, 4]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["so3", "d4", "s4", "su2", "lorentz"])
 def test_gradients(name):
     """The gradient of ``f(P w)`` is ``P`` of f's gradient; of ``||N w||^2`` it is ``2 N w``."""

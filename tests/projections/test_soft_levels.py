@@ -314,6 +314,7 @@ def test_an_upgraded_identity_stays_the_identity():
     assert full.softness == 1.0
 
 
+@pytest.mark.slow
 def test_levels_are_data():
     """Another level compiles nothing, levels stack under vmap, and travel through jit."""
     for name, power in (("so3", 3), ("d4", 3), ("su2", 2)):

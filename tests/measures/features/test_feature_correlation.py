@@ -295,6 +295,7 @@ def test_layers_come_in_the_order_of_depth_and_curves_follow():
         result["lat"]
 
 
+@pytest.mark.slow
 def test_too_small_a_map_is_undefined_with_a_note():
     crop = {"late": 4}
     result = feature_correlation(stack(1), white_noise(3), SHIFTS, layouts=MAPS, crop=crop)

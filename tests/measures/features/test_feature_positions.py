@@ -46,6 +46,7 @@ def _taps(value):
     return [math.floor(value), math.floor(value) + 1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("crop", CROPS)
 @pytest.mark.parametrize("angle", [0.3, math.pi / 4, -1.2])
 def test_rotations(crop, angle):
@@ -62,6 +63,7 @@ def test_rotations(crop, angle):
     assert 0 < found.sum() < SIDE**2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("crop", CROPS)
 @pytest.mark.parametrize("interpolation", ["exact", "bilinear"])
 def test_shifts_with_content_lost(crop, interpolation):

@@ -61,6 +61,7 @@ def test_a_dense_map_finds_the_transport_too():
     assert local.r2()[0] < 0.1
 
 
+@pytest.mark.slow
 def test_affine_relations_are_found_with_gain_and_bias():
     def features(x):
         marked = (x[:, 0, 0, :1] > 50).astype(x.dtype)
@@ -83,6 +84,7 @@ def test_affine_relations_are_found_with_gain_and_bias():
     np.testing.assert_allclose(np.r_[found.matrix, found.bias[None]], expected, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_streaming_and_shuffling():
     settings = {"layouts": {"*": "image"}, "key": jax.random.key(1)}
     whole = fitted_map_score(lifting(), white_noise(7, 8), TURN, **settings)["lifted"]

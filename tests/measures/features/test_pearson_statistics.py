@@ -14,6 +14,7 @@ def _correlate(a, b, weights=None):
     return float(correlation(*series, axis=0)), bool(series[0].alive & series[1].alive)
 
 
+@pytest.mark.slow
 def test_unrelated_rectified_maps_score_zero_but_their_cosine_does_not():
     rng = np.random.default_rng(0)
     a, b = np.maximum(rng.normal(size=(2, 256, 500)), 0).astype(np.float32)
@@ -24,6 +25,7 @@ def test_unrelated_rectified_maps_score_zero_but_their_cosine_does_not():
     assert cosine.mean() == pytest.approx(1 / np.pi, abs=0.01)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scale", [1e-25, 1.0, 1e25])
 def test_magnitude_does_not_matter(scale):
     a, b = np.random.default_rng(1).normal(size=(2, 50)).astype(np.float32)

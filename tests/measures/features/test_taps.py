@@ -36,6 +36,7 @@ def variables():
 IMAGES = np.random.default_rng(0).normal(size=(2, 6, 6, 4)).astype(np.float32)
 
 
+@pytest.mark.slow
 def test_outputs_in_the_order_of_execution(variables):
     found = linen_features(_Net(), variables, train=False)(IMAGES)
     names = ["block/z_dense", "block", "a_shared", "a_shared#2", "Dropout_0", "head", "output"]

@@ -26,6 +26,7 @@ def corner(x):
     return jnp.stack([x[:, 0, 0, 0], jnp.zeros(len(x))], -1)
 
 
+@pytest.mark.slow
 def test_circular_and_crop_consistency_part():
     x = noise(40, 8, 8, 1)
     result = finite.consistency(pooled, x, max_shift=3, key=KEY, n=3, batch_size=16)
@@ -39,6 +40,7 @@ def test_circular_and_crop_consistency_part():
     np.testing.assert_array_equal(alone.crop.numerators, result.crop.numerators)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [None, (5, 6)])
 def test_consistency_by_plain_definition(size):
     x = noise(11, 10, 12, 1)
@@ -61,6 +63,7 @@ def test_consistency_by_plain_definition(size):
             assert found.numerators[pair, i] == agree
 
 
+@pytest.mark.slow
 def test_a_coin_is_consistent_half_of_the_time():
     x = noise(300, 6, 6, 1)
     result = finite.consistency(corner, x, max_shift=2, key=KEY, n=8, boundary="circular")
@@ -68,6 +71,7 @@ def test_a_coin_is_consistent_half_of_the_time():
     assert abs(result.circular.value - (same + (1 - same) / 2)) < 5 * result.circular.standard_error
 
 
+@pytest.mark.slow
 def test_consistency_of_other_layouts():
     x = noise(20, 8, 8, 1)
     nchw = Image(axes=(2, 3), channel=1)
@@ -104,6 +108,7 @@ def test_consistency_refuses_what_is_no_classifier():
         finite.consistency(lambda x: corner(x) / 0, noise(2, 8, 8, 1), max_shift=1, key=KEY)
 
 
+@pytest.mark.slow
 def test_one_pixel_changes_nothing_of_an_invariant_classifier():
     x = noise(30, 8, 8, 1)
     result = finite.azulay_weiss(pooled, x, key=KEY, canvas=(11, 12), batch_size=8)
