@@ -49,7 +49,7 @@ def _required() -> bool:
 
 @pytest.fixture
 def optimized() -> Iterator[None]:
-    """Compiles as users do: for tests that follow a trajectory which rounding turns elsewhere."""
+    """Compiles as users do: for results that hang on the last bit of two different programs."""
     import jax
 
     flag = "jax_disable_most_optimizations"

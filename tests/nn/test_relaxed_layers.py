@@ -70,6 +70,7 @@ def plain_output(kind, kernel, bias, x, **options):
     return plain.apply({"params": {"kernel": kernel, "bias": bias}}, x)
 
 
+@pytest.mark.slow
 @both
 @pytest.mark.parametrize("theta", [0.0, 0.3, 1.0])
 def test_the_formula(case, kind, theta):
@@ -84,6 +85,7 @@ def test_the_formula(case, kind, theta):
     np.testing.assert_allclose(jax.jit(apply)(params, x, theta), expected, atol=2e-5)
 
 
+@pytest.mark.slow
 @both
 def test_at_zero_nothing_depends_on_the_free_branch(case, kind):
     apply, params, x = case(kind)

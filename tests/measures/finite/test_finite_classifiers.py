@@ -125,6 +125,7 @@ def recorded(calls):
     return f
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fill", ["zero", "mean", "edge", 0.25])
 def test_the_object_moves_by_one_pixel_and_stays_whole(fill):
     x, calls = noise(6, 5, 4, 2), []
@@ -170,6 +171,7 @@ def test_the_object_moves_by_one_pixel_and_stays_whole(fill):
     np.testing.assert_allclose(result.mac.numerators, change, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_fixed_input_size_gets_smaller_objects():
     shapes = []
 

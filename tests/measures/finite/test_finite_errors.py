@@ -61,6 +61,7 @@ def all_measures(f, x, output):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("dtype", "tolerance"), [(np.float32, 5e-6), (np.float64, 1e-13)])
 def test_equivariant_map_scores_zero_everywhere(dtype, tolerance):
     with jax.enable_x64(dtype == np.float64):
@@ -75,6 +76,7 @@ def test_equivariant_map_scores_zero_everywhere(dtype, tolerance):
             assert value > 0.02, name
 
 
+@pytest.mark.slow
 def test_permuting_channels_of_a_regular_fiber_breaks_equivariance():
     layout = Image(fiber=reps.regular(C4))
     lift = lambda x: jnp.stack(  # noqa: E731
@@ -90,6 +92,7 @@ def test_permuting_channels_of_a_regular_fiber_breaks_equivariance():
     assert finite.relative_error(g, x, elements, output=layout).value > 0.2
 
 
+@pytest.mark.slow
 def test_circular_nets_are_exact_under_circular_shifts():
     x = noise(3, 8, 8, 3)
     f, strided = net(False), lambda x: net(False)(x)[:, ::2, ::2]
@@ -103,6 +106,7 @@ def test_circular_nets_are_exact_under_circular_shifts():
     assert finite.relative_error(strided, x, odd, output="image").value > 0.1
 
 
+@pytest.mark.slow
 def test_errors_by_plain_definition():
     x, f = noise(5, 6, 6, 2), lambda x: jnp.sin(3 * x[:, :3]).reshape(len(x), -1)
     shifts = [(1, 0), (0, -2)]
@@ -129,6 +133,7 @@ def test_errors_by_plain_definition():
     assert (worst.where, worst.image) == (transforms[np.argmax(e) // 5].name, np.argmax(e) % 5)
 
 
+@pytest.mark.slow
 def test_classifier_discrepancies_by_plain_definition():
     x, w = noise(6, 5, 5, 1), noise(25, 4, seed=1)
     f = lambda x: x.reshape(len(x), -1) @ w  # noqa: E731
@@ -151,6 +156,7 @@ def test_classifier_discrepancies_by_plain_definition():
         finite.equivariance_deviation(f, x, C4, discrepancy="cosine")
 
 
+@pytest.mark.slow
 def test_haar_samples_of_an_infinite_group():
     group = groups.so(3)
     rep, x = reps.vector(group), noise(40, 3)
@@ -167,6 +173,7 @@ def test_haar_samples_of_an_infinite_group():
     assert found.numerators.shape == (60, 40)
 
 
+@pytest.mark.slow
 def test_relative_errors_do_not_see_the_scale_of_f():
     x, f = noise(4, 6, 6, 3), net(False)
     elements = finite.group_transforms(C4)
@@ -188,6 +195,7 @@ def test_an_unrelated_map_is_no_better_than_another_image():
     assert result.standard_error < 0.02
 
 
+@pytest.mark.slow
 def test_the_residual_is_the_distance_to_the_nearest_equivariant_map():
     x, rng = noise(3, 5, 5, 1), np.random.default_rng(0)
     x = np.concatenate([np.rot90(x, k, (1, 2)) for k in range(4)])  # C4 keeps the distribution
@@ -223,6 +231,7 @@ def test_averages_refuse_what_is_no_group():
         finite.group_average_residual(lambda x: x, x, groups.cyclic(8), output="image")
 
 
+@pytest.mark.slow
 def test_psnr_by_plain_definition():
     x = np.tanh(noise(3, 16, 16, 1))
     f = lambda x: jnp.clip(x + 0.01 * jnp.arange(16)[:, None], -1, 1)  # noqa: E731
@@ -241,6 +250,7 @@ def test_psnr_by_plain_definition():
     np.testing.assert_allclose(result.value, 20 * np.log10(2) - 10 * np.log10(total / count), 1e-5)
 
 
+@pytest.mark.slow
 def test_decibels_of_equivariant_and_aliasing_maps():
     x = np.tanh(noise(3, 32, 32, 3))
     f = net(False, channels=1)
@@ -261,6 +271,7 @@ def test_decibels_of_equivariant_and_aliasing_maps():
         finite.eq_t(f, x, key=KEY, span=0)
 
 
+@pytest.mark.slow
 def test_eq_r_tells_an_isotropic_filter_from_an_oriented_one():
     n = 32
     x = np.tanh(noise(2, n, n, 1))
@@ -282,6 +293,7 @@ def test_eq_r_tells_an_isotropic_filter_from_an_oriented_one():
         finite.eq_r(lambda x: x, x[:, :8, :8], key=KEY, output="image")
 
 
+@pytest.mark.slow
 def test_kl_consistency_and_its_floor():
     x, w = noise(4, 9, 9, 1), noise(81, 5, seed=1) / 3
     f = lambda x: x.reshape(len(x), -1) @ w  # noqa: E731
@@ -303,6 +315,7 @@ def test_kl_consistency_and_its_floor():
         finite.kl_consistency(lambda x: x, x, transforms)
 
 
+@pytest.mark.slow
 def test_groups_keys_and_undeclared_maps():
     x, w = noise(4, 8, 8, 1), noise(64, 3, seed=1)
     f = lambda x: x.reshape(len(x), -1) @ w  # noqa: E731

@@ -73,6 +73,7 @@ def test_yields_what_the_definitions_say(batch_size):
     np.testing.assert_array_equal(seen, 1)
 
 
+@pytest.mark.slow
 def test_f_is_traced_once_for_all_batches_transforms_and_parameters():
     count = []
 
@@ -121,6 +122,7 @@ def test_every_image_counts_once(batch_size):
     assert "7 images, 2 transforms" in repr(result)
 
 
+@pytest.mark.slow
 def test_tokens_and_fibers_are_inputs_and_outputs():
     tokens = noise(4, 1 + 16, 3)
     f = lambda x: x**2  # noqa: E731
@@ -203,6 +205,7 @@ def estimate(n=200, seed=0, **options):
     return finite.Estimate("e", b * rng.gamma(2, size=(2, n)), b, ("t", "u"), **options)
 
 
+@pytest.mark.slow
 def test_standard_error_and_interval_agree_with_fresh_samples():
     values = [estimate(seed=seed).value for seed in range(300)]
     errors = [estimate(seed=seed).standard_error for seed in range(50)]

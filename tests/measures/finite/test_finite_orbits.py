@@ -37,6 +37,7 @@ def test_the_ascent_reaches_the_supremum_of_a_known_curve():
     assert result.where.startswith("t = ")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("family", "output"),
     [
@@ -59,6 +60,7 @@ def test_the_ascent_never_loses_and_stays_in_range(family, output):
         np.testing.assert_allclose(again.value, result.ascended[i], rtol=2e-3)
 
 
+@pytest.mark.slow
 def test_the_true_function_is_measured_beside():
     x = noise(4, 2)
     truth = lambda x: x * jnp.asarray([1.0, 1.1])  # noqa: E731
@@ -81,6 +83,7 @@ def test_more_elements_never_lower_the_worst_case():
     assert values == sorted(values)
 
 
+@pytest.mark.slow
 def test_lipschitz_curve_starts_at_the_lie_derivative():
     x = noise(5, 2)
     f = lambda x: jnp.stack([x[:, 0] ** 2, x[:, 0] * x[:, 1]], -1)  # noqa: E731

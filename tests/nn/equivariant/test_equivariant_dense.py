@@ -212,6 +212,7 @@ def test_any_leading_axes_under_jit_and_in_half_precision():
     np.testing.assert_allclose(wide[1], full.apply(stored, x[1]), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_without_bias():
     layer = eq.EquivariantDense(IN, OUT, use_bias=False)
     variables = start(layer, inputs(IN))

@@ -137,6 +137,7 @@ def test_gated_is_gate_times_vector():
         eq.Gated(rep).apply({}, x[:, :7])
 
 
+@pytest.mark.slow
 def test_every_copy_of_every_kind_has_its_own_gate_or_bias():
     rep = 2 * R.vector(SO3) + R.tensor(SO3, 2)
     x = np.zeros((1, rep.dim), np.float32)

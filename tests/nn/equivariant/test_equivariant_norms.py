@@ -39,6 +39,7 @@ def test_norms_are_equivariant(layer, seed):
     assert defect(lambda x: layer.apply(variables, x), REP, REP, g, x) < 1e-5
 
 
+@pytest.mark.slow
 def test_field_layer_norm_makes_components_and_scalars_of_mean_square_one():
     x = 5.0 * inputs(REP, n=50) + 2.0
     layer = eq.FieldLayerNorm(REP)

@@ -79,6 +79,7 @@ def test_directions_from_a_source_and_shared_by_all_channels():
     assert np.sum(v * k, axis=-1).min() < -0.1
 
 
+@pytest.mark.slow
 @examples(fast=12)
 @given(st.integers(1, 3), st.integers(1, 3), st.integers(1, 4), st.integers(0, 99))
 def test_the_strict_kernel_is_the_inverse_and_the_nearest(c, features, d, seed):
@@ -117,6 +118,7 @@ def test_rotations_of_the_plane_keep_quarter_turns_too():
     assert eq.vector_rules("a", G.so(3), 1, 1, softness=1.0)["a/kernel"].rank() == 9
 
 
+@pytest.mark.usefixtures("optimized")
 def test_a_free_layer_starts_as_a_strict_one():
     v = vectors(6, 4, 3)
     key = jax.random.key(3)
@@ -126,6 +128,7 @@ def test_a_free_layer_starts_as_a_strict_one():
     np.testing.assert_array_equal(full, np.kron(w, np.eye(3)))
 
 
+@pytest.mark.slow
 def test_max_pool_takes_the_vector_farthest_along_its_direction():
     v, k = vectors(2, 9, 4, 3), vectors(2, 9, 4, 3)
     y = eq.vector_max_pool(jnp.asarray(v), jnp.asarray(k))
