@@ -88,6 +88,14 @@ def average(
         ``batch_size`` or ``samples`` is no positive integer.
       TypeError: no representations or no function; the key is traced; and, when the result is
         called, f returns integers.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> C4 = sq.groups.cyclic(4)
+      >>> I, one = sq.reps.image(C4, (3, 3)), sq.reps.trivial(C4, 1)
+      >>> corners = sq.orbits.average(lambda x: x[..., :1, 0], I, one)
+      >>> float(corners(np.arange(9.0).reshape(3, 3))[0])  # the mean of 0, 2, 6 and 8
+      4.0
     """
     if not callable(f):
         raise TypeError(f"average needs a function, got {f!r}")

@@ -41,6 +41,12 @@ def orbit(
         of them is not in the group; the axes of x are ambiguous or do not fit.
       TypeError: ``rep`` is no representation, ``elements`` are traced, x is made of integers that
         would be mixed, or x is real and the representation complex.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> I = sq.reps.image(sq.groups.cyclic(4), (2, 2))
+      >>> sq.orbits.orbit(I, np.array([[1, 2], [3, 4]])).tolist()  # the four quarter turns
+      [[[1, 2], [3, 4]], [[2, 4], [1, 3]], [[4, 3], [2, 1]], [[3, 1], [4, 2]]]
     """
     if not isinstance(rep, Rep):
         raise TypeError(f"orbit needs a representation, got {rep!r}; for pytrees see orbit_tree")

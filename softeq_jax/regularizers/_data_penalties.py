@@ -198,6 +198,16 @@ def orbit_penalty(
         a missing key, ``samples`` that is no positive integer (or None with an infinite group),
         axes that do not fit, arrays with different numbers of examples, a negative ``eps``.
       TypeError: leaves that are no representations, or an unknown option.
+
+    Example:
+      >>> import jax, numpy as np, softeq_jax as sq
+      >>> V = sq.reps.vector(sq.groups.so(3))
+      >>> key = jax.random.key(0)
+      >>> error = lambda f: sq.regularizers.orbit_penalty(f, np.eye(3), V, V, key, samples=100)
+      >>> round(float(error(lambda x: -2 * x)), 3)  # commutes with every rotation
+      0.0
+      >>> round(float(error(lambda x: x * x[:, :1])), 1)
+      0.7
     """
     group = common_group(rep_in, rep_out)
     relative, eps, axes_in, axes_out = _opened(options, "orbit_penalty")

@@ -59,6 +59,14 @@ def projection_penalty(
         smooth mask; it names the argument or the path.
       TypeError: an unknown term; a weight of integers, or a real one where the representation is
         complex.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> V = sq.reps.vector(sq.groups.so(3))
+      >>> params = {"kernel": np.diag([1.0, 2.0, 6.0])}  # 3 and the traceless (-2, -1, 3)
+      >>> plan = sq.plan(params, {"kernel": sq.projector("i o", {"i": V, "o": V})})
+      >>> float(sq.regularizers.projection_penalty(plan, params))
+      14.0
     """
     lambda_g = coefficient(lambda_g, "lambda_g")
     lambda_perp = coefficient(lambda_perp, "lambda_perp")
@@ -109,6 +117,14 @@ def lie_penalty(plan: Plan, params: Params, **terms: Unpack[Terms]) -> Array:
       ValueError: as ``projection_penalty``; a representation without levels above 0 (names the
         path).
       TypeError: as ``projection_penalty``.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> V = sq.reps.vector(sq.groups.so(3))
+      >>> params = {"kernel": np.diag([1.0, 2.0, 6.0])}  # its traceless part is of degree 2
+      >>> plan = sq.plan(params, {"kernel": sq.projector("i o", {"i": V, "o": V})})
+      >>> round(float(sq.regularizers.lie_penalty(plan, params)), 4)  # 2 (2 + 1) * 14
+      84.0
     """
     shape = form(plan, "lie_penalty", terms, power=2)
     squares, whole, sizes = {}, {}, {}

@@ -50,6 +50,17 @@ def relax(plan: Plan, params: Tree | Branches, theta: float | Array, *, per: Per
       ValueError: theta outside [0, 1] or of a wrong shape; a plan built for other parameters; a
         smooth mask; a free branch that does not fit (names the path).
       TypeError: ``plan`` is no Plan.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> V = sq.reps.vector(sq.groups.so(3))
+      >>> params = {"kernel": np.diag([1.0, 2.0, 6.0])}
+      >>> plan = sq.plan(params, {"kernel": sq.projector("i o", {"i": V, "o": V})})
+      >>> for theta in (1.0, 0.5, 0.0):
+      ...     print(np.diag(sq.relaxation.relax(plan, params, theta)["kernel"]))
+      [1. 2. 6.]
+      [2.  2.5 4.5]
+      [3. 3. 3.]
     """
     share(theta, "theta")
     return mixed(plan, params, theta, per)

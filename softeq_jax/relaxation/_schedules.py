@@ -85,6 +85,12 @@ def triangular(steps: int, hold: float = 0.1, theta: float = 1.0) -> Schedule:
 
     Raises:
       ValueError: see ``Schedule``.
+
+    Example:
+      >>> from softeq_jax import relaxation
+      >>> theta = relaxation.triangular(100, hold=0.1)  # up, down, and the last tenth at 0
+      >>> [round(float(theta(step)), 2) for step in (0, 25, 45, 70, 90, 100)]
+      [0.0, 0.56, 1.0, 0.44, 0.0, 0.0]
     """
     return Schedule("triangular", steps, hold, theta)
 
