@@ -28,8 +28,8 @@ from softeq_jax.certificates._convolution import (
     convolution_norm_bound,
     lattice_obstacle,
 )
-from softeq_jax.certificates._groups import diameter
-from softeq_jax.certificates._levels import Gap, cutoff_bound, gap
+from softeq_jax.certificates._diameter import diameter
+from softeq_jax.certificates._gap import Gap, cutoff_bound, gap
 from softeq_jax.certificates._linear import linear
 from softeq_jax.projections import Certificate, combine
 

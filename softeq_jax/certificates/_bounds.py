@@ -1,4 +1,4 @@
-r"""The theorems on the movement of one weight, as functions.
+r"""Bounds of the movement of one weight: the theorems, as functions.
 
 Under a group element g, with its joint action on all axes, w moves by ``||g w - w||`` (Frobenius).
 For linear maps it equals the equivariance defect ``||rho_out(g) W - W rho_in(g)||`` where the
@@ -12,18 +12,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from softeq_jax.certificates._groups import is_abelian
-from softeq_jax.groups import LISTABLE
-from softeq_jax.projections import Certificate, Projector
-from softeq_jax.projections._apply import removed_part
-from softeq_jax.projections._certificate import ROUNDING
-from softeq_jax.projections._speed import (
-    generator_defects as _generator_defects,
-)
-from softeq_jax.projections._speed import (
+from softeq_jax.certificates._diameter import is_abelian
+from softeq_jax.groups import LISTABLE, Group
+from softeq_jax.projections import ROUNDING, Certificate, Projector, movement, removed_part
+from softeq_jax.projections.movement import (
     generator_norms,
     growth,
-    host_filters,
     is_isometric,
     lie_images,
     logarithmic_norm,
@@ -58,12 +52,13 @@ def sandwich(projector: Projector, w: Any) -> Sandwich:
     if not group.is_compact:
         raise ValueError(f"{group} is not compact: there is no Haar mean, and no supremum over it")
     _require_isometric(projector, "theorem 3")
-    whole = float(np.linalg.norm(moving_part(projector, w)))
-    dropped = np.ones(len(projector.known.values) + 1)
+    parts = projector.host_splitting()
+    whole = float(np.linalg.norm(moving_part(parts, w)))
+    dropped = np.ones(len(parts.levels.sizes))
     dropped[0] = 0.0
-    if projector.known.complete:
+    if parts.levels.complete:
         dropped[-1] = 0.0
-    surely = removed_part(projector.space, host_filters(projector), w, dropped)
+    surely = removed_part(parts.space, parts.filters, w, dropped)
     margin = ROUNDING * float(np.linalg.norm(w))
     lower = math.sqrt(2.0) * float(np.linalg.norm(surely)) - margin
     return Sandwich(max(lower, 0.0), 2.0 * whole + margin)
@@ -78,7 +73,7 @@ def generator_defects(projector: Projector, w: Any) -> np.ndarray:
     Raises:
       ValueError: a weight that does not fit.
     """
-    return _generator_defects(projector, weight(projector, w))
+    return movement.generator_defects(projector.space, weight(projector, w))
 
 
 def word_bound(projector: Projector, w: Any, word_or_element: Any) -> float:
@@ -112,7 +107,7 @@ def word_bound(projector: Projector, w: Any, word_or_element: Any) -> float:
     return _by_words(projector, w, asked, factored.word) + _margin(projector, w)
 
 
-def _word(group: Any, word: Sequence[int]) -> tuple[int, ...]:
+def _word(group: Group, word: Sequence[int]) -> tuple[int, ...]:
     letters, count = tuple(word), len(group.discrete_generators)
     bad = [i for i in letters if not (isinstance(i, int | np.integer) and 0 <= i < count)]
     if bad:
@@ -121,7 +116,7 @@ def _word(group: Any, word: Sequence[int]) -> tuple[int, ...]:
 
 
 def _along_word(projector: Projector, w: np.ndarray, word: tuple[int, ...]) -> float:
-    defects = _generator_defects(projector, w)
+    defects = movement.generator_defects(projector.space, w)
     norms = generator_norms(projector.space)
     sizes = [norms[i] for i in word]
     before = np.cumprod([1.0, *sizes])[: len(word)]
@@ -133,7 +128,8 @@ def _by_words(projector: Projector, w: np.ndarray, g: np.ndarray, word: tuple[in
     group = projector.space.group
     if group.is_finite and is_isometric(projector.space):
         length = int(word_lengths(group)[group.index(g)])
-        bound = min(bound, length * float(_generator_defects(projector, w).max(initial=0.0)))
+        largest = float(movement.generator_defects(projector.space, w).max(initial=0.0))
+        bound = min(bound, length * largest)
     return bound
 
 
@@ -214,8 +210,8 @@ def element_bound(projector: Projector, w: Any, g: Any) -> Certificate:
     space, group = projector.space, projector.space.group
     g = group.check(g)
     before, whole = 1.0, math.nan
-    found = {}
-    has_words = not group.is_finite or group.order <= LISTABLE
+    found: dict[str, float] = {}
+    has_words = group.order is None or group.order <= LISTABLE
     if has_words:
         factored = group.factor(g)
         total = 0.0
@@ -225,7 +221,7 @@ def element_bound(projector: Projector, w: Any, g: Any) -> Certificate:
         total += before * _along_word(projector, w, factored.word)
         found["theorem 4: exponentials and letters"] = total
     if is_isometric(space):
-        whole = 2.0 * float(np.linalg.norm(moving_part(projector, w)))
+        whole = 2.0 * float(np.linalg.norm(moving_part(projector.host_splitting(), w)))
         found["theorem 3: 2 ||N w||"] = whole
         if group.is_finite and has_words:
             bound = _by_words(projector, w, g, factored.word)

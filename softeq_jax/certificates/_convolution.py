@@ -18,14 +18,13 @@ pixels, K -> g K is an intertwiner for every geometry.
 import dataclasses
 import math
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Protocol, Unpack
 
 import numpy as np
 
 from softeq_jax.groups import PlanarGroup
-from softeq_jax.projections import Certificate, Projector
-from softeq_jax.projections._movement import ELEMENTS
-from softeq_jax.projections._space import Space
+from softeq_jax.projections import Certificate, Projector, Question, Space
+from softeq_jax.projections.movement import ELEMENTS, Inquiry, understand
 
 _QUARTER = 0.5 * math.pi
 
@@ -137,11 +136,7 @@ def convolution(
     projector: Projector,
     kernel: np.ndarray,
     geometry: ConvolutionGeometry,
-    *,
-    element: Any = None,
-    angle: float | None = None,
-    flip: bool = False,
-    within: float | None = None,
+    **question: Unpack[Question],
 ) -> Certificate:
     r"""Certificate of the operator defect ``||rho(g) conv(K) - conv(K) rho(g)||`` of a layer.
 
@@ -150,11 +145,7 @@ def convolution(
         part): an image on the first two axes, or nothing; anything orthogonal on the channels.
       kernel: HWIO kernel, as given.
       geometry: of the layer, such as ``softeq_jax.models.conv_geometry`` records.
-      element: a group element ``[d, d]``; see ``Projector.certificate``.
-      angle: angle of one element of a group of the plane in radians; without any of these the
-        whole group.
-      flip: whether that element contains the flip.
-      within: instead, all rotations by at most this angle.
+      question: about which elements, see ``projections.Question``; the whole group by default.
 
     Returns:
       A certificate in the operator norm (its ``weight_norm`` bounds the layer's norm), where every
@@ -168,7 +159,6 @@ def convolution(
       ValueError: as ``Projector.certificate``; a kernel of another size than the layer's.
     """
     space = projector.space
-    question = {"element": element, "angle": angle, "flip": flip, "within": within}
     of_kernel = projector.certificate(kernel, **question)
     kernel = np.asarray(kernel, dtype=np.complex128 if space.is_complex else np.float64)
     if kernel.ndim != 4 or kernel.shape[:2] != tuple(geometry.kernel_size):
@@ -200,7 +190,7 @@ def convolution(
         obstacle = lattice_obstacle(geometry)
     if obstacle is not None:
         return refused(f"not certified: {obstacle}")
-    elements = _elements(space, of_kernel)
+    elements = _elements(space, understand(space.group, **question))
     if elements is None:
         return refused(
             f"kernel only: {space.group!r} rotates the feature map by interpolation, which the "
@@ -257,34 +247,23 @@ def _moved(space: Space, g: np.ndarray, kernel: np.ndarray) -> np.ndarray:
     return kernel
 
 
-def _elements(space: Space, asked: Certificate) -> list[np.ndarray] | None:
-    """The elements that a certificate is about; None if they are not all lattice symmetries."""
-    group = space.group
-    if asked.scope == "element":
-        if asked.element is not None:
-            g = np.array(asked.element)
-            return [g if group.is_complex else g.real]
-        g = group.element(asked.angle, asked.flip)
-        turns = asked.angle / _QUARTER
-        if _moves_pixels(space) and abs(turns - round(turns)) > 1e-9:
-            return None
-        return [g]
+def _elements(space: Space, inquiry: Inquiry) -> list[np.ndarray] | None:
+    """The elements that are asked about; None if they are not all lattice symmetries."""
+    if inquiry.element is not None:
+        turns = (inquiry.angle or 0.0) / _QUARTER
+        on_lattice = not _moves_pixels(space) or abs(turns - round(turns)) <= 1e-9
+        return [inquiry.element] if on_lattice else None
     every = _all_elements(space)
-    if every is None or asked.scope == "global":
+    if every is None or inquiry.scope == "global":
         return every
-    return [g for g in every if _is_within(group, g, asked.angle)]
-
-
-def _is_within(group: PlanarGroup, g: np.ndarray, limit: float) -> bool:
-    angle, mirrored = group.parameters(g)
-    return not mirrored and min(angle, 2.0 * math.pi - angle) <= limit + 1e-12
+    return None if inquiry.elements is None else list(inquiry.elements)
 
 
 def _all_elements(space: Space) -> list[np.ndarray] | None:
     """All elements, if they are few and symmetries of the lattice where they move pixels."""
     group = space.group
-    if not group.is_finite or group.order > ELEMENTS:
+    if group.order is None or group.order > ELEMENTS:
         return None
-    if _moves_pixels(space) and group.rotations not in (1, 2, 4):
+    if _moves_pixels(space) and getattr(group, "rotations", None) not in (1, 2, 4):
         return None
     return list(group.elements())

@@ -8,18 +8,23 @@ actions, theorems 3 and 4b hold in the spectral norm too:
 """
 
 import math
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
 from softeq_jax.certificates._bounds import weight
 from softeq_jax.certificates._composition import Linear
 from softeq_jax.certificates._convolution import ConvolutionGeometry, convolution
-from softeq_jax.projections import Projector
-from softeq_jax.projections._asked import Asked, understand
-from softeq_jax.projections._certificate import ROUNDING
-from softeq_jax.projections._movement import ELEMENTS, unbounded
-from softeq_jax.projections._speed import is_isometric, lie_images, moving_part
+from softeq_jax.projections import ROUNDING, Projector, Question
+from softeq_jax.projections.movement import (
+    ELEMENTS,
+    Inquiry,
+    is_isometric,
+    lie_images,
+    moving_part,
+    unbounded,
+    understand,
+)
 from softeq_jax.reps import Rep
 
 
@@ -29,12 +34,9 @@ def linear(
     bias: Any = None,
     bias_projector: Projector | None = None,
     *,
-    element: Any = None,
-    angle: float | None = None,
-    flip: bool = False,
-    within: float | None = None,
     geometry: ConvolutionGeometry | None = None,
     name: str = "",
+    **question: Unpack[Question],
 ) -> Linear:
     """What theorem 6 needs to know of a layer, from its parameters.
 
@@ -44,12 +46,9 @@ def linear(
       kernel: concrete, as given.
       bias: concrete ``[out]``; none if left out.
       bias_projector: of the bias. Left out, the bias may move by ``2 ||b||``.
-      element: a group element ``[d, d]``; see ``Projector.certificate``.
-      angle: as there.
-      flip: as there.
-      within: as there; without any of the four the whole group.
       geometry: of a convolution, whose safe norms then take the place of spectral norms.
       name: for the report.
+      question: about which elements, see ``projections.Question``; the whole group by default.
 
     Returns:
       A ``Linear`` for ``compose``; not certified, with the reason, where no bound is known.
@@ -57,7 +56,6 @@ def linear(
     Raises:
       ValueError: a kernel or bias that does not fit, a question that makes no sense.
     """
-    question = {"element": element, "angle": angle, "flip": flip, "within": within}
     bias_norm, bias_defect, why = _bias(projector, bias, bias_projector, geometry, question)
     if geometry is not None:
         found = convolution(projector, kernel, geometry, **question)
@@ -72,8 +70,8 @@ def linear(
             )
         norm = _spectral(kernel)
         norm += ROUNDING * norm
-        asked = understand(projector.space.group, **question)
-        defect, reason = _defect(projector, kernel, asked)
+        inquiry = understand(projector.space.group, **question)
+        defect, reason = _defect(projector, kernel, inquiry)
         defect += ROUNDING * norm
     source, target = (_rep(projector, axis, geometry) for axis in (-2, -1))
     reason = "; ".join(filter(None, (reason, why)))
@@ -87,7 +85,7 @@ def _bias(
     bias: Any,
     bias_projector: Projector | None,
     geometry: ConvolutionGeometry | None,
-    question: dict[str, Any],
+    question: Question,
 ) -> tuple[float, float, str]:
     if bias is None:
         return 0.0, 0.0, ""
@@ -131,28 +129,28 @@ def _rep(projector: Projector, axis: int, geometry: Any) -> Rep | None:
     return None
 
 
-def _defect(projector: Projector, kernel: np.ndarray, asked: Asked) -> tuple[float, str]:
+def _defect(projector: Projector, kernel: np.ndarray, inquiry: Inquiry) -> tuple[float, str]:
     space = projector.space
     group = space.group
-    if asked.scope == "element":
-        return _at(projector, kernel, asked.element), ""
-    if asked.elements is not None:
-        return max(_at(projector, kernel, g) for g in asked.elements), ""
-    if asked.scope == "global" and group.is_finite and group.order <= ELEMENTS:
+    if inquiry.element is not None:
+        return _at(projector, kernel, inquiry.element), ""
+    if inquiry.elements is not None:
+        return max(_at(projector, kernel, g) for g in inquiry.elements), ""
+    if inquiry.scope == "global" and group.order is not None and group.order <= ELEMENTS:
         return max(_at(projector, kernel, g) for g in group.elements()), ""
     if not is_isometric(space):
-        if asked.scope == "global":
+        if inquiry.scope == "global":
             return math.nan, "not certified: " + unbounded(group)
         return math.nan, (
             "not certified: a layer between representations that are not orthogonal is certified "
             "for one element at a time"
         )
-    bound = 2.0 * _spectral(moving_part(projector, kernel))
-    if asked.scope == "local":
+    bound = 2.0 * _spectral(moving_part(projector.host_splitting(), kernel))
+    if inquiry.radius is not None:
         images = lie_images(space, kernel)
         rows = _spectral(images.reshape(-1, kernel.shape[1]))
         columns = _spectral(np.moveaxis(images, 0, 1).reshape(kernel.shape[0], -1))
-        bound = min(bound, asked.radius * rows, asked.radius * columns)
+        bound = min(bound, inquiry.radius * rows, inquiry.radius * columns)
     return bound, ""
 
 

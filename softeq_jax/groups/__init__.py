@@ -12,7 +12,13 @@ from softeq_jax.groups._classical import (
 from softeq_jax.groups._finite import FiniteGroup
 from softeq_jax.groups._generated import GeneratedGroup
 from softeq_jax.groups._group import LISTABLE, Group
-from softeq_jax.groups._levels import ConjugacyClass, Factorization, Stage, Words
+from softeq_jax.groups._levels import (
+    ConjugacyClass,
+    Factorization,
+    Stage,
+    Words,
+    matrix_order,
+)
 from softeq_jax.groups._names import from_name
 from softeq_jax.groups._noncompact import LorentzGroup, SymplecticGroup, lorentz, sp
 from softeq_jax.groups._permutation import PermutationGroup, SymmetricGroup, symmetric
@@ -45,6 +51,7 @@ __all__ = [
     "from_name",
     "icosahedral",
     "lorentz",
+    "matrix_order",
     "o",
     "octahedral",
     "product",

@@ -76,6 +76,16 @@ def weight(order: int) -> float:
     return (order / (2.0 * math.pi)) ** 2
 
 
+def matrix_order(h: np.ndarray, limit: int = 10_000) -> int:
+    """The order of a matrix; ValueError if it exceeds the limit."""
+    power = np.array(h)
+    for order in range(1, limit + 1):
+        if np.max(np.abs(power - np.eye(len(h)))) < 1e-9 * order:
+            return order
+        power = power @ h
+    raise ValueError(f"a discrete generator has no order up to {limit}")
+
+
 def generator_classes(
     generators: Sequence[Any],
     inverse: Callable[[Any], Any],

@@ -12,8 +12,7 @@ import jax
 import numpy as np
 
 from softeq_jax.groups import Group, PlanarGroup
-from softeq_jax.projections import Projector, convolution_rule, projector
-from softeq_jax.projections._plan import Rule
+from softeq_jax.projections import Projector, Rule, convolution_rule, projector
 from softeq_jax.reps import tokens
 
 Array = jax.Array | np.ndarray

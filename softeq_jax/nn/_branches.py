@@ -71,8 +71,8 @@ def check_projectors(
             continue
         if not isinstance(p, Projector):
             raise TypeError(f"{name} must be a Projector, got {type(p).__name__}")
-        if p.kind != "hard":
-            raise ValueError(f"{name} has the smooth mask {p.kind!r}: relaxation needs a hard one")
+        if p.mask != "hard":
+            raise ValueError(f"{name} has the smooth mask {p.mask!r}: relaxation needs a hard one")
     if len(projector.space.names) != axes:
         raise ValueError(
             f"projector must have {axes} axes, got {len(projector.space.names)}: "

@@ -1,18 +1,31 @@
 """Projectors of weights onto their softly invariant part, and plans for whole models."""
 
-from softeq_jax.projections._certificate import Certificate, combine
-from softeq_jax.projections._create import projector
-from softeq_jax.projections._kernels import convolution_rule
-from softeq_jax.projections._plan import Plan, plan, soften
-from softeq_jax.projections._projector import Projector
+from softeq_jax.projections._apply import removed_part
+from softeq_jax.projections._certificate import ROUNDING, Certificate, combine
+from softeq_jax.projections._choose import Splitting, splitting
+from softeq_jax.projections._levels import Dials, Levels
+from softeq_jax.projections._plan import Plan, Rule, plan, soften
+from softeq_jax.projections._projector import Projector, projector
+from softeq_jax.projections._rules import convolution_rule
+from softeq_jax.projections._space import Space
+from softeq_jax.projections.movement import Question
 
 __all__ = [
+    "ROUNDING",
     "Certificate",
+    "Dials",
+    "Levels",
     "Plan",
     "Projector",
+    "Question",
+    "Rule",
+    "Space",
+    "Splitting",
     "combine",
     "convolution_rule",
     "plan",
     "projector",
+    "removed_part",
     "soften",
+    "splitting",
 ]

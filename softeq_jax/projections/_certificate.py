@@ -1,11 +1,8 @@
-"""Certificates: what is proven about the movement of a weight, and how they combine."""
+"""Certificates: proven bounds of the movement of a weight, and their sum in squares."""
 
 import dataclasses
 import math
 from collections.abc import Mapping
-from typing import Any
-
-import numpy as np
 
 ROUNDING = 1e-12
 """Share of ``||w||`` added to every bound for float64 rounding (measured: below 1e-13).
@@ -112,14 +109,3 @@ def _hint(parts: Mapping[str, Certificate]) -> str:
         f"all elements within that angle of another group ({one_of['local']!r}); ask with within=, "
         "which is a neighbourhood of the identity for both"
     )
-
-
-def certificate(projector: Any, w: np.ndarray | None, **asked: Any) -> Certificate:
-    """Certificate of a weight (None: a priori) under a projector's group; see ``Projector``."""
-    from softeq_jax.projections import _movement, _planar_movement
-
-    if w is not None and not np.all(np.isfinite(w)):
-        raise ValueError(f"{int(np.sum(~np.isfinite(w)))} of {w.size} weights are NaN or infinite")
-    if _planar_movement.applies(projector):
-        return _planar_movement.certificate(projector, w, **asked)
-    return _movement.certificate(projector, w, **asked)

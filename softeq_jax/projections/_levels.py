@@ -16,15 +16,35 @@ A vector without a partner frequency (``Rep.unmatched``) has level infinity.
 """
 
 import math
-from typing import NamedTuple
+from typing import NamedTuple, TypedDict
 
 import numpy as np
 
-MASKS = ("hard", "heat", "resolvent")
-FLIP_LEVEL = 2.0 / math.pi
-"""Level of a flip-odd vector that every rotation of the group fixes."""
+from softeq_jax._checks import known_options
 
-RELATIVE_CLUSTER = 1e-6
+MASKS = ("hard", "heat", "resolvent")
+_RELATIVE_CLUSTER = 1e-6
+
+
+class Dials(TypedDict, total=False):
+    """How much of a weight is kept: exactly one of ``cutoff`` and ``softness``, and the mask.
+
+    Attributes:
+      cutoff: b >= 0, in the unit of the levels (1 / radian). A hard mask keeps the levels
+        ``<= b (1 + 1e-6)``; a smooth one has width b. 0 is strict, infinity the identity.
+      softness: s in [0, 1]. 0 is strict, 1 the identity to the bit. A hard mask keeps whole
+        levels, those up to the level whose ``(d_j - n0) / (n - n0)`` is nearest to s (ties to the
+        stricter), where d_j are the cumulative dimensions of the levels, n0 the dimension of level
+        0 and n that of all levels; the whole space is left to s = 1. A smooth mask gets the width
+        at which ``(rank - n0) / (n - n0) = s``.
+      mask: ``"hard"``, ``"heat"`` (``exp(-sigma^2 / (2 b^2))``) or ``"resolvent"``
+        (``1 / (1 + (sigma / b)^2)``); hard, or the present one, if left out. Unlike the level it
+        is static: another kind of mask compiles again.
+    """
+
+    cutoff: float | None
+    softness: float | None
+    mask: str | None
 
 
 class Levels(NamedTuple):
@@ -53,6 +73,11 @@ class Levels(NamedTuple):
         return sum(self.dimensions)
 
     @property
+    def sizes(self) -> np.ndarray:
+        """Dimension of each level and, last, of what has none; int ``[len(values) + 1]``."""
+        return np.array([*self.dimensions, self.infinite])
+
+    @property
     def total(self) -> int:
         """Dimension of the whole space."""
         return sum(self.dimensions) + self.infinite
@@ -74,7 +99,7 @@ def collect(each: list[tuple[np.ndarray, np.ndarray, int]]) -> tuple[Levels, lis
     finite = np.isfinite(sigma)
     order = np.argsort(sigma[finite], kind="stable")
     ordered = sigma[finite][order]
-    new = np.diff(ordered, prepend=-1.0) > RELATIVE_CLUSTER * np.maximum(ordered, 1e-9)
+    new = np.diff(ordered, prepend=-1.0) > _RELATIVE_CLUSTER * np.maximum(ordered, 1e-9)
     position = np.cumsum(new) - 1
     values = ordered[new]
     index = np.full(len(sigma), len(values))
@@ -90,76 +115,32 @@ def collect(each: list[tuple[np.ndarray, np.ndarray, int]]) -> tuple[Levels, lis
     return levels, np.split(index, ends[:-1])[1:]
 
 
-def rotation_level(rotations: int | None, frequency: np.ndarray) -> np.ndarray:
-    """Level of angular frequencies under SO(2) (``rotations=None``) or C_n.
+class Setting(NamedTuple):
+    """A checked setting of the dials; one of ``cutoff`` and ``softness`` is None."""
 
-    Args:
-      rotations: n for C_n, None for every angle.
-      frequency: integer array, any shape.
+    cutoff: float | None
+    softness: float | None
+    mask: str
 
-    Returns:
-      float64 array of the same shape. Frequencies that C_n cannot tell apart (m, -m, m + n) get
-      the same float to the bit.
-    """
-    m = np.abs(np.asarray(frequency))
-    if rotations is None:
-        return m.astype(np.float64)
-    m = m % rotations
-    m = np.minimum(m, rotations - m)
-    return rotations / math.pi * np.sin(math.pi * m / rotations)
+    @property
+    def needs_all_levels(self) -> bool:
+        """Whether it is neither strict nor the identity."""
+        b = self.cutoff
+        return self.softness not in (None, 0.0, 1.0) or (b is not None and 0.0 < b < math.inf)
 
 
-def planar_levels(
-    rotations: int | None, has_flip: bool, frequency: np.ndarray, odd: np.ndarray
-) -> np.ndarray:
-    """Levels of frequencies and parities; flip-odd vectors that rotations fix get 2 / pi."""
-    sigma = rotation_level(rotations, frequency)
-    return np.where((sigma == 0.0) & odd, FLIP_LEVEL, sigma) if has_flip else sigma
-
-
-def dropped_at(
-    levels: Levels, kind: str, *, cutoff: float | None = None, softness: float | None = None
-) -> tuple[np.ndarray, float]:
-    """What a dial setting removes of each level, and the cutoff it realizes.
-
-    Args:
-      levels: the levels to cut; complete, unless the dial asks for strict or for the identity.
-      kind: one of ``MASKS``.
-      cutoff: b >= 0 in the unit of the levels (1 / radian); infinity is the identity.
-      softness: s in [0, 1]. Hard masks keep whole levels: the one whose
-        ``(d_j - n0) / (n - n0)`` is nearest to s (ties to the stricter), the full space excepted.
-        Smooth masks get the width whose trace gives ``(rank - n0) / (n - n0) = s``. 0 is strict,
-        1 is the identity, unmatched vectors included.
-
-    Returns:
-      (1 - mask, float64 ``[len(values) + 1]``, realized cutoff). A realized cutoff of infinity
-      means the identity.
+def setting(dials: Dials, mask: str, what: str) -> Setting:
+    """The setting that dials ask of ``what``, with a mask where none is named.
 
     Raises:
-      ValueError: not exactly one dial, a negative or NaN cutoff, a softness outside [0, 1], an
-        unknown kind of mask.
+      ValueError: not exactly one of cutoff and softness, one out of range, an unknown mask.
+      TypeError: an unknown dial.
     """
-    check_dials(kind, cutoff, softness)
-    if cutoff is None:
-        cutoff = _cutoff_of_softness(levels, kind, float(softness))
-    cutoff = float(cutoff)
-    values = np.array([*levels.values, np.inf])
-    if math.isinf(cutoff) or levels.null_dimension == levels.total:
-        return np.zeros(len(values)), math.inf
-    if kind == "hard" or cutoff == 0.0:
-        dropped = (values > cutoff * (1.0 + RELATIVE_CLUSTER)).astype(np.float64)
-        if not np.any(dropped * np.array([*levels.dimensions, levels.infinite])):
-            return np.zeros(len(values)), math.inf
-        kept = values[dropped == 0]
-        return dropped, float(kept.max()) if kind == "hard" else 0.0
-    dropped = _smooth(values, cutoff, kind)
-    return dropped, math.inf if not dropped.any() else cutoff
-
-
-def check_dials(kind: str, cutoff: float | None, softness: float | None) -> None:
-    """Raises ValueError for a dial setting that makes no sense."""
-    if kind not in MASKS:
-        raise ValueError(f"unknown mask {kind!r}: expected one of {', '.join(MASKS)}")
+    known_options(dials, Dials, what)
+    cutoff, softness, named = dials.get("cutoff"), dials.get("softness"), dials.get("mask")
+    mask = mask if named is None else named
+    if mask not in MASKS:
+        raise ValueError(f"unknown mask {mask!r}: expected one of {', '.join(MASKS)}")
     if (cutoff is None) == (softness is None):
         raise ValueError(
             f"give exactly one of cutoff and softness, got cutoff={cutoff}, softness={softness}"
@@ -168,11 +149,38 @@ def check_dials(kind: str, cutoff: float | None, softness: float | None) -> None
         raise ValueError(f"cutoff must be >= 0, got {cutoff}")
     if softness is not None and not 0.0 <= float(softness) <= 1.0:
         raise ValueError(f"softness must be in [0, 1], got {softness}")
+    return Setting(
+        None if cutoff is None else float(cutoff),
+        None if softness is None else float(softness),
+        mask,
+    )
 
 
-def needs_all_levels(cutoff: float | None, softness: float | None) -> bool:
-    """Whether a dial is neither strict nor the identity."""
-    return softness not in (None, 0.0, 1.0) or (cutoff is not None and 0.0 < cutoff < math.inf)
+def dropped_at(levels: Levels, wanted: Setting) -> tuple[np.ndarray, float]:
+    """What a setting removes of each level, and the cutoff it realizes.
+
+    Args:
+      levels: the levels to cut; complete, unless the setting is strict or the identity.
+      wanted: the setting; see ``Dials``.
+
+    Returns:
+      (1 - mask, float64 ``[len(values) + 1]``, realized cutoff). A realized cutoff of infinity
+      means the identity.
+    """
+    cutoff = wanted.cutoff
+    if cutoff is None:
+        cutoff = _cutoff_of_softness(levels, wanted.mask, wanted.softness)
+    values = np.array([*levels.values, np.inf])
+    if math.isinf(cutoff) or levels.null_dimension == levels.total:
+        return np.zeros(len(values)), math.inf
+    if wanted.mask == "hard" or cutoff == 0.0:
+        dropped = (values > cutoff * (1.0 + _RELATIVE_CLUSTER)).astype(np.float64)
+        if not np.any(dropped * levels.sizes):
+            return np.zeros(len(values)), math.inf
+        kept = values[dropped == 0]
+        return dropped, float(kept.max()) if wanted.mask == "hard" else 0.0
+    dropped = _smooth(values, cutoff, wanted.mask)
+    return dropped, math.inf if not dropped.any() else cutoff
 
 
 def realized_softness(levels: Levels, dropped: np.ndarray) -> float:
@@ -191,23 +199,23 @@ def realized_softness(levels: Levels, dropped: np.ndarray) -> float:
     return min(float(kept) / free, below_one)
 
 
-def _smooth(values: np.ndarray, width: float, kind: str) -> np.ndarray:
+def _smooth(values: np.ndarray, width: float, mask: str) -> np.ndarray:
     """``1 - exp(-sigma^2 / (2 b^2))`` or ``1 - 1 / (1 + (sigma / b)^2)``, accurate near 0."""
     with np.errstate(over="ignore", invalid="ignore"):
         ratio = (values / width) ** 2
-        if kind == "heat":
+        if mask == "heat":
             return -np.expm1(-0.5 * ratio)
         return np.where(np.isinf(ratio), 1.0, ratio / (1.0 + ratio))
 
 
-def _cutoff_of_softness(levels: Levels, kind: str, softness: float) -> float:
-    if softness == 1.0:
+def _cutoff_of_softness(levels: Levels, mask: str, softness: float | None) -> float:
+    if softness is None or softness == 1.0:
         return math.inf
     if softness == 0.0 or levels.matched_dimension == levels.null_dimension:
         return 0.0
-    if kind == "hard":
+    if mask == "hard":
         return _nearest_level(levels, softness)
-    return _width_of_share(levels, kind, softness)
+    return _width_of_share(levels, mask, softness)
 
 
 def _nearest_level(levels: Levels, softness: float) -> float:
@@ -219,7 +227,7 @@ def _nearest_level(levels: Levels, softness: float) -> float:
     return float(np.array(levels.values)[proper][nearest])
 
 
-def _width_of_share(levels: Levels, kind: str, share: float) -> float:
+def _width_of_share(levels: Levels, mask: str, share: float) -> float:
     """The width b at which a smooth mask keeps this share of what is outside level 0.
 
     The kept sum is monotone in b; bisection on log b over 24 decades around the levels.
@@ -228,7 +236,7 @@ def _width_of_share(levels: Levels, kind: str, share: float) -> float:
     low, high = math.log(values.min() * 1e-12), math.log(values.max() * 1e12)
     for _ in range(200):
         middle = 0.5 * (low + high)
-        kept = dimensions @ (1.0 - _smooth(values, math.exp(middle), kind))
+        kept = dimensions @ (1.0 - _smooth(values, math.exp(middle), mask))
         if kept < share * dimensions.sum():
             low = middle
         else:

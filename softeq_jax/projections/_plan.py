@@ -2,16 +2,19 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Unpack
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from softeq_jax._checks import known_options
 from softeq_jax._paths import first_matches, leaf_paths, naming, refuse_idle
 from softeq_jax._text import table
-from softeq_jax.projections import _certificate
+from softeq_jax.projections._certificate import Certificate, combine
+from softeq_jax.projections._levels import Dials
 from softeq_jax.projections._projector import Array, Projector
+from softeq_jax.projections.movement import Question
 
 Params = Any
 Rule = Projector | Callable[[str, Array], Projector | None] | None
@@ -60,29 +63,16 @@ class Plan:
         outer = jax.tree.structure(params)
         return jax.tree.transpose(outer, jax.tree.structure((0, 0)), pairs)
 
-    def at(
-        self,
-        *,
-        cutoff: float | None = None,
-        softness: float | None = None,
-        mask: str | None = None,
-    ) -> "Plan":
-        """The same plan with every projector at one setting; see ``Projector.at``."""
-        projectors = tuple(
-            p.at(cutoff=cutoff, softness=softness, mask=mask) for p in self.projectors
-        )
-        return dataclasses.replace(self, projectors=projectors)
+    def at(self, **dials: Unpack[Dials]) -> "Plan":
+        """The same plan with every projector at one setting; see ``Dials``."""
+        return dataclasses.replace(self, projectors=tuple(p.at(**dials) for p in self.projectors))
 
-    def certificate(
-        self,
-        params: Params,
-        *,
-        element: Array | None = None,
-        angle: float | None = None,
-        flip: bool = False,
-        within: float | None = None,
-    ) -> _certificate.Certificate:
+    def certificate(self, params: Params, **question: Unpack[Question]) -> Certificate:
         """How far the group moves the planned parameters *as given*; see ``Projector.certificate``.
+
+        Args:
+          params: the parameters.
+          question: about which elements, see ``Question``.
 
         Returns:
           The certificate of all planned weights as one vector; ``parts`` holds each by path. For
@@ -98,10 +88,8 @@ class Plan:
         parts = {}
         for path, projector, w in self.planned(params):
             with naming(path):
-                parts[path] = projector.certificate(
-                    w, element=element, angle=angle, flip=flip, within=within
-                )
-        return _certificate.combine(parts)
+                parts[path] = projector.certificate(w, **question)
+        return combine(parts)
 
     def planned(self, params: Params) -> list[tuple[str, Projector, Array]]:
         """``(path, projector, weight)`` of every parameter that is filtered."""
@@ -123,7 +111,7 @@ class Plan:
             size = "x".join(map(str, shape))
             rank = f"{p.rank():.4g} of {p.dim}"
             dials = (f"{p.cutoff:.4g}", f"{p.softness:.4g}")
-            rows.append((path, size, p.space.describe(), p.kind, *dials, rank))
+            rows.append((path, size, p.space.describe(), p.mask, *dials, rank))
         untouched = self.chosen.count(-1)
         return f"{table(head, rows)}\n{len(rows)} filtered, {untouched} untouched"
 
@@ -189,7 +177,7 @@ def plan(params: Params, rules: Mapping[str, Rule]) -> Plan:
             chosen.append(-1)
             continue
         dropped = projector.host_dropped().tobytes()
-        key = (pattern, projector.space, projector.kind, projector.known, dropped)
+        key = (pattern, projector.space, projector.mask, projector.spectrum, dropped)
         if key not in index_of:
             index_of[key] = len(projectors)
             projectors.append(projector)
@@ -199,22 +187,13 @@ def plan(params: Params, rules: Mapping[str, Rule]) -> Plan:
     return Plan(tuple(projectors), tuple(paths), shapes, tuple(chosen))
 
 
-def soften(
-    params: Params,
-    rules: Mapping[str, Rule],
-    *,
-    softness: float | None = None,
-    cutoff: float | None = None,
-    mask: str | None = None,
-) -> Params:
+def soften(params: Params, rules: Mapping[str, Rule], **dials: Unpack[Dials]) -> Params:
     """Filters a network in one call: new parameters, the given ones are left as they are.
 
     Args:
       params: concrete parameters, any pytree.
       rules: see ``plan``.
-      softness: one softness for every rule; None keeps the settings of the rules' projectors.
-      cutoff: one cutoff for every rule, instead of a softness.
-      mask: the mask for every rule, with one of the dials.
+      dials: one setting for every rule, see ``Dials``; none keeps those of the rules' projectors.
 
     Returns:
       Parameters of the same structure, shapes and dtypes.
@@ -223,8 +202,10 @@ def soften(
       ValueError: see ``plan`` and ``Projector.at``.
     """
     chosen = plan(params, rules)
-    if softness is not None or cutoff is not None:
-        chosen = chosen.at(softness=softness, cutoff=cutoff, mask=mask)
+    known_options(dials, Dials, "soften")
+    mask = dials.get("mask")
+    if dials.get("softness") is not None or dials.get("cutoff") is not None:
+        chosen = chosen.at(**dials)
     elif mask is not None:
         raise ValueError(f"mask={mask!r} needs a dial beside it: softness= or cutoff=")
     return chosen.project(params)

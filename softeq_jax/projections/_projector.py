@@ -1,4 +1,4 @@
-r"""The projector of a weight array onto its (softly) invariant part.
+r"""The projector of a weight array onto its (softly) invariant part, and its constructor.
 
 A weight is a vector in a tensor product of representations, one per axis; the layer is
 equivariant iff the weight is invariant (for convolutions: under the symmetries of the pixel
@@ -11,16 +11,22 @@ groups, the Reynolds operator; for all groups the orthogonal projector on the in
 """
 
 import dataclasses
-from typing import Any
+import math
+from collections.abc import Mapping
+from typing import Any, Unpack
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from softeq_jax.projections import _certificate, _levels
-from softeq_jax.projections._apply import jitted_split_parts, split_parts
-from softeq_jax.projections._build import build_cached
-from softeq_jax.projections._space import Space
+from softeq_jax.projections import _choose, _levels
+from softeq_jax.projections._apply import Filters, jitted_split_parts, split_parts
+from softeq_jax.projections._certificate import Certificate
+from softeq_jax.projections._choose import Splitting, splitting
+from softeq_jax.projections._levels import Dials, Levels
+from softeq_jax.projections._space import Space, parse
+from softeq_jax.projections.movement import Question, certificate
+from softeq_jax.reps import Rep
 
 Array = jax.Array | np.ndarray
 
@@ -41,24 +47,23 @@ class Projector:
       filters: what filters each block of the weight.
       dropped: float64 ``[levels + 1]``, one minus the mask on each level; the last entry is for
         what has no finite level.
-      width: the highest level that is kept, or the width of a smooth mask.
       space: the axes and representations.
-      known: the levels.
-      kind: ``"hard"``, ``"heat"`` or ``"resolvent"``.
+      spectrum: the levels and their dimensions.
+      mask: ``"hard"``, ``"heat"`` or ``"resolvent"``.
       backend: the back end that was asked for, None if it was chosen.
       convention: ``"central"`` or ``"stacked"``.
     """
 
-    filters: tuple
+    filters: Filters
     dropped: Array
-    width: Array
+    _width: Array | float
     space: Space = dataclasses.field(metadata={"static": True})
-    known: _levels.Levels = dataclasses.field(metadata={"static": True})
-    kind: str = dataclasses.field(metadata={"static": True})
+    spectrum: Levels = dataclasses.field(metadata={"static": True})
+    mask: str = dataclasses.field(metadata={"static": True})
     backend: str | None = dataclasses.field(metadata={"static": True})
     convention: str = dataclasses.field(metadata={"static": True})
 
-    def __call__(self, w: Array) -> jax.Array:
+    def __call__(self, w: Array) -> Any:
         """``P w``, in the dtype of w (half precision is computed in float32).
 
         Args:
@@ -73,75 +78,55 @@ class Projector:
         """
         return self._parts(w)[0]
 
-    def residual(self, w: Array) -> jax.Array:
+    def residual(self, w: Array) -> Any:
         """``w - P w``, computed first, so that it is small without cancellation."""
         return self._parts(w)[1]
 
-    def split(self, w: Array) -> tuple[jax.Array, jax.Array]:
+    def split(self, w: Array) -> tuple[Any, Any]:
         """``(P w, w - P w)``, orthogonal parts of w.
 
         Raises:
           ValueError: the mask is smooth: then P is not idempotent and the parts not orthogonal.
         """
-        if self.kind != "hard":
+        if self.mask != "hard":
             raise ValueError(
-                f"split needs an orthogonal projector; this one has the smooth mask {self.kind!r}"
+                f"split needs an orthogonal projector; this one has the smooth mask {self.mask!r}"
             )
         return self._parts(w)
 
-    def at(
-        self,
-        *,
-        cutoff: float | None = None,
-        softness: float | None = None,
-        mask: str | None = None,
-    ) -> "Projector":
-        """The same projector at another setting of the dials.
-
-        Args:
-          cutoff: b >= 0, in the unit of the levels (1 / radian). A hard mask keeps the levels
-            ``<= b (1 + 1e-6)``; a smooth one has width b. Infinity is the identity.
-          softness: s in [0, 1]. 0 is strict, 1 the identity to the bit. A hard mask keeps whole
-            levels, those up to the level whose ``(d_j - n0) / (n - n0)`` is nearest to s (ties to
-            the stricter), where d_j are the cumulative dimensions of the levels, n0 the dimension
-            of level 0 and n that of all levels; the whole space is left to s = 1. A smooth mask
-            gets the width at which ``(rank - n0) / (n - n0) = s``.
-          mask: ``"hard"``, ``"heat"`` (``exp(-sigma^2 / (2 b^2))``) or ``"resolvent"``
-            (``1 / (1 + (sigma / b)^2)``); the present one if left out. Unlike the level it is
-            static: another kind of mask compiles again.
+    def at(self, **dials: Unpack[Dials]) -> "Projector":
+        """The same projector at another setting of the dials, see ``Dials``.
 
         Raises:
           ValueError: not exactly one dial, a dial out of range, or a level above 0 of a group or
             representation that has none.
         """
-        kind = self.kind if mask is None else mask
-        _levels.check_dials(kind, cutoff, softness)
-        wanted = _levels.needs_all_levels(cutoff, softness)
-        source = self._complete() if wanted else self
-        dropped, width = _levels.dropped_at(source.known, kind, cutoff=cutoff, softness=softness)
-        return dataclasses.replace(source, dropped=dropped, width=np.float64(width), kind=kind)
+        wanted = _levels.setting(dials, self.mask, "Projector.at")
+        source = self.complete() if wanted.needs_all_levels else self
+        dropped, width = _levels.dropped_at(source.spectrum, wanted)
+        return dataclasses.replace(
+            source, dropped=dropped, _width=np.float64(width), mask=wanted.mask
+        )
 
     def levels(self) -> np.ndarray:
         """The distinct finite levels of the action, ascending, in 1 / radian. float64 [l]."""
-        values, dimensions = self._spectrum()
-        return values[dimensions > 0]
+        known = self.complete().spectrum
+        return np.array(known.values)[np.array(known.dimensions) > 0]
 
     def dimensions(self) -> np.ndarray:
         """The dimension of each level of ``levels()``, per index of the unnamed axes. int [l]."""
-        dimensions = self._spectrum()[1]
+        dimensions = np.array(self.complete().spectrum.dimensions)
         return dimensions[dimensions > 0]
 
     def factors(self) -> np.ndarray:
         """What the mask multiplies each level of ``levels()`` by, in [0, 1]. float64 [l]."""
-        source = self._complete()
-        dropped, dimensions = source.host_dropped(), np.array(source.known.dimensions)
-        return 1.0 - dropped[:-1][dimensions > 0]
+        source = self.complete()
+        return 1.0 - source.host_dropped()[:-1][np.array(source.spectrum.dimensions) > 0]
 
     def rank(self) -> float:
         """Trace of P on the named axes: the rank of a hard cut (an int), else a float."""
-        sizes = np.array([*self.known.dimensions, self.known.infinite])
-        trace = float(sizes @ (1.0 - self.host_dropped()))
-        return round(trace) if self.kind == "hard" else trace
+        trace = float(self.spectrum.sizes @ (1.0 - self.host_dropped()))
+        return round(trace) if self.mask == "hard" else trace
 
     @property
     def dim(self) -> int:
@@ -151,14 +136,14 @@ class Projector:
     @property
     def cutoff(self) -> float:
         """Highest level a hard mask keeps, or the width of a smooth one; infinite: identity."""
-        return float(_host(self.width, "cutoff"))
+        return float(_host(self._width, "cutoff"))
 
     @property
     def softness(self) -> float:
         """Realized softness ``(rank - n0) / (n - n0)``; 1 for the identity and nothing else."""
-        return _levels.realized_softness(self.known, self.host_dropped())
+        return _levels.realized_softness(self.spectrum, self.host_dropped())
 
-    def act(self, g: Array, w: Array) -> Array:
+    def act(self, g: Array, w: Array) -> Any:
         """``g w``, the weight moved by a group element. Certificates bound ``act(g, w) - w``.
 
         Args:
@@ -168,37 +153,20 @@ class Projector:
         Raises:
           ValueError: the element is not in the group, or the shape does not fit.
         """
-        self.space.check(w.shape)
-        for entry in self.space.entries:
-            w = entry.rep.apply(g, w, axes=entry.positions)
-        return w
+        return self.space.act(g, w)
 
-    def certificate(
-        self,
-        w: Array | None = None,
-        *,
-        element: Array | None = None,
-        angle: float | None = None,
-        flip: bool = False,
-        within: float | None = None,
-    ) -> _certificate.Certificate:
+    def certificate(self, w: Array | None = None, **question: Unpack[Question]) -> Certificate:
         """How far the group can move the weight w *as given* (pass ``P(w)`` for the filtered one).
 
         Args:
           w: concrete array. None asks what this projector guarantees a priori, for ``P w`` of
             every w with ``||w|| = 1``.
-          element: a group element ``[d, d]``.
-          angle: for groups of the plane, the rotation angle in radians of one element, with
-            ``flip`` the element R(angle) F; for other Lie groups like ``within``.
-          flip: whether the element includes the left-right flip.
-          within: instead of one element, the supremum over all ``exp(sum t_k A_k)`` with
-            ``|t| <= within``: rotations by at most this angle.
+          question: about which elements, see ``Question``; the whole group by default.
 
         Returns:
-          A ``Certificate`` of ``||g w - w||`` in the Frobenius norm. Without element, angle or
-          within it is about the whole group. For groups of the plane it is the exact movement
-          ``sum_m 4 sin^2(m t / 2) ||w_m||^2`` (and its analogue for reflections); for others see
-          ``softeq_jax.certificates``.
+          A ``Certificate`` of ``||g w - w||`` in the Frobenius norm. For groups of the plane it is
+          the exact movement ``sum_m 4 sin^2(m t / 2) ||w_m||^2`` (and its analogue for
+          reflections); for others see ``softeq_jax.certificates``.
 
         Raises:
           ValueError: NaN or infinite weights, a shape that does not fit, an element that is not
@@ -206,21 +174,16 @@ class Projector:
           TypeError: a traced weight; as for calling the projector, one that is not complex for a
             complex representation, or not real floating-point for a real one.
         """
-        asked = {"element": element, "angle": angle, "flip": flip, "within": within}
         if w is not None:
             w = np.asarray(_host(w, "certificate"))
-            self.space.check(w.shape)
-            expected = jnp.complexfloating if self.space.is_complex else jnp.floating
-            if not jnp.issubdtype(w.dtype, expected):
-                kind = "complex" if self.space.is_complex else "real floating-point"
-                raise TypeError(f"a weight of {self.space.describe()} is {kind}, got {w.dtype}")
+            self.space.check_weight(w)
             w = w.astype(np.complex128 if self.space.is_complex else np.float64)
-        return _certificate.certificate(self, w, **asked)
+        return certificate(self.host_splitting(), self.host_dropped(), w, **question)
 
     def __repr__(self) -> str:
         spec = " ".join(self.space.names)
-        head = f"Projector({spec!r}, {self.space.describe()}, mask={self.kind}"
-        if isinstance(self.width, jax.core.Tracer) or np.ndim(self.width):
+        head = f"Projector({spec!r}, {self.space.describe()}, mask={self.mask}"
+        if isinstance(self._width, jax.core.Tracer) or np.ndim(self._width):
             return head + ")"
         return f"{head}, cutoff={self.cutoff:.4g}, softness={self.softness:.4g})"
 
@@ -236,34 +199,36 @@ class Projector:
             raise ValueError(f"a stack of masks {dropped.shape} has no single rank or softness")
         return dropped
 
-    def _spectrum(self) -> tuple[np.ndarray, np.ndarray]:
-        known = self._complete().known
-        return np.array(known.values), np.array(known.dimensions)
+    def host_splitting(self) -> Splitting:
+        """Space, levels and their filters in double precision, for NumPy."""
+        leaves = jax.tree.leaves(self.filters)
+        double = all(isinstance(leaf, np.ndarray) for leaf in leaves)
+        if double and not any(leaf.dtype in (np.float32, np.complex64) for leaf in leaves):
+            return Splitting(self.space, self.filters, self.spectrum, self.convention)
+        return splitting(self.space, self.spectrum.complete, None, self.convention)
 
-    def _complete(self) -> "Projector":
+    def complete(self) -> "Projector":
         """The same projector with all levels known.
 
         Raises:
           ValueError: the group or the representation has no levels above 0.
         """
-        if self.known.complete:
+        if self.spectrum.complete:
             return self
-        built = build_cached(self.space, True, None, self.convention)
+        built = splitting(self.space, True, None, self.convention)
         dropped = np.zeros(len(built.levels.values) + 1)
         if np.any(self.host_dropped()):
             dropped[1:] = 1.0
-        return dataclasses.replace(self, filters=built.filters, known=built.levels, dropped=dropped)
+        return dataclasses.replace(
+            self, filters=built.filters, spectrum=built.levels, dropped=dropped
+        )
 
     def _parts(self, w: Array) -> tuple[Array, Array]:
         """``(P w, w - P w)`` in the dtype of w."""
-        xp = np if self._needs_numpy(w) else jnp
-        w = xp.asarray(w)
-        self.space.check(w.shape)
-        expected = jnp.complexfloating if self.space.is_complex else jnp.floating
-        if not jnp.issubdtype(w.dtype, expected):
-            kind = "complex" if self.space.is_complex else "real floating-point"
-            raise TypeError(f"a weight of {self.space.describe()} is {kind}, got {w.dtype}")
-        split = split_parts if xp is np else jitted_split_parts
+        by_numpy = self._needs_numpy(w)
+        w = np.asarray(w) if by_numpy else jnp.asarray(w)
+        self.space.check_weight(w)
+        split = split_parts if by_numpy else jitted_split_parts
         return split(self.filters, self.dropped, w, space=self.space)
 
     def _needs_numpy(self, w: Array) -> bool:
@@ -271,7 +236,7 @@ class Projector:
         return (
             isinstance(w, np.ndarray)
             and w.dtype in (np.float64, np.complex128)
-            and not jax.config.jax_enable_x64
+            and jax.dtypes.canonicalize_dtype(w.dtype) != w.dtype
             and all(isinstance(leaf, np.ndarray) for leaf in jax.tree.leaves(self.filters))
             and isinstance(self.dropped, np.ndarray)
         )
@@ -284,3 +249,51 @@ def _host(value: Any, what: str) -> Any:
             "call it outside jit, grad, vmap and pmap"
         )
     return value
+
+
+def projector(
+    spec: str,
+    reps: Mapping[str, Rep],
+    *,
+    backend: str | None = None,
+    convention: str = "central",
+    **dials: Unpack[Dials],
+) -> Projector:
+    """The projector of weights with these axes onto their (softly) invariant part.
+
+    Args:
+      spec: names of the axes separated by spaces, ``1`` for one of size one; for instance
+        ``"h w i o"`` for a convolution kernel, ``"i o"`` for a dense one, ``"1 n c"`` for a
+        position table.
+      reps: the representation on each acting axis or group of axes, ``{"h w": image}`` or
+        ``{"i": V.dual, "o": V}``. Axes not named here are acted on trivially.
+      backend: to force one of ``"spectral"`` (groups of the plane), ``"orbits"`` (signed
+        permutations), ``"isotypic"`` (Schur's lemma), ``"gram"`` (dense eigenvectors),
+        ``"krylov"`` (Chebyshev filter) or ``"mean"`` (plain orbit mean); by default it is chosen.
+        They agree where they apply; orbits, krylov and mean are strict only.
+      convention: ``"central"``, or ``"stacked"`` for the levels of the published code (singular
+        values of the stacked generators), for comparison with its numbers only.
+      dials: see ``Dials``; strict if neither cutoff nor softness is given.
+
+    Returns:
+      The projector, built in float64 on the host.
+
+    Raises:
+      ValueError: see ``Projector.at``; unknown axes, mismatched groups, a back end that cannot
+        treat these representations.
+    """
+    if backend is not None and backend not in _choose.BACKENDS:
+        known = ", ".join(_choose.BACKENDS)
+        raise ValueError(f"unknown back end {backend!r}: expected one of {known}")
+    if convention not in ("central", "stacked"):
+        raise ValueError(f"unknown convention {convention!r}: expected 'central' or 'stacked'")
+    space = parse(spec, reps)
+    if dials.get("cutoff") is None and dials.get("softness") is None:
+        dials = {**dials, "cutoff": 0.0}
+    wanted = _levels.setting(dials, "hard", "projector")
+    _choose.warn_if_strict_only(space)
+    built = splitting(space, wanted.needs_all_levels, backend, convention)
+    dropped = np.zeros(len(built.levels.values) + 1)
+    return Projector(
+        built.filters, dropped, math.inf, space, built.levels, wanted.mask, backend, convention
+    ).at(**dials)

@@ -1,10 +1,14 @@
-"""The space a weight lives in: which representation acts on which of its axes."""
+"""The space of a weight: which representation acts on which of its axes, and its blocks."""
 
 import dataclasses
 import functools
+import itertools
 import math
 from collections.abc import Mapping
+from typing import Any, NamedTuple
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from softeq_jax.groups import Group
@@ -13,8 +17,7 @@ from softeq_jax.reps import Dual, Rep, Term
 _INPUT, _OUTPUT = ("i", "in"), ("o", "out")
 
 
-@dataclasses.dataclass(frozen=True)
-class Entry:
+class ActingAxes(NamedTuple):
     """A representation and the array axes it acts on, in the order of its shape."""
 
     positions: tuple[int, ...]
@@ -31,7 +34,7 @@ class Space:
     """
 
     names: tuple[str, ...]
-    entries: tuple[Entry, ...]
+    entries: tuple[ActingAxes, ...]
 
     @property
     def group(self) -> Group:
@@ -55,38 +58,54 @@ class Space:
 
     def describe(self) -> str:
         """Axes and representations, as in ``h w: Image[7x7](C4)``."""
-        parts = [
-            " ".join(self.names[p] for p in entry.positions) + f": {entry.rep!r}"
-            for entry in self.entries
-        ]
-        return ", ".join(parts)
+        return ", ".join(
+            f"{' '.join(self.names[p] for p in positions)}: {rep!r}"
+            for positions, rep in self.entries
+        )
 
     def check(self, shape: tuple[int, ...]) -> None:
         """Raises ValueError unless an array of this shape has these axes and actions."""
         expected: dict[int, int] = {}
-        for entry in self.entries:
-            expected.update(zip(entry.positions, entry.rep.shape, strict=True))
-        wanted = [
-            f"{name}={expected[i]}" if i in expected else name for i, name in enumerate(self.names)
-        ]
+        for positions, rep in self.entries:
+            expected.update(zip(positions, rep.shape, strict=True))
         fits = len(shape) == len(self.names) and all(
             size == expected.get(i, size) and (name != "1" or size == 1)
             for i, (name, size) in enumerate(zip(self.names, shape, strict=True))
         )
         if not fits:
+            wanted = [
+                f"{n}={expected[i]}" if i in expected else n for i, n in enumerate(self.names)
+            ]
             raise ValueError(
                 f"a weight of shape {tuple(shape)} does not fit the axes ({', '.join(wanted)}) "
                 f"of {self.describe()}"
             )
 
+    def check_weight(self, w: jax.Array | np.ndarray) -> None:
+        """As ``check``; TypeError unless w is floating-point, complex where the space is."""
+        self.check(w.shape)
+        if not jnp.issubdtype(w.dtype, jnp.complexfloating if self.is_complex else jnp.floating):
+            kind = "complex" if self.is_complex else "real floating-point"
+            raise TypeError(f"a weight of {self.describe()} is {kind}, got {w.dtype}")
+
+    def act(self, g: Any, w: Any) -> Any:
+        """``g w``, the joint action of a group element on an array with these axes."""
+        self.check(w.shape)
+        for positions, rep in self.entries:
+            w = rep.apply(g, w, axes=positions)
+        return w
+
+    def blocks(self) -> list[tuple[int, tuple[Rep, ...]]]:
+        """``(multiplicity, atoms)`` for each combination of the terms of the axes, last fastest."""
+        each = itertools.product(*(segments(entry.rep).terms for entry in self.entries))
+        return [
+            (math.prod(t.multiplicity for t in terms), tuple(a for t in terms for a in t.atoms))
+            for terms in each
+        ]
+
 
 def parse(spec: str, reps: Mapping[str, Rep]) -> Space:
-    """The space that a specification describes.
-
-    Args:
-      spec: axis names separated by spaces; ``1`` is an axis of size one.
-      reps: representation of each named axis, or group of axes (``"h w"``) for one that acts on
-        several at once. Axes that are not named here are acted on trivially.
+    """The space that axis names (see ``projector``) and representations describe.
 
     Raises:
       ValueError: a name that occurs twice or is unknown, a representation with another number of
@@ -98,7 +117,7 @@ def parse(spec: str, reps: Mapping[str, Rep]) -> Space:
     plain = [name for name in names if name != "1"]
     if not names or len(set(plain)) != len(plain):
         raise ValueError(f"axis names must be present and distinct, got {spec!r}")
-    entries = [Entry(_positions(key, names, spec), _checked(rep, key)) for key, rep in reps.items()]
+    entries = [_acting(key, rep, names, spec) for key, rep in reps.items()]
     used = [position for entry in entries for position in entry.positions]
     if len(set(used)) != len(used):
         raise ValueError(f"an axis of {spec!r} is named in two entries of {list(reps)}")
@@ -111,22 +130,15 @@ def parse(spec: str, reps: Mapping[str, Rep]) -> Space:
     return Space(names, tuple(sorted(entries, key=lambda entry: entry.positions)))
 
 
-def _positions(key: str, names: tuple[str, ...], spec: str) -> tuple[int, ...]:
+def _acting(key: str, rep: Rep, names: tuple[str, ...], spec: str) -> ActingAxes:
     parts = key.split()
-    unknown = [part for part in parts if part not in names or part == "1"]
-    if unknown or not parts:
+    if not parts or any(part not in names or part == "1" for part in parts):
         raise ValueError(f"axes {key!r} are not among the named axes of {spec!r}")
-    return tuple(names.index(part) for part in parts)
-
-
-def _checked(rep: Rep, key: str) -> Rep:
     if not isinstance(rep, Rep):
         raise ValueError(f"axes {key!r} need a representation, got {type(rep).__name__}")
-    if len(rep.shape) != len(key.split()):
-        raise ValueError(
-            f"{rep!r} acts on {len(rep.shape)} axes, but {key!r} names {len(key.split())}"
-        )
-    return rep
+    if len(rep.shape) != len(parts):
+        raise ValueError(f"{rep!r} acts on {len(rep.shape)} axes, but {key!r} names {len(parts)}")
+    return ActingAxes(tuple(names.index(part) for part in parts), rep)
 
 
 def _refuse_forgotten_dual(reps: Mapping[str, Rep]) -> None:
@@ -175,7 +187,4 @@ class Segments:
         return term.multiplicity * math.prod(atom.dim for atom in term.atoms)
 
 
-@functools.lru_cache(maxsize=1024)
-def segments(rep: Rep) -> Segments:
-    """The segments of a representation."""
-    return Segments(rep)
+segments = functools.lru_cache(maxsize=1024)(Segments)

@@ -16,8 +16,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from softeq_jax.groups import ConjugacyClass, Group, Stage
-from softeq_jax.projections._isotypic import Generators
+from softeq_jax.groups import ConjugacyClass, Group, Stage, matrix_order
+from softeq_jax.projections.backends._atoms import Atoms, Generators, generators, named
 
 _RELATIVE_CLUSTER = 1e-6
 Operators = Callable[[Stage], np.ndarray]
@@ -159,6 +159,23 @@ def _exact(value: float, d: int, is_casimir: bool) -> float:
     return value
 
 
+def has_levels(group: Group, atoms: Atoms) -> bool:
+    """Whether ``L* L`` is central: classes that can be listed, and adjoints within the algebra."""
+    return group.level_factors() is not None and is_closed_under_adjoints(
+        group, [generators(atom) for atom in atoms]
+    )
+
+
+def no_levels(group: Group, atoms: Atoms) -> str:
+    """Why there are no levels above 0."""
+    only = "only the strict projector (cutoff=0) and the identity (softness=1) exist"
+    if group.level_factors() is None:
+        why = "the conjugacy classes of its generators cannot be listed"
+        return f"{group} has no levels above 0: {why}; {only}"
+    why = "its matrices are not closed under transposition"
+    return f"{named(atoms)} has no levels above 0: {why}; {only}"
+
+
 def is_closed_under_adjoints(group: Group, parts: list[Generators]) -> bool:
     """Whether one anti-automorphism is the adjoint in every part.
 
@@ -199,17 +216,7 @@ def stacked_operator(group: Group, lie: np.ndarray, discrete: np.ndarray) -> np.
     n = lie.shape[-1]
     stack = [*lie]
     for h, matrix in zip(group.discrete_generators, discrete, strict=True):
-        scale = order_of(h) / (2.0 * math.pi) if group.d == 2 else 1.0
+        scale = matrix_order(h) / (2.0 * math.pi) if group.d == 2 else 1.0
         stack.append((matrix - np.eye(n)) * scale)
     whole = np.concatenate([np.zeros((0, n)), *stack])
     return whole.conj().T @ whole
-
-
-def order_of(h: np.ndarray, limit: int = 10_000) -> int:
-    """The order of a matrix; ValueError if it exceeds the limit."""
-    power = np.array(h)
-    for order in range(1, limit + 1):
-        if np.max(np.abs(power - np.eye(len(h)))) < 1e-9 * order:
-            return order
-        power = power @ h
-    raise ValueError(f"a discrete generator has no order up to {limit}")

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from softeq_jax._checks import coefficient, known_options, whole
-from softeq_jax.groups import Group
+from softeq_jax.groups import Group, matrix_order
 from softeq_jax.orbits import (
     TreeAction,
     common_group,
@@ -23,7 +23,6 @@ from softeq_jax.orbits import (
     tree_action,
     weighted_sum,
 )
-from softeq_jax.projections._spectrum import order_of
 from softeq_jax.regularizers._parts import safe_sqrt, widened
 from softeq_jax.reps import regular
 from softeq_jax.reps._place import resolve_axes
@@ -350,7 +349,7 @@ def _class_weights(group: Group) -> list[float]:
     found = []
     for h in group.discrete_generators:
         try:
-            found.append((order_of(h) / (2.0 * math.pi)) ** 2)
+            found.append((matrix_order(h) / (2.0 * math.pi)) ** 2)
         except ValueError:
             found.append(1.0)
     return found

@@ -10,7 +10,7 @@ import numpy as np
 
 from softeq_jax._checks import coefficient, is_zero
 from softeq_jax._paths import naming
-from softeq_jax.projections import Plan, Projector, _build
+from softeq_jax.projections import Plan, Projector, splitting
 from softeq_jax.regularizers._parts import Array, Params, part_squares, square, widened
 from softeq_jax.regularizers._terms import Terms, form, scalar
 
@@ -142,11 +142,11 @@ def lie_penalty(plan: Plan, params: Params, **terms: Unpack[Terms]) -> Array:
 
 def _scaled_by_levels(projector: Projector, w: Array) -> Array:
     """``sum_sigma sigma w_sigma``: its norm is ``||L w||``, and never the root of a difference."""
-    if projector.kind != "hard":
-        raise ValueError(f"lie_penalty needs a hard mask, got the smooth mask {projector.kind!r}")
-    filters, known = projector.filters, projector.known
-    if not known.complete:
-        filters, known = _build.build_cached(projector.space, True, None, projector.convention)
-    sigma = np.array([*known.values, max(known.values) or 1.0])
-    scaled = dataclasses.replace(projector, filters=filters, known=known, dropped=sigma)
+    if projector.mask != "hard":
+        raise ValueError(f"lie_penalty needs a hard mask, got the smooth mask {projector.mask!r}")
+    filters, levels = projector.filters, projector.spectrum
+    if not levels.complete:
+        _, filters, levels, _ = splitting(projector.space, True, None, projector.convention)
+    sigma = np.array([*levels.values, max(levels.values) or 1.0])
+    scaled = dataclasses.replace(projector, filters=filters, spectrum=levels, dropped=sigma)
     return scaled.residual(w)

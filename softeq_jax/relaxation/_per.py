@@ -113,7 +113,7 @@ def _violation(plan: Plan, params: Tree) -> tuple[jax.Array, jax.Array]:
 
 def _share(projector: Projector) -> Array:
     """Share of the space that N keeps, ``1 - rank / dim``; the mask may be traced."""
-    sizes = np.array([*projector.known.dimensions, projector.known.infinite], dtype=np.float64)
+    sizes = projector.spectrum.sizes.astype(np.float64)
     return sizes @ projector.dropped / projector.dim
 
 

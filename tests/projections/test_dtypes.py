@@ -187,7 +187,7 @@ for name in ("so3", "s4", "d4"):
         return jax.lax.pmean(gradient, "d"), jax.lax.psum(loss, "d")
     mapped = jax.pmap(step, axis_name="d", in_axes=(None, 0))
     for q in (p, p.at(softness=0.0), p.at(softness=1.0), p.at(cutoff=0.7, mask="heat")):
-        if q.kind != p.kind:
+        if q.mask != p.mask:
             traces.clear()
         mean, total = jax.block_until_ready(mapped(q, w))
         expected = np.mean([q(q(x)) for x in w], axis=0)

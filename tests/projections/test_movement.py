@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import softeq_jax as sq
-from softeq_jax.projections._speed import growth, lie_images, speed, stretch_rate
+from softeq_jax.projections.movement import growth, lie_images, speed, stretch_rate
 
 COMPACT = {
     "so3": lambda: sq.groups.so(3),

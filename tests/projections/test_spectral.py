@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from projection_oracle import dense, group_of, kernel_projector, kron, projector, random_weight
 
 import softeq_jax as sq
-from softeq_jax.projections._spectral import SpectralFilter
+from softeq_jax.projections.backends import SpectralFilter
 
 NAMES = ("c1", "c2", "c3", "c4", "c5", "c6", "c8", "d1", "d2", "d3", "d4", "d5", "d6", "so2", "o2")
 
@@ -112,10 +112,10 @@ def test_the_joint_transform_is_orthogonal(reps):
         n = np.prod([half.singles + 2 * half.pairs for half in filter_.halves])
         inside = filter_.analysis(np.eye(n))
         np.testing.assert_allclose(inside @ inside.T, np.eye(n), atol=1e-12)
-        dropped = np.zeros(len(p.known.values) + 1)
+        dropped = np.zeros(len(p.spectrum.values) + 1)
         np.testing.assert_allclose(filter_.removed(np.eye(n), dropped + 1), np.eye(n), atol=1e-12)
         np.testing.assert_allclose(filter_.removed(np.eye(n), dropped), 0, atol=1e-12)
-    assert p.dim == p.known.total
+    assert p.dim == p.spectrum.total
 
 
 def test_two_vectors_recombine_as_the_formula_says():
@@ -168,7 +168,7 @@ def test_unmatched_patterns_of_even_grids(name, k):
     image = sq.reps.image(group_of(name), (k, k))
     p = sq.projector("h w z", {"h w": image})
     u = image.unmatched
-    assert p.known.infinite == u.shape[1]
+    assert p.spectrum.infinite == u.shape[1]
     for cut in [p, *(p.at(cutoff=b) for b in p.levels()), p.at(softness=0.999)]:
         if cut.softness < 1:
             np.testing.assert_allclose(dense(cut) @ u, 0, atol=1e-12)

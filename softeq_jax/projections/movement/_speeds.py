@@ -14,12 +14,11 @@ import math
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 
 from softeq_jax.groups import LISTABLE, Group
 from softeq_jax.projections._apply import removed_part
-from softeq_jax.projections._build import build_cached
+from softeq_jax.projections._choose import Splitting
 from softeq_jax.projections._space import Space, segments
 from softeq_jax.reps import Rep
 
@@ -152,42 +151,29 @@ def growth(x: float) -> float:
     return math.expm1(x) / x if x < 700.0 else math.inf
 
 
-def host_filters(projector: Any) -> tuple:
-    """The filters of a projector in double precision, for NumPy."""
-    leaves = jax.tree.leaves(projector.filters)
-    single = any(leaf.dtype in (np.float32, np.complex64) for leaf in leaves)
-    if single or not all(isinstance(leaf, np.ndarray) for leaf in leaves):
-        convention = projector.convention
-        return build_cached(projector.space, projector.known.complete, None, convention).filters
-    return projector.filters
-
-
-def moving_part(projector: Any, w: np.ndarray) -> np.ndarray:
+def moving_part(parts: Splitting, w: np.ndarray) -> np.ndarray:
     """``N w = w - P w`` with the strict projector, the part that the group does not fix."""
-    dropped = np.ones(len(projector.known.values) + 1)
+    dropped = np.ones(len(parts.levels.sizes))
     dropped[0] = 0.0
-    return _off_level_zero(projector, w, dropped)
+    return _part(parts, w, dropped)
 
 
-def _off_level_zero(projector: Any, w: np.ndarray, dropped: np.ndarray) -> np.ndarray:
-    return removed_part(projector.space, host_filters(projector), w, dropped)
+def level_parts(parts: Splitting, w: np.ndarray) -> Iterator[tuple[float, np.ndarray]]:
+    """``(sigma, part of w)`` for each level that has a dimension; infinity for what has none."""
+    sizes = parts.levels.sizes
+    for j, sigma in enumerate([*parts.levels.values, math.inf]):
+        if sizes[j]:
+            yield sigma, _part(parts, w, np.eye(len(sizes))[j])
 
 
-def are_stable(projector: Any) -> bool:
+def _part(parts: Splitting, w: np.ndarray, shares: np.ndarray) -> np.ndarray:
+    return np.asarray(removed_part(parts.space, parts.filters, w, shares))
+
+
+def are_stable(parts: Splitting) -> bool:
     """Whether every level (and what has none) is a space that the group keeps, and orthogonal to
     the others: always, but for the levels of the published code."""
-    return projector.convention == "central"
-
-
-def level_parts(projector: Any, w: np.ndarray) -> Iterator[tuple[float, np.ndarray]]:
-    """``(sigma, part of w)`` for each level that has a dimension; infinity for what has none."""
-    known = projector.known
-    sizes = [*known.dimensions, known.infinite]
-    for j, sigma in enumerate([*known.values, math.inf]):
-        if sizes[j]:
-            dropped = np.zeros(len(sizes))
-            dropped[j] = 1.0
-            yield sigma, _off_level_zero(projector, w, dropped)
+    return parts.convention == "central"
 
 
 @functools.lru_cache(maxsize=32)
@@ -227,12 +213,11 @@ def largest_word(group: Group) -> int | None:
     return int(word_lengths(group).max())
 
 
-def generator_defects(projector: Any, w: np.ndarray) -> np.ndarray:
+def generator_defects(space: Space, w: np.ndarray) -> np.ndarray:
     """``||h w - w||`` for each discrete generator h, float64 ``[m]``.
 
     Generators are known to be in the group, which may be unable to find them by a search.
     """
-    space = projector.space
     images = [_discrete_images(entry.rep) for entry in space.entries]
     found = []
     for i, h in enumerate(space.group.discrete_generators):

@@ -17,15 +17,11 @@ from projection_oracle import (
 )
 
 import softeq_jax as sq
-from softeq_jax.projections import _isotypic
-from softeq_jax.projections._build import build as build_filters
-from softeq_jax.projections._isotypic import Generators
+from softeq_jax.projections._choose import splitting
+from softeq_jax.projections.backends._atoms import generators
+from softeq_jax.projections.backends._decompose import decompose, invariants
 
 PAULI = np.array([[[0, 1], [1, 0]], [[0, -1j], [1j, 0]], [[1, 0], [0, -1]]])
-
-
-def generators(rep):
-    return Generators(rep.lie_matrices(), rep.discrete_matrices())
 
 
 def v(name):
@@ -38,7 +34,7 @@ def test_isotypic_columns(case, seed):
     """They are unitary, each copy transforms alike, and each is irreducible."""
     name, (tree, *_) = case
     g = generators(build(name, tree))
-    types = _isotypic.decompose(g, seed)
+    types = decompose(g, seed)
     columns = [t.columns.reshape(g.dim, -1) for t in types]
     whole = np.concatenate(columns, axis=1)
     np.testing.assert_allclose(whole.conj().T @ whole, np.eye(g.dim), atol=1e-10)
@@ -50,13 +46,13 @@ def test_isotypic_columns(case, seed):
     commutant = np.linalg.matrix_rank(kernel_projector(both(build(name, tree))), 1e-8)
     expected = 0
     for t in types:
-        kind = len(_isotypic.invariants(t.generators, t.generators.dual))
+        kind = len(invariants(t.generators, t.generators.dual))
         assert kind in ((1,) if g.lie.dtype.kind == "c" else (1, 2, 4))
         expected += kind * t.columns.shape[1] ** 2
     assert expected == commutant
     for i, s in enumerate(types):
         for t in types[i + 1 :]:
-            assert len(_isotypic.invariants(s.generators, t.generators.dual)) == 0
+            assert len(invariants(s.generators, t.generators.dual)) == 0
 
 
 def both(rep):
@@ -191,7 +187,5 @@ def test_builds_repeat():
     """The random elements of the commutant come from a fixed seed."""
     reps = [v("so3") * v("so3"), v("so3") * v("so3")]
     p = projector(reps, backend="isotypic")
-    again = build_filters(
-        p.space, complete=False, backend="isotypic", convention="central"
-    ).filters[0]
+    again = splitting.__wrapped__(p.space, False, "isotypic", "central").filters[0]
     np.testing.assert_array_equal(p.filters[0].left, again.left)

@@ -1,4 +1,4 @@
-r"""Exact movement of a weight under a group of the plane, as certificates.
+r"""The movement of a weight under a group of the plane: exact, from its frequencies.
 
 Let c be the coefficients of a weight in its joint frequency basis, and ``(alpha, beta)`` those of
 a pair (even, odd) of frequency m. All planar groups act there by known orthogonal 2 x 2 blocks,
@@ -23,10 +23,11 @@ import numpy as np
 
 from softeq_jax.groups import PlanarGroup
 from softeq_jax.projections._apply import coefficient_blocks
-from softeq_jax.projections._build import blocks
 from softeq_jax.projections._certificate import ROUNDING, Certificate
+from softeq_jax.projections._choose import Splitting
 from softeq_jax.projections._filter import IdentityFilter
-from softeq_jax.projections._spectral import Joint, SpectralFilter, joint_frequencies
+from softeq_jax.projections.backends import JointFrequencies, SpectralFilter, joint_frequencies
+from softeq_jax.projections.movement._question import Inquiry
 
 _OVERSAMPLING = 64
 _GRID = 4096
@@ -78,40 +79,26 @@ class _Energies:
         return int(present.max(initial=0))
 
 
-def applies(projector: Any) -> bool:
-    """Whether every block of a projector is resolved into frequencies."""
-    known = all(isinstance(f, SpectralFilter | IdentityFilter) for f in projector.filters)
-    return known and isinstance(projector.space.group, PlanarGroup)
+def plane_of(parts: Splitting) -> PlanarGroup | None:
+    """The group, if it is one of the plane and every block is resolved into its frequencies."""
+    known = all(isinstance(f, SpectralFilter | IdentityFilter) for f in parts.filters)
+    group = parts.space.group
+    return group if known and isinstance(group, PlanarGroup) else None
 
 
 def certificate(
-    projector: Any,
-    w: np.ndarray | None,
-    *,
-    element: Any = None,
-    angle: float | None = None,
-    flip: bool = False,
-    within: float | None = None,
+    group: PlanarGroup, parts: Splitting, w: np.ndarray, inquiry: Inquiry
 ) -> Certificate:
-    """See ``Projector.certificate``; ``w`` is float64 with the axes of the projector, or None."""
-    group = projector.space.group
-    if element is not None:
-        if angle is not None or flip or within is not None:
-            raise ValueError("give an element, or an angle, flip and within, not both")
-        angle, flip = group.parameters(element)
-    if w is None:
-        return _a_priori(projector, angle, flip, within)
-    energies = _energies(projector, w)
+    """The certificate of a weight, float64 with the axes of the space."""
+    energies = _energies(parts, w)
     norm = float(np.linalg.norm(w))
     margin = ROUNDING * norm
-
-    scope, angle = _scope(group, angle, flip, within)
     supremum = _group_supremum(group, energies)
-    if scope == "element":
-        squared = (energies.reflection if flip else energies.rotation)(np.float64(angle))
-        bound = math.sqrt(float(squared))
-    elif scope == "local":
-        bound = min(_local_supremum(group, energies, angle), supremum)
+    if inquiry.scope == "element":
+        moved = energies.reflection if inquiry.flip else energies.rotation
+        bound = math.sqrt(float(moved(np.float64(inquiry.angle))))
+    elif inquiry.radius is not None:
+        bound = min(_local_supremum(group, energies, inquiry.radius), supremum)
     else:
         bound = supremum
     return Certificate(
@@ -119,36 +106,40 @@ def certificate(
         supremum=supremum + margin,
         weight_norm=norm,
         norm="frobenius",
-        scope=scope,
-        angle=angle,
-        flip=flip,
         certified=True,
         reason="exact movement of the weight as given; for its layer see certificates.convolution",
+        **_fields(inquiry),
     )
 
 
-def _energies(projector: Any, w: np.ndarray) -> _Energies:
-    found = coefficient_blocks(projector.space, projector.filters, w)
+def _fields(inquiry: Inquiry) -> dict[str, Any]:
+    return {"scope": inquiry.scope, "angle": inquiry.angle, "flip": inquiry.flip}
+
+
+def _energies(parts: Splitting, w: np.ndarray) -> _Energies:
+    found = coefficient_blocks(parts.space, parts.filters, w)
     each = []
-    for (filter_, block), (_, atoms) in zip(found, blocks(projector.space), strict=True):
-        if isinstance(filter_, IdentityFilter):
+    for (filter_, block), (_, atoms) in zip(found, parts.space.blocks(), strict=True):
+        if not isinstance(filter_, SpectralFilter):
             total, none = float(np.sum(block**2)), np.zeros(1)
             each.append((np.array([total]), none, none.astype(int), none.astype(bool)))
             continue
-        c, joint = filter_.analysis(block), joint_frequencies(atoms)
+        c, joint = np.asarray(filter_.analysis(block)), joint_frequencies(atoms)
         partner = joint.partner
         even = (partner >= 0) & ~joint.odd
         products = np.where(even, np.einsum("ij,ij->i", c, c[partner]), 0.0)
         each.append((np.einsum("ij,ij->i", c, c), products, _turning(joint), joint.odd))
-    return _Energies(*(np.concatenate(parts) for parts in zip(*each, strict=True)))
+    return _Energies(*map(np.concatenate, zip(*each, strict=True)))
 
 
-def _turning(joint: Joint) -> np.ndarray:
+def _turning(joint: JointFrequencies) -> np.ndarray:
     """How often each coefficient turns per turn of the plane; unmatched ones do not."""
     return np.where(joint.unmatched, 0, joint.frequency)
 
 
-def _a_priori(projector: Any, angle: float | None, flip: bool, within: float | None) -> Certificate:
+def a_priori(
+    group: PlanarGroup, parts: Splitting, dropped: np.ndarray, inquiry: Inquiry
+) -> Certificate:
     """What a mask guarantees for every weight: the sup of ``||g P w - P w||`` over ``||w|| = 1``.
 
     The operator ``(g - 1) P`` is block diagonal. On a pair of frequency m with mask values f and h
@@ -156,8 +147,7 @@ def _a_priori(projector: Any, angle: float | None, flip: bool, within: float | N
     always where the rotation moves the pair) and ``2 |(f sin(m t / 2), h cos(m t / 2))|`` under the
     reflection R(t) F; ``||w||`` is that of the *unfiltered* weight.
     """
-    group = projector.space.group
-    mask, other, frequency, odd = _masks(projector)
+    mask, other, frequency, odd = _masks(parts, 1.0 - dropped)
 
     def rotation(t: float) -> float:
         return float(np.max(2.0 * mask * np.abs(np.sin(0.5 * frequency * t)), initial=0.0))
@@ -170,38 +160,38 @@ def _a_priori(projector: Any, angle: float | None, flip: bool, within: float | N
 
     def within_angle(limit: float) -> float:
         if group.rotations is not None:
-            return max(rotation(t) for t in _lattice(group, limit))
+            return max(map(rotation, _lattice(group.rotations, limit)))
         arc = np.minimum(np.abs(frequency) * limit, math.pi)
         return float(np.max(2.0 * mask * np.sin(0.5 * arc), initial=0.0))
 
-    scope, angle = _scope(group, angle, flip, within)
     supremum = within_angle(math.pi)
     if group.has_flip:
-        angles = _lattice(group, math.pi) if group.rotations else [0.0, math.pi]
-        supremum = max(supremum, *(reflection(t) for t in angles))
-    if scope == "element":
-        bound = reflection(angle) if flip else rotation(angle)
+        finite = group.rotations
+        angles = [0.0, math.pi] if finite is None else _lattice(finite, math.pi)
+        supremum = max(supremum, *map(reflection, angles))
+    if inquiry.scope == "element":
+        angle = inquiry.angle or 0.0
+        bound = reflection(angle) if inquiry.flip else rotation(angle)
     else:
-        bound = within_angle(angle) if scope == "local" else supremum
+        bound = supremum if inquiry.radius is None else within_angle(inquiry.radius)
     return Certificate(
         bound=bound + ROUNDING,
         supremum=supremum + ROUNDING,
         weight_norm=1.0,
         norm="frobenius",
-        scope=scope,
-        angle=angle,
-        flip=flip,
         certified=True,
         reason="holds for every weight, relative to the norm of the unfiltered one",
+        **_fields(inquiry),
     )
 
 
-def _masks(projector: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def _masks(
+    parts: Splitting, mask_of_level: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Mask, mask of the other half of the pair, frequency and parity of every coefficient."""
-    dropped = projector.host_dropped()
     each = []
-    for filter_, (_, atoms) in zip(projector.filters, blocks(projector.space), strict=True):
-        mask = 1.0 - dropped[np.asarray(filter_.index)]
+    for filter_, (_, atoms) in zip(parts.filters, parts.space.blocks(), strict=True):
+        mask = mask_of_level[np.asarray(filter_.index)]
         if isinstance(filter_, IdentityFilter):
             each.append((mask, np.zeros(1), np.zeros(1, int), np.zeros(1, bool)))
             continue
@@ -209,31 +199,13 @@ def _masks(projector: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarr
         partner = np.where(joint.partner >= 0, joint.partner, 0)
         other = np.where(joint.partner >= 0, mask[partner], 0.0)
         each.append((mask, other, _turning(joint), joint.odd))
-    return tuple(np.concatenate(parts) for parts in zip(*each, strict=True))
+    mask, other, frequency, odd = map(np.concatenate, zip(*each, strict=True))
+    return mask, other, frequency, odd
 
 
-def _scope(
-    group: PlanarGroup, angle: float | None, flip: bool, within: float | None
-) -> tuple[str, float | None]:
-    if within is not None:
-        if angle is not None or flip:
-            raise ValueError("within= asks for all rotations up to an angle: drop angle and flip")
-        if not within >= 0.0:
-            raise ValueError(f"within must be an angle >= 0, got {within}")
-        return "local", min(float(within), math.pi)
-    if angle is None and not flip:
-        return "global", None
-    angle = 0.0 if angle is None else float(angle)
-    group.element(angle, flip)
-    if group.rotations is not None:
-        step = 2.0 * math.pi / group.rotations
-        angle = step * round(angle / step)
-    return "element", angle
-
-
-def _lattice(group: PlanarGroup, limit: float) -> list[float]:
-    """The rotation angles of a finite group in [0, limit]."""
-    step = 2.0 * math.pi / group.rotations
+def _lattice(rotations: int, limit: float) -> list[float]:
+    """The rotation angles of C_n or D_n in [0, limit]."""
+    step = 2.0 * math.pi / rotations
     return [j * step for j in range(int(limit / step * (1.0 + 1e-12) + 1e-12) + 1)]
 
 
@@ -253,7 +225,7 @@ def _group_supremum(group: PlanarGroup, energies: _Energies) -> float:
 
 def _local_supremum(group: PlanarGroup, energies: _Energies, limit: float) -> float:
     if group.rotations is not None:
-        return math.sqrt(float(energies.rotation(np.array(_lattice(group, limit))).max()))
+        return math.sqrt(float(energies.rotation(np.array(_lattice(group.rotations, limit))).max()))
     if energies.degree * limit <= math.pi:
         return math.sqrt(float(energies.rotation(np.float64(limit))))
     t, step = np.linspace(0.0, limit, _GRID, retstep=True)

@@ -1,4 +1,4 @@
-r"""How far a group of any dimension can move a weight, as certificates.
+r"""The movement of a weight under any group: computed for one element, bounded for many.
 
 *One element*: ``||g w - w||`` is computed. *A neighbourhood*, ``g = exp(B)`` with
 ``B = sum_k t_k A_k`` acting jointly on all axes and ``|t|_2 <= r``: with ``mu`` the logarithmic
@@ -20,15 +20,15 @@ diameter has the eigenvalue -1, so ``diam * sigma >= 2``. Non-compact ones have 
 """
 
 import math
-from typing import Any
 
 import numpy as np
 
-from softeq_jax.projections import _promises
-from softeq_jax.projections._asked import Asked, understand
-from softeq_jax.projections._build import blocks
+from softeq_jax.groups import Group
 from softeq_jax.projections._certificate import ROUNDING, Certificate
-from softeq_jax.projections._speed import (
+from softeq_jax.projections._choose import Splitting
+from softeq_jax.projections._space import Space
+from softeq_jax.projections.movement._question import Inquiry
+from softeq_jax.projections.movement._speeds import (
     are_stable,
     generator_defects,
     growth,
@@ -47,43 +47,29 @@ ELEMENTS = 2_000
 _WORK = 100_000_000
 
 
-def certificate(
-    projector: Any,
-    w: np.ndarray | None,
-    *,
-    element: Any = None,
-    angle: float | None = None,
-    flip: bool = False,
-    within: float | None = None,
-) -> Certificate:
-    """See ``Projector.certificate``; ``w`` is float64 (complex128) with the axes of the projector,
-    or None.
-
-    Raises:
-      ValueError: a question that makes no sense for the group.
-    """
-    asked = understand(projector.space.group, element, angle, flip, within)
-    gains = [a for _, atoms in blocks(projector.space) for a in atoms if isinstance(a, Gains)]
-    if w is None:
-        return _promises.certificate(projector, asked, gains)
-    norm = float(np.linalg.norm(w))
-    if gains:
-        return _gains(projector, w, asked, gains, norm)
-    space = projector.space
-    whole, why = supremum(projector, w)
+def certificate(parts: Splitting, w: np.ndarray, inquiry: Inquiry) -> Certificate:
+    """The certificate of a weight, float64 (complex128) with the axes of the space."""
+    norm, space = float(np.linalg.norm(w)), parts.space
+    gains = gains_of(space)
     margin = ROUNDING * norm
-    if asked.scope == "global":
-        bound, reason = whole, why
-    elif asked.scope == "element":
-        bound, reason = movement(projector, w, asked.element), "exact movement"
-        margin = ROUNDING * norm * operator_norm(space, asked.element)
-    elif asked.elements is not None:
-        bound = max(movement(projector, w, g) for g in asked.elements)
-        reason = "largest exact movement of the rotations within the angle"
+    if gains:
+        bound, reason = _of_gains(parts, w, gains)
+        whole = bound
     else:
-        bound, reason = within_radius(projector, w, asked.radius)
-        margin = ROUNDING * norm * math.exp(min(asked.radius * stretch_rate(space), 700.0))
-        bound = min(bound, whole) if math.isfinite(whole) else bound
+        whole, reason = supremum(parts, w)
+        if inquiry.scope == "global":
+            bound = whole
+        elif inquiry.element is not None:
+            bound, reason = movement(space, w, inquiry.element), "exact movement"
+            margin *= operator_norm(space, inquiry.element)
+        elif inquiry.elements is not None:
+            bound = max(movement(space, w, g) for g in inquiry.elements)
+            reason = "largest exact movement of the rotations within the angle"
+        else:
+            radius = inquiry.radius or 0.0
+            bound, reason = within_radius(parts, w, radius)
+            margin *= math.exp(min(radius * stretch_rate(space), 700.0))
+            bound = min(bound, whole) if math.isfinite(whole) else bound
     return Certificate(
         bound=bound + margin,
         supremum=whole + margin,
@@ -91,18 +77,23 @@ def certificate(
         norm="frobenius",
         certified=math.isfinite(bound),
         reason=reason,
-        **asked.fields,
+        **inquiry.fields,
     )
 
 
-def movement(projector: Any, w: np.ndarray, g: np.ndarray) -> float:
+def gains_of(space: Space) -> list[Gains]:
+    """The atoms that are gains, which have no action but components that are averaged."""
+    return [atom for _, atoms in space.blocks() for atom in atoms if isinstance(atom, Gains)]
+
+
+def movement(space: Space, w: np.ndarray, g: np.ndarray) -> float:
     """``||g w - w||``, exact up to rounding."""
-    return float(np.linalg.norm(projector.act(g, w) - w))
+    return float(np.linalg.norm(space.act(g, w) - w))
 
 
-def within_radius(projector: Any, w: np.ndarray, radius: float) -> tuple[float, str]:
+def within_radius(parts: Splitting, w: np.ndarray, radius: float) -> tuple[float, str]:
     """A bound of ``||g w - w||`` over ``g = exp(sum t_k A_k)``, ``|t| <= radius``; its reason."""
-    space = projector.space
+    space = parts.space
     fastest = radius * speed(space, w).largest
     if not is_isometric(space):
         rate = stretch_rate(space)
@@ -110,34 +101,34 @@ def within_radius(projector: Any, w: np.ndarray, radius: float) -> tuple[float, 
         if not math.isfinite(bound):
             return math.nan, f"not certified: exp({radius} * {rate:.3g}) overflows"
         return bound, f"local: theorem 4b with the factor (e^(r k) - 1)/(r k), k = {rate:.4g}"
-    bound = min(2.0 * float(np.linalg.norm(moving_part(projector, w))), fastest)
-    if are_stable(projector):
+    bound = min(2.0 * float(np.linalg.norm(moving_part(parts, w))), fastest)
+    if are_stable(parts):
         each = [
             min(2.0 * float(np.linalg.norm(part)), radius * speed(space, part).largest)
-            for _, part in level_parts(projector, w)
+            for _, part in level_parts(parts, w)
         ]
         bound = min(bound, math.hypot(*each))
     return bound, "min(2 ||N w||, r ||L w||), level by level"
 
 
-def supremum(projector: Any, w: np.ndarray) -> tuple[float, str]:
+def supremum(parts: Splitting, w: np.ndarray) -> tuple[float, str]:
     """A bound of ``||g w - w||`` over the group and its reason; NaN where there is none."""
-    space, group = projector.space, projector.space.group
-    if group.is_finite and group.order <= ELEMENTS and group.order * w.size <= _WORK:
-        largest = max(movement(projector, w, g) for g in group.elements())
+    space, group = parts.space, parts.space.group
+    if group.order is not None and group.order <= ELEMENTS and group.order * w.size <= _WORK:
+        largest = max(movement(space, w, g) for g in group.elements())
         return largest, f"largest exact movement of the {group.order} elements"
     if not is_isometric(space):
         return math.nan, "not certified: " + unbounded(group)
-    trivial_bound = 2.0 * float(np.linalg.norm(moving_part(projector, w)))
+    trivial_bound = 2.0 * float(np.linalg.norm(moving_part(parts, w)))
     length = largest_word(group) if group.is_finite else None
     if length is not None:
-        by_words = length * float(generator_defects(projector, w).max(initial=0.0))
+        by_words = length * float(generator_defects(space, w).max(initial=0.0))
         if by_words < trivial_bound:
             return by_words, f"theorem 4a: words of at most {length} generators"
     return trivial_bound, "theorem 3: 2 ||N w||"
 
 
-def unbounded(group: Any) -> str:
+def unbounded(group: Group) -> str:
     """Why an action that is not orthogonal has no bound over a whole group."""
     if group.is_compact:
         return (
@@ -149,24 +140,9 @@ def unbounded(group: Any) -> str:
     )
 
 
-def _gains(
-    projector: Any, w: np.ndarray, asked: Asked, gains: list[Any], norm: float
-) -> Certificate:
+def _of_gains(parts: Splitting, w: np.ndarray, gains: list[Gains]) -> tuple[float, str]:
     """Gains as a diagonal matrix D: ``||rho D rho^-1 - D|| <= 2 ||D - P D||`` if orthogonal."""
     if all(atom.part.is_orthogonal for atom in gains):
-        bound = 2.0 * float(np.linalg.norm(moving_part(projector, w)))
-        reason = "gains as a diagonal matrix: 2 ||N w||, for every element"
-    else:
-        bound, reason = (
-            math.nan,
-            f"not certified: gains of an action that is not orthogonal {gains}",
-        )
-    return Certificate(
-        bound=bound + ROUNDING * norm,
-        supremum=bound + ROUNDING * norm,
-        weight_norm=norm,
-        norm="frobenius",
-        certified=math.isfinite(bound),
-        reason=reason,
-        **asked.fields,
-    )
+        bound = 2.0 * float(np.linalg.norm(moving_part(parts, w)))
+        return bound, "gains as a diagonal matrix: 2 ||N w||, for every element"
+    return math.nan, f"not certified: gains of an action that is not orthogonal {gains}"

@@ -7,7 +7,6 @@ With the non-zero eigenvalues of ``L* L`` in [a, b] and ``x(s) = (b + a - 2 s) /
 is 1 at s = 0 and at most ``2 exp(-2 N sqrt(a / b))`` on [a, b]; L acts axis by axis.
 """
 
-import dataclasses
 import math
 
 import jax
@@ -15,13 +14,20 @@ import numpy as np
 
 from softeq_jax.projections._filter import (
     Array,
+    StrictFilter,
     along,
     as_dtype,
     filter_class,
-    remove_all_but,
     static,
 )
-from softeq_jax.projections._isotypic import Generators
+from softeq_jax.projections.backends._atoms import (
+    STRICT,
+    Atoms,
+    Block,
+    Generators,
+    generators,
+    strict,
+)
 
 _TARGET = 1e-14
 _STEPS = 400
@@ -29,7 +35,7 @@ _LARGEST_RANK = 512
 
 
 @filter_class
-class ChebyshevFilter:
+class ChebyshevFilter(StrictFilter):
     """Level 0 of a tensor product, from the generators of its atoms.
 
     Attributes:
@@ -48,8 +54,8 @@ class ChebyshevFilter:
     degree: int = static()
     dims: tuple[int, ...] = static()
 
-    def removed(self, w: Array, dropped: Array) -> Array:
-        """``dropped_1 (w - p(L* L) w)``."""
+    def invariant(self, w: Array) -> Array:
+        """``p(L* L) w``."""
         tensor = w.reshape(*self.dims, -1)
         lie = [as_dtype(one, tensor) for one in self.lie]
         discrete = [as_dtype(one, tensor) for one in self.discrete]
@@ -71,11 +77,15 @@ class ChebyshevFilter:
                 state = step(i, state)
         else:
             state = jax.lax.fori_loop(1, self.degree, step, state)
-        return remove_all_but(w, state[1].reshape(w.shape), dropped, self.index)
+        return state[1].reshape(w.shape)
 
-    def reindexed(self, to_global: np.ndarray) -> "ChebyshevFilter":
-        """The same filter with indices into the levels of the whole projector."""
-        return dataclasses.replace(self, index=to_global[self.index])
+
+def block(atoms: Atoms, complete: bool) -> Block:
+    """Level 0 of a tensor product of any dimension."""
+    if complete:
+        raise ValueError("the matrix-free filter gives level 0 only; leave the choice open")
+    found, rank = chebyshev([generators(atom) for atom in atoms])
+    return strict(found, rank, math.prod(atom.dim for atom in atoms))
 
 
 def normal(lie: list[Array], discrete: list[Array], x: Array) -> Array:
@@ -99,7 +109,7 @@ def normal(lie: list[Array], discrete: list[Array], x: Array) -> Array:
     return total
 
 
-def chebyshev(parts: list[Generators], index: np.ndarray) -> tuple[ChebyshevFilter, int]:
+def chebyshev(parts: list[Generators]) -> tuple[ChebyshevFilter, int]:
     """The filter of a tensor product, and its rank.
 
     Raises:
@@ -114,7 +124,7 @@ def chebyshev(parts: list[Generators], index: np.ndarray) -> tuple[ChebyshevFilt
     discrete = tuple(part.discrete for part in parts)
     # a spectrum that is a single point needs a radius
     interval = np.array([low * (1 - 1e-6), high * (1 + 1e-6)])
-    filter_ = ChebyshevFilter(lie, discrete, interval, index, degree, dims)
+    filter_ = ChebyshevFilter(lie, discrete, interval, STRICT, degree, dims)
     return filter_, _rank(filter_, math.prod(dims), np.result_type(*lie, *discrete))
 
 
@@ -125,8 +135,7 @@ def _rank(filter_: ChebyshevFilter, n: int, dtype: np.dtype) -> int:
     while True:
         rng = np.random.default_rng(count)
         x = rng.standard_normal((n, min(count, n))).astype(dtype)
-        local = dataclasses.replace(filter_, index=np.array([0, 1]))
-        image = x - local.removed(x, kept_only)
+        image = x - filter_.removed(x, kept_only)
         rank = int(np.sum(np.linalg.svd(image, compute_uv=False) > 1e-6 * math.sqrt(n)))
         if rank < count or count >= n:
             return rank

@@ -12,38 +12,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from softeq_jax.projections.backends._atoms import Generators
+
 _RESIDUAL = 1e-15
 _MAX_STEPS = 5000
 _CHECK = 1e-7
-
-
-class Generators(NamedTuple):
-    """A representation by generators.
-
-    Attributes:
-      lie: ``[k, n, n]``.
-      discrete: ``[m, n, n]``.
-    """
-
-    lie: np.ndarray
-    discrete: np.ndarray
-
-    @property
-    def dim(self) -> int:
-        return self.lie.shape[-1]
-
-    def inside(self, columns: np.ndarray) -> "Generators":
-        """The sub-representation on an invariant space with these orthonormal columns."""
-        left = columns.conj().T
-        return Generators(left @ self.lie @ columns, left @ self.discrete @ columns)
-
-    @property
-    def dual(self) -> "Generators":
-        """``-A^T`` and ``h^-T``."""
-        discrete = (
-            np.swapaxes(np.linalg.inv(self.discrete), 1, 2) if len(self.discrete) else self.discrete
-        )
-        return Generators(-np.swapaxes(self.lie, 1, 2), discrete)
 
 
 class Isotype(NamedTuple):
@@ -56,20 +29,6 @@ class Isotype(NamedTuple):
 
     columns: np.ndarray
     generators: Generators
-
-
-def kronecker(parts: list[Generators]) -> Generators:
-    """The tensor product of representations, row-major."""
-    total = parts[0]
-    for part in parts[1:]:
-        one, other = np.eye(total.dim), np.eye(part.dim)
-        lie = np.einsum("kab,cd->kacbd", total.lie, other) + np.einsum(
-            "ab,kcd->kacbd", one, part.lie
-        )
-        discrete = np.einsum("mab,mcd->macbd", total.discrete, part.discrete)
-        n = total.dim * part.dim
-        total = Generators(lie.reshape(-1, n, n), discrete.reshape(-1, n, n))
-    return total
 
 
 def invariant_part(left: Generators, right: Generators, x: np.ndarray) -> np.ndarray:

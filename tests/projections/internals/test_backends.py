@@ -19,7 +19,7 @@ from projection_oracle import (
 )
 
 import softeq_jax as sq
-from softeq_jax.projections._build import BACKENDS
+from softeq_jax.projections._choose import BACKENDS
 from softeq_jax.projections._filter import IdentityFilter
 
 STRICT_ONLY = ("orbits", "krylov", "mean")
@@ -197,7 +197,7 @@ def test_multiplicity_never_enters(name):
         np.testing.assert_allclose(q(w), expected.reshape(w.shape), atol=1e-12)
         arrays = [np.shape(x) for f in q.filters for x in vars(f).values() if hasattr(x, "shape")]
         assert all(np.prod(shape) <= d**4 for shape in arrays)
-        assert q.rank() == (256 * p.rank() if p.kind == "hard" else pytest.approx(256 * p.rank()))
+        assert q.rank() == (256 * p.rank() if p.mask == "hard" else pytest.approx(256 * p.rank()))
     np.testing.assert_array_equal(one.levels(), many.levels())
     assert many.dimensions().tolist() == (256 * one.dimensions()).tolist()
 

@@ -1,4 +1,4 @@
-r"""Joint spectral filters of planar groups: real arithmetic, one small matrix per acting axis.
+r"""Frequencies of the plane: a small real matrix for each acting axis, a mask, and back.
 
 In the frequency basis of each axis the weight has singles (fixed or negated by the generating
 rotation) and pairs (even a, odd b) of frequency m. Two pairs with coefficients c_aa .. c_bb
@@ -12,7 +12,6 @@ so that the joint coefficients again are singles and pairs, and a third axis joi
 Coefficients are ordered [singles, even halves, odd halves].
 """
 
-import dataclasses
 import functools
 import math
 from typing import NamedTuple
@@ -20,21 +19,23 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
+from softeq_jax.groups import PlanarGroup
 from softeq_jax.projections._filter import (
     Array,
+    Transform,
     along,
     as_dtype,
-    chosen,
     filter_class,
     static,
 )
+from softeq_jax.projections.backends._atoms import Atoms, Block, named
 from softeq_jax.reps import Rep
 
 _FFT_LENGTH = 256
 _FUSED = 160
 
 
-class Half(NamedTuple):
+class HalfShape(NamedTuple):
     """Shape of the coefficients of an axis, or of several that were joined.
 
     Attributes:
@@ -50,7 +51,7 @@ class Half(NamedTuple):
         return len(self.odd)
 
 
-class Joint(NamedTuple):
+class JointFrequencies(NamedTuple):
     """Frequencies of joint coefficients; pairs have signed frequencies, both halves the same.
 
     Attributes:
@@ -60,7 +61,7 @@ class Joint(NamedTuple):
       unmatched: bool ``[n]``.
     """
 
-    half: Half
+    half: HalfShape
     frequency: np.ndarray
     odd: np.ndarray
     unmatched: np.ndarray
@@ -74,7 +75,7 @@ class Joint(NamedTuple):
 
 
 @filter_class
-class SpectralFilter:
+class SpectralFilter(Transform):
     """Per-axis transform, recombination of pairs, a mask, and back.
 
     Attributes:
@@ -86,12 +87,7 @@ class SpectralFilter:
 
     bases: tuple[Array, ...]
     index: Array
-    halves: tuple[Half, ...] = static()
-
-    def removed(self, w: Array, dropped: Array) -> Array:
-        """``T^T (dropped * (T w))`` with the orthogonal joint transform T."""
-        inside = self.analysis(w)
-        return self.synthesis(chosen(dropped, self.index, w)[:, None] * inside)
+    halves: tuple[HalfShape, ...] = static()
 
     def analysis(self, w: Array) -> Array:
         """The joint coefficients ``T w``, ``[n, M]``."""
@@ -122,12 +118,67 @@ class SpectralFilter:
             tensor = _inverse(basis, tensor, axis)
         return tensor.reshape(c.shape)
 
-    def reindexed(self, to_global: np.ndarray) -> "SpectralFilter":
-        """The same filter with indices into the levels of the whole projector."""
-        return dataclasses.replace(self, index=to_global[self.index])
+
+FLIP_LEVEL = 2.0 / math.pi
+"""Level of a flip-odd vector that every rotation of the group fixes."""
 
 
-def axis_frequencies(atom: Rep) -> tuple[np.ndarray, Joint]:
+def is_planar(atoms: Atoms) -> bool:
+    """Whether all atoms are resolved into frequencies of the plane."""
+    if not isinstance(atoms[0].group, PlanarGroup):
+        return False
+    return all(atom.frequencies() is not None for atom in atoms)
+
+
+def block(atoms: Atoms, complete: bool) -> Block:
+    """All levels of a tensor product of representations of a group of the plane."""
+    group = atoms[0].group
+    if not is_planar(atoms) or not isinstance(group, PlanarGroup):
+        raise ValueError(f"the spectral back end needs a group of the plane, got {named(atoms)}")
+    bases, shapes = spectral_parts(atoms)
+    joint = joint_frequencies(atoms)
+    m, odd = np.abs(joint.frequency), joint.odd
+    last = 2 * (int(m.max()) + 1)
+    code = np.where(joint.unmatched, last, 2 * m + odd)
+    codes = np.arange(last)
+    sigma = planar_levels(group.rotations, group.has_flip, codes // 2, codes % 2 == 1)
+    sizes = np.bincount(code, minlength=last + 1)
+    present = np.flatnonzero(sizes)
+    values, place = np.unique(np.append(sigma, np.inf)[present], return_inverse=True)
+    index = np.zeros(last + 1, int)
+    index[present] = place
+    counts = np.bincount(place, weights=sizes[present]).astype(int)
+    return Block(SpectralFilter(bases, index[code], shapes), values, counts)
+
+
+def rotation_level(rotations: int | None, frequency: np.ndarray) -> np.ndarray:
+    """Level of angular frequencies under SO(2) (``rotations=None``) or C_n.
+
+    Args:
+      rotations: n for C_n, None for every angle.
+      frequency: integer array, any shape.
+
+    Returns:
+      float64 array of the same shape. Frequencies that C_n cannot tell apart (m, -m, m + n) get
+      the same float to the bit.
+    """
+    m = np.abs(np.asarray(frequency))
+    if rotations is None:
+        return m.astype(np.float64)
+    m = m % rotations
+    m = np.minimum(m, rotations - m)
+    return rotations / math.pi * np.sin(math.pi * m / rotations)
+
+
+def planar_levels(
+    rotations: int | None, has_flip: bool, frequency: np.ndarray, odd: np.ndarray
+) -> np.ndarray:
+    """Levels of frequencies and parities; flip-odd vectors that rotations fix get 2 / pi."""
+    sigma = rotation_level(rotations, frequency)
+    return np.where((sigma == 0.0) & odd, FLIP_LEVEL, sigma) if has_flip else sigma
+
+
+def axis_frequencies(atom: Rep) -> tuple[np.ndarray, JointFrequencies]:
     """The columns of one atom in the order [singles, even, odd], and their frequencies.
 
     Long cyclic shifts have no columns (an empty array): they are transformed by the FFT.
@@ -138,9 +189,9 @@ def axis_frequencies(atom: Rep) -> tuple[np.ndarray, Joint]:
     even, odd, frequency = f.pairs()
     single = np.flatnonzero(f.partner < 0)
     order = np.concatenate([single, even, odd])
-    half = Half(tuple(bool(flag) for flag in f.odd[single]), len(even))
+    half = HalfShape(tuple(bool(flag) for flag in f.odd[single]), len(even))
     single_frequency = np.where(f.unmatched[single], 0, f.frequency[single])
-    joint = Joint(
+    joint = JointFrequencies(
         half,
         np.concatenate([single_frequency, frequency, frequency]),
         f.odd[order],
@@ -150,7 +201,7 @@ def axis_frequencies(atom: Rep) -> tuple[np.ndarray, Joint]:
 
 
 @functools.lru_cache(maxsize=64)
-def joint_frequencies(atoms: tuple[Rep, ...]) -> Joint:
+def joint_frequencies(atoms: Atoms) -> JointFrequencies:
     """The frequencies of the tensor product of atoms, in the order of ``analysis``."""
     total = axis_frequencies(atoms[0])[1]
     for atom in atoms[1:]:
@@ -158,7 +209,7 @@ def joint_frequencies(atoms: tuple[Rep, ...]) -> Joint:
     return total
 
 
-def spectral_parts(atoms: tuple[Rep, ...]) -> tuple[tuple[np.ndarray, ...], tuple[Half, ...]]:
+def spectral_parts(atoms: Atoms) -> tuple[tuple[np.ndarray, ...], tuple[HalfShape, ...]]:
     """Bases and shapes for a ``SpectralFilter``; small products are one axis with a joint basis."""
     parts = [axis_frequencies(atom) for atom in atoms]
     bases = tuple(basis for basis, _ in parts)
@@ -170,13 +221,13 @@ def spectral_parts(atoms: tuple[Rep, ...]) -> tuple[tuple[np.ndarray, ...], tupl
     return (np.ascontiguousarray(joint),), (functools.reduce(joined_half, halves),)
 
 
-def joined_half(a: Half, b: Half) -> Half:
+def joined_half(a: HalfShape, b: HalfShape) -> HalfShape:
     """Shape of the coefficients after joining two axes."""
     odd = tuple(x != y for x in a.odd for y in b.odd)
-    return Half(odd, a.singles * b.pairs + a.pairs * b.singles + 2 * a.pairs * b.pairs)
+    return HalfShape(odd, a.singles * b.pairs + a.pairs * b.singles + 2 * a.pairs * b.pairs)
 
 
-def _joined(a: Joint, b: Joint) -> Joint:
+def _joined(a: JointFrequencies, b: JointFrequencies) -> JointFrequencies:
     s1, p1, s2, p2 = a.half.singles, a.half.pairs, b.half.singles, b.half.pairs
     f1, g1 = a.frequency[:s1], a.frequency[s1 : s1 + p1]
     f2, g2 = b.frequency[:s2], b.frequency[s2 : s2 + p2]
@@ -192,7 +243,7 @@ def _joined(a: Joint, b: Joint) -> Joint:
     unpaired = outer(np.logical_or, (u1, v2), (v1, u2), (v1, v2), (v1, v2))
     half = joined_half(a.half, b.half)
     p = half.pairs
-    return Joint(
+    return JointFrequencies(
         half,
         np.concatenate([outer(np.add, (f1, f2)), pairs, pairs]),
         np.concatenate([np.array(half.odd, dtype=bool), np.zeros(p, bool), np.ones(p, bool)]),
@@ -200,7 +251,7 @@ def _joined(a: Joint, b: Joint) -> Joint:
     )
 
 
-def _join(c: Array, a: Half, b: Half) -> Array:
+def _join(c: Array, a: HalfShape, b: HalfShape) -> Array:
     """``[n1, n2, M]`` to the joint coefficients ``[n1 n2, M]``."""
     xp = np if isinstance(c, np.ndarray) else jnp
     s1, p1, s2, p2 = a.singles, a.pairs, b.singles, b.pairs
@@ -221,7 +272,7 @@ def _join(c: Array, a: Half, b: Half) -> Array:
     return xp.concatenate([c[:s1, :s2].reshape(-1, m), *even, *odd])
 
 
-def _part(c: Array, a: Half, b: Half) -> Array:
+def _part(c: Array, a: HalfShape, b: HalfShape) -> Array:
     """The inverse of ``_join``: ``[n1 n2, M]`` to ``[n1, n2, M]``."""
     xp = np if isinstance(c, np.ndarray) else jnp
     s1, p1, s2, p2 = a.singles, a.pairs, b.singles, b.pairs
@@ -288,11 +339,11 @@ def _inverse(basis: Array, tensor: Array, axis: int) -> Array:
     return xp.moveaxis(out.astype(tensor.dtype), 0, axis)
 
 
-def _fourier_joint(n: int) -> Joint:
+def _fourier_joint(n: int) -> JointFrequencies:
     """Frequencies of the coefficients of the real FFT of a cyclic shift of length n."""
     m = np.arange(1, (n - 1) // 2 + 1)
     ends = [0, n // 2] if n % 2 == 0 else [0]
-    half = Half((False,) * len(ends), len(m))
+    half = HalfShape((False,) * len(ends), len(m))
     no = np.zeros(n, dtype=bool)
     odd = np.arange(n) >= len(ends) + len(m)
-    return Joint(half, np.concatenate([ends, m, m]), odd, no)
+    return JointFrequencies(half, np.concatenate([ends, m, m]), odd, no)

@@ -1,30 +1,24 @@
-"""Ready rules for the weights of vision models that live on a pixel grid."""
+"""Rules of a plan for weights that live on a pixel grid: convolution kernels."""
 
 from collections.abc import Callable
+from typing import Unpack
 
 from softeq_jax import reps
-from softeq_jax.groups import Group
-from softeq_jax.projections._create import projector
-from softeq_jax.projections._projector import Array, Projector
+from softeq_jax.groups import PlanarGroup
+from softeq_jax.projections._levels import Dials
+from softeq_jax.projections._projector import Array, Projector, projector
 
 
 def convolution_rule(
-    group: Group,
-    *,
-    cutoff: float | None = None,
-    softness: float | None = None,
-    mask: str = "hard",
-    axes: str = "h w i o",
+    group: PlanarGroup, *, axes: str = "h w i o", **dials: Unpack[Dials]
 ) -> Callable[[str, Array], Projector | None]:
     """A rule for ``plan`` that filters every convolution kernel larger than 1 x 1.
 
     Args:
       group: a planar group, acting on the window of each kernel.
-      cutoff: see ``Projector.at``; 0 (strict) if neither dial is given.
-      softness: see ``Projector.at``.
-      mask: see ``Projector.at``.
       axes: the layout of the kernels, with ``h`` and ``w`` for the window: ``"h w i o"`` as in
         Flax and Haiku, ``"o i h w"`` as in Equinox and PyTorch.
+      dials: see ``Dials``; strict if neither cutoff nor softness is given.
 
     Returns:
       A function (path, weight) -> projector, or None for weights that are no such kernel (other
@@ -45,6 +39,6 @@ def convolution_rule(
         if window == (1, 1):
             return None
         image = reps.image(group, window)
-        return projector(axes, {"h w": image}, cutoff=cutoff, softness=softness, mask=mask)
+        return projector(axes, {"h w": image}, **dials)
 
     return rule

@@ -1,4 +1,4 @@
-"""What certificates need to know of a group as a metric space."""
+"""Diameters of groups, as metric spaces of angles or of words."""
 
 import math
 
@@ -13,7 +13,7 @@ from softeq_jax.groups import (
     SpecialUnitaryGroup,
     SymplecticUnitaryGroup,
 )
-from softeq_jax.projections._speed import word_lengths
+from softeq_jax.projections.movement import word_lengths
 
 
 def diameter(group: Group) -> float:
@@ -37,7 +37,7 @@ def diameter(group: Group) -> float:
             return math.fsum(diameter(factor) for factor in group.factors)
         if group.is_connected:
             return math.hypot(*(diameter(factor) for factor in group.factors))
-    elif group.is_finite:
+    elif group.order is not None:
         if group.order > LISTABLE:
             raise ValueError(
                 f"{group} has {group.order} elements, more than the {LISTABLE} that can be listed: "

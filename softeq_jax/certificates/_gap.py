@@ -1,4 +1,4 @@
-"""What the levels alone guarantee: theorem 5 and the gap bound."""
+"""Guarantees by the levels alone: theorem 5 and the gap bound."""
 
 import math
 from typing import Any, NamedTuple
@@ -6,10 +6,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from softeq_jax.certificates._bounds import weight
-from softeq_jax.certificates._groups import diameter
-from softeq_jax.projections import Certificate, Projector
-from softeq_jax.projections._certificate import ROUNDING
-from softeq_jax.projections._speed import growth, is_isometric, level_parts, stretch_rate
+from softeq_jax.certificates._diameter import diameter
+from softeq_jax.projections import ROUNDING, Certificate, Projector
+from softeq_jax.projections.movement import growth, is_isometric, level_parts, stretch_rate
 
 
 class Gap(NamedTuple):
@@ -60,8 +59,8 @@ def cutoff_bound(
         raise ValueError(f"norm and radius must be >= 0, got norm={norm}, radius={radius}")
     reach = diameter(group) if radius is None else float(radius)
     factors = 1.0 - projector.host_dropped()
-    sizes = np.array([*projector.known.dimensions, projector.known.infinite])
-    sigma = np.array([*projector.known.values, np.finfo(np.float64).max])
+    sizes = projector.spectrum.sizes
+    sigma = np.array([*projector.spectrum.values, np.finfo(np.float64).max])
     rate = float(np.max((factors * sigma)[sizes > 0], initial=0.0))
     kept = float(np.max(factors[1:][sizes[1:] > 0], initial=0.0))
     if is_isometric(space):
@@ -81,7 +80,7 @@ def cutoff_bound(
         angle=None if radius is None else reach,
         flip=False,
         certified=certified,
-        reason=f"theorem 5: rate {rate:.4g} of the {projector.kind} mask, angles up to {reach:.4g}"
+        reason=f"theorem 5: rate {rate:.4g} of the {projector.mask} mask, angles up to {reach:.4g}"
         if certified
         else "not certified: the action is not orthogonal and its levels are not known",
     )
@@ -105,7 +104,7 @@ def gap(projector: Projector, w: Any = None) -> Gap:
     Raises:
       ValueError: the group or representation has no levels above 0.
     """
-    complete = projector._complete()
+    complete = projector.complete()
     positive = projector.levels()[projector.levels() > 0]
     level = float(positive.min(initial=math.inf))
     if w is None:
@@ -113,7 +112,7 @@ def gap(projector: Projector, w: Any = None) -> Gap:
     w = weight(projector, w)
     each = [
         sigma * float(np.linalg.norm(part))
-        for sigma, part in level_parts(complete, w)
+        for sigma, part in level_parts(complete.host_splitting(), w)
         if 0 < sigma < math.inf
     ]
     margin = ROUNDING * float(np.linalg.norm(w))

@@ -1,0 +1,150 @@
+"""Choice of a back end for each block of a space, and the splitting that they build together.
+
+Everything here runs once, on the host, in float64.
+"""
+
+import functools
+import math
+import warnings
+from typing import NamedTuple
+
+import numpy as np
+
+from softeq_jax.projections._apply import Filters
+from softeq_jax.projections._filter import IdentityFilter
+from softeq_jax.projections._levels import Levels, collect
+from softeq_jax.projections._space import Space
+from softeq_jax.projections._spectrum import has_levels, no_levels
+from softeq_jax.projections.backends import (
+    _atoms,
+    _factored,
+    _gram,
+    _isotypic,
+    _krylov,
+    _mean,
+    _spectral,
+)
+from softeq_jax.projections.backends import _orbits as _orbit_means
+from softeq_jax.projections.backends._atoms import Atoms, Block
+from softeq_jax.reps import Gains
+
+BACKENDS = {
+    "spectral": _spectral.block,
+    "orbits": _orbit_means.block,
+    "isotypic": _isotypic.block,
+    "gram": _gram.block,
+    "krylov": _krylov.block,
+    "mean": _mean.block,
+}
+"""The back ends that ``projector`` can be told to use; by default it chooses."""
+
+_SMALL = 128  # dimension up to which eigenvectors of the whole block are the fastest
+_AXIS_LIMIT = 800  # dimension up to which one of two axes is decomposed
+
+
+class Splitting(NamedTuple):
+    """A space, split into orthogonal levels by one filter for each block.
+
+    Attributes:
+      space: the axes and representations.
+      filters: one for each of ``space.blocks()``.
+      levels: what is known of the levels.
+      convention: ``"central"``, or ``"stacked"`` for the levels of the published code.
+    """
+
+    space: Space
+    filters: Filters
+    levels: Levels
+    convention: str
+
+
+@functools.lru_cache(maxsize=128)
+def splitting(space: Space, complete: bool, backend: str | None, convention: str) -> Splitting:
+    """The splitting of a space, remembered: the layers of a network share their filters.
+
+    Args:
+      space: the axes and representations.
+      complete: whether all levels are needed; otherwise level 0 is enough where it is cheaper.
+      backend: one of ``BACKENDS``, None to choose.
+      convention: ``"central"`` or ``"stacked"``.
+
+    Raises:
+      ValueError: the back end cannot treat these representations, or their levels are unknown.
+    """
+    parts = space.blocks()
+    own: dict[Atoms, Block] = {}
+    for _, atoms in parts:
+        if atoms not in own:
+            own[atoms] = _block(atoms, complete, backend, convention)
+    each = [(own[atoms].levels, own[atoms].dimensions, times) for times, atoms in parts]
+    strict = any(block.is_strict for block in own.values())
+    levels, indices = (_level_zero if strict else collect)(each)
+    filters = tuple(
+        own[atoms].filter.reindexed(index) for (_, atoms), index in zip(parts, indices, strict=True)
+    )
+    return Splitting(space, filters, levels, convention)
+
+
+def warn_if_strict_only(space: Space) -> None:
+    """Warns that a group admits strict projection only."""
+    if space.group.level_factors() is None:
+        warnings.warn(no_levels(space.group, ()), stacklevel=3)
+
+
+def _level_zero(
+    each: list[tuple[np.ndarray, np.ndarray, int]],
+) -> tuple[Levels, list[np.ndarray]]:
+    """As ``collect``, level 0 against everything else: some blocks know no more."""
+    null = sum(int(counts[sigma == 0.0].sum()) * times for sigma, counts, times in each)
+    total = sum(int(counts.sum()) * times for _, counts, times in each)
+    levels = Levels((0.0,), (null,), total - null, complete=null == total)
+    return levels, [(sigma != 0.0).astype(int) for sigma, _, _ in each]
+
+
+def _block(atoms: Atoms, complete: bool, backend: str | None, convention: str) -> Block:
+    """The block of one tensor product, by the back end that suits it."""
+    if not atoms:
+        return Block(IdentityFilter(np.array([0])), np.zeros(1), np.ones(1, int))
+    if any(isinstance(atom, Gains) for atom in atoms):
+        return _orbit_means.gains_block(atoms, complete)
+    free = backend is None and convention == "central"
+    if backend == "spectral" or (free and _spectral.is_planar(atoms)):
+        return _spectral.block(atoms, complete)
+    if free and (factored := _factored.block(atoms, _transform)) is not None:
+        return factored
+    _atoms.refuse_unmatched(atoms)
+    if convention == "stacked":
+        return _gram.stacked_block(atoms)
+    return _chosen(atoms, complete) if backend is None else BACKENDS[backend](atoms, complete)
+
+
+def _chosen(atoms: Atoms, complete: bool) -> Block:
+    """Without frequencies of the plane: orbits, eigenvectors, Schur's lemma, or matrix-free."""
+    group, n = atoms[0].group, math.prod(atom.dim for atom in atoms)
+    if not complete and n > _SMALL and _atoms.joint_moves(atoms) is not None:
+        return _orbit_means.block(atoms, False)
+    central = has_levels(group, atoms)
+    if complete and not central:
+        raise ValueError(no_levels(group, atoms))
+    if central and n <= _SMALL:
+        return _gram.block(atoms, True)
+    if not complete and _atoms.joint_moves(atoms) is not None:
+        return _orbit_means.block(atoms, False)
+    if central and len(atoms) > 1 and _atoms.larger_half(atoms) <= _AXIS_LIMIT:
+        return _isotypic.block(atoms, complete)
+    if n <= _gram.DENSE_LIMIT:
+        return _gram.block(atoms, complete)
+    if complete:
+        raise ValueError(
+            f"levels above 0 of {_atoms.named(atoms)} (dimension {n}) are beyond what is "
+            "diagonalized here; the strict projector is available"
+        )
+    return _krylov.block(atoms, False)
+
+
+def _transform(atoms: Atoms) -> Block | None:
+    """A block that is one orthogonal transform and knows all levels, where there is one."""
+    if _spectral.is_planar(atoms):
+        return _spectral.block(atoms, True)
+    small = math.prod(atom.dim for atom in atoms) <= _SMALL
+    return _gram.block(atoms, True) if small and has_levels(atoms[0].group, atoms) else None

@@ -1,0 +1,139 @@
+"""Tensor products of atoms: what every back end asks of them, and what it hands back.
+
+An atom is a representation that is not divided further; a back end builds the filter of a tensor
+product of atoms.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from softeq_jax.projections._filter import Filter
+from softeq_jax.reps import Product, Rep
+
+Atoms = tuple[Rep, ...]
+Move = tuple[np.ndarray, np.ndarray]
+
+STRICT = np.array([0, 1])
+"""Levels of a filter that knows level 0 only: it, and everything else."""
+
+
+class Block(NamedTuple):
+    """A filter with the levels that it tells apart.
+
+    Attributes:
+      filter: of the tensor product.
+      levels: float64 ``[l]``, ascending; infinite where there is none, NaN where it is not known.
+      dimensions: int ``[l]``, of each.
+    """
+
+    filter: Filter
+    levels: np.ndarray
+    dimensions: np.ndarray
+
+    @property
+    def is_strict(self) -> bool:
+        """Whether only level 0 is known."""
+        return bool(np.isnan(self.levels).any())
+
+
+def strict(filter_: Filter, rank: int, n: int) -> Block:
+    """The block of a filter that knows level 0 only, of this rank, in dimension n."""
+    return Block(filter_, np.array([0.0, np.nan]), np.array([rank, n - rank]))
+
+
+class Generators(NamedTuple):
+    """A representation by the matrices of its generators.
+
+    Attributes:
+      lie: ``[k, n, n]``.
+      discrete: ``[m, n, n]``.
+    """
+
+    lie: np.ndarray
+    discrete: np.ndarray
+
+    @property
+    def dim(self) -> int:
+        return self.lie.shape[-1]
+
+    def inside(self, columns: np.ndarray) -> "Generators":
+        """The sub-representation on an invariant space with these orthonormal columns."""
+        left = columns.conj().T
+        return Generators(left @ self.lie @ columns, left @ self.discrete @ columns)
+
+    @property
+    def dual(self) -> "Generators":
+        """``-A^T`` and ``h^-T``."""
+        discrete = self.discrete
+        if len(discrete):
+            discrete = np.swapaxes(np.linalg.inv(discrete), 1, 2)
+        return Generators(-np.swapaxes(self.lie, 1, 2), discrete)
+
+
+def generators(atom: Rep) -> Generators:
+    """The generator matrices of one atom."""
+    return Generators(atom.lie_matrices(), atom.discrete_matrices())
+
+
+def kronecker(parts: list[Generators]) -> Generators:
+    """The tensor product of representations, row-major."""
+    total = parts[0]
+    for part in parts[1:]:
+        one, other = np.eye(total.dim), np.eye(part.dim)
+        lie = np.einsum("kab,cd->kacbd", total.lie, other)
+        lie = lie + np.einsum("ab,kcd->kacbd", one, part.lie)
+        discrete = np.einsum("mab,mcd->macbd", total.discrete, part.discrete)
+        n = total.dim * part.dim
+        total = Generators(lie.reshape(-1, n, n), discrete.reshape(-1, n, n))
+    return total
+
+
+def joint_moves(atoms: Atoms) -> list[Move] | None:
+    """``(index, sign)`` of each discrete generator on the tensor product, None if one mixes
+    entries or a Lie generator acts."""
+    if any(np.max(np.abs(atom.lie_matrices()), initial=0.0) > 0 for atom in atoms):
+        return None
+    whole, moves = Product(atoms[0].group, atoms), []
+    for g in whole.group.discrete_generators:
+        move = whole.signed_permutation(g)
+        if move is None:
+            return None
+        moves.append(move)
+    return moves
+
+
+def halves(dims: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The division of atoms into two groups with the smallest larger dimension, in order."""
+    best, size = ((0,), (1,)), math.inf
+    for bits in range(1, 2 ** (len(dims) - 1)):
+        right = tuple(i for i in range(len(dims)) if bits >> (len(dims) - 1 - i) & 1)
+        left = tuple(i for i in range(len(dims)) if i not in right)
+        larger = max(math.prod(dims[i] for i in left), math.prod(dims[i] for i in right))
+        contiguous = left + right == tuple(range(len(dims)))
+        if larger < size or (larger == size and contiguous):
+            best, size = (left, right), larger
+    return best
+
+
+def larger_half(atoms: Atoms) -> int:
+    """The larger dimension when the atoms are divided into two groups."""
+    dims = tuple(atom.dim for atom in atoms)
+    return max(math.prod(dims[i] for i in side) for side in halves(dims))
+
+
+def refuse_unmatched(atoms: Atoms) -> None:
+    """Raises ValueError for patterns of level infinity, which only frequencies can express."""
+    for atom in atoms:
+        if atom.unmatched.shape[1]:
+            raise ValueError(
+                f"{atom!r} has {atom.unmatched.shape[1]} unmatched patterns, which only the "
+                "spectral back end of groups of the plane can tell from invariants; use an odd "
+                "number of pixels, or a group that permutes them"
+            )
+
+
+def named(atoms: Atoms) -> str:
+    """The tensor product in words."""
+    return " ⊗ ".join(map(repr, atoms))
