@@ -9,13 +9,13 @@ import numbers
 from collections.abc import Mapping
 from typing import Any
 
-import jax
 import numpy as np
+from jax.core import Tracer
 
 
 def is_traced(value: Any) -> bool:
     """Whether a value is known only inside a transformation."""
-    return isinstance(value, jax.core.Tracer)
+    return isinstance(value, Tracer)
 
 
 def is_zero(value: Any) -> bool:

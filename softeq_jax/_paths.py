@@ -23,9 +23,9 @@ def leaf_paths(tree: Any) -> tuple[list[str], list[Any], Any]:
 
 def _trimmed(path: tuple[Any, ...]) -> tuple[Any, ...]:
     """The path without the ``value`` that an ``nnx`` variable adds below its own key."""
-    boxed = len(path) > 1 and isinstance(path[-1], jax.tree_util.GetAttrKey)
-    boxed = boxed and path[-1].name == "value" and isinstance(path[-2], jax.tree_util.DictKey)
-    return path[:-1] if boxed else path
+    *_, variable, value = (None, None, *path)
+    boxed = isinstance(value, jax.tree_util.GetAttrKey) and value.name == "value"
+    return path[:-1] if boxed and isinstance(variable, jax.tree_util.DictKey) else path
 
 
 def _entry(key: Any) -> str:

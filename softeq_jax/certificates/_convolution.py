@@ -238,7 +238,7 @@ def _channel_obstacle(space: Space, geometry: ConvolutionGeometry) -> str | None
 def _moved(space: Space, g: np.ndarray, kernel: np.ndarray) -> np.ndarray:
     """``g K``, by exact moves of the pixels."""
     for entry in space.entries:
-        if entry.positions == (0, 1):
+        if entry.positions == (0, 1) and isinstance(space.group, PlanarGroup):
             angle, mirrored = space.group.parameters(g)
             moved = kernel[:, ::-1] if mirrored else kernel
             kernel = np.rot90(moved, round(angle / _QUARTER))

@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from softeq_jax.projections._filter import Array, Filter
+from softeq_jax._arrays import Array, library
+from softeq_jax.projections._filter import Filter
 from softeq_jax.projections._space import Segments, Space, segments
 from softeq_jax.reps import Term
 
@@ -37,7 +38,7 @@ def coefficient_blocks(
 
 def split_parts(filters: Filters, dropped: Array, w: Array, *, space: Space) -> tuple[Array, Array]:
     """``(P w, w - P w)`` in the dtype of w; w to the bit where nothing is dropped."""
-    xp: Any = np if isinstance(w, np.ndarray) else jnp
+    xp = library(w)
     work = w.astype(jnp.promote_types(w.dtype, jnp.float32))
     removed = removed_part(space, filters, work, dropped)
     full = xp.all(xp.asarray(dropped) == 0)
@@ -53,7 +54,7 @@ def _map_blocks(
     space: Space, filters: Filters, w: Array, of_block: Callable[[Filter, Array], Array]
 ) -> Array:
     """The array whose blocks are those of w, each passed through a function of it."""
-    xp: Any = np if isinstance(w, np.ndarray) else jnp
+    xp = library(w)
     reps = [entry.rep for entry in space.entries]
     front = range(len(space.positions))
     moved = xp.moveaxis(w, space.positions, front)
@@ -76,7 +77,7 @@ def _walk(each: list[Segments], block: Callable, x: Array, terms: tuple[Term, ..
     axis = len(terms)
     if axis == len(each):
         return block(terms, x)
-    xp: Any = np if isinstance(x, np.ndarray) else jnp
+    xp = library(x)
     pieces, start = [], 0
     for term in each[axis].terms:
         stop = start + Segments.size(term)

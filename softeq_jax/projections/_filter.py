@@ -16,7 +16,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-Array = jax.Array | np.ndarray
+from softeq_jax._arrays import Array, library, real_dtype
+
 _matmul = functools.partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
 
 
@@ -95,7 +96,7 @@ def product(a: Array, b: Array) -> Array:
 
 def along(matrix: Array, tensor: Array, axis: int) -> Array:
     """``matrix`` applied along one axis of a tensor."""
-    xp: Any = np if isinstance(tensor, np.ndarray) else jnp
+    xp = library(tensor)
     moved = xp.moveaxis(tensor, axis, 0)
     out = product(matrix, moved.reshape(moved.shape[0], -1))
     return xp.moveaxis(out.reshape(matrix.shape[0], *moved.shape[1:]), 0, axis)
@@ -105,11 +106,11 @@ def as_dtype(constant: Array, w: Array) -> Array:
     """A constant in the dtype of w (real constants stay real), in the library of w."""
     kind = np.dtype(w.dtype)
     if not jnp.issubdtype(constant.dtype, jnp.complexfloating):
-        kind = np.zeros((), kind).real.dtype
+        kind = real_dtype(kind)
     return (np if isinstance(w, np.ndarray) else jnp).asarray(constant, kind)
 
 
 def chosen(dropped: Array, index: Array, w: Array) -> Array:
     """``dropped[index]`` in the real dtype and the library of w."""
-    xp: Any = np if isinstance(w, np.ndarray) else jnp
-    return xp.asarray(dropped)[xp.asarray(index)].astype(np.zeros((), w.dtype).real.dtype)
+    xp = library(w)
+    return xp.asarray(dropped)[xp.asarray(index)].astype(real_dtype(w.dtype))

@@ -8,12 +8,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from softeq_jax._checks import known_options
+from softeq_jax._arrays import Array
+from softeq_jax._checks import is_traced, known_options
 from softeq_jax._paths import first_matches, leaf_paths, naming, refuse_idle
 from softeq_jax._text import table
 from softeq_jax.projections._certificate import Certificate, combine
 from softeq_jax.projections._levels import Dials
-from softeq_jax.projections._projector import Array, Projector
+from softeq_jax.projections._projector import Projector
 from softeq_jax.projections.movement import Question
 
 Params = Any
@@ -231,8 +232,7 @@ def _resolve(rule: Rule, path: str, leaf: Array) -> Projector | None:
 
 
 def _check_finite(leaf: Array) -> None:
-    concrete = isinstance(leaf, np.ndarray | jax.Array) and not isinstance(leaf, jax.core.Tracer)
-    if not concrete:
+    if not isinstance(leaf, np.ndarray | jax.Array) or is_traced(leaf):
         return
     values = np.asarray(leaf)
     wide = np.complex128 if np.iscomplexobj(values) else np.float64

@@ -19,6 +19,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from softeq_jax._arrays import Array
+from softeq_jax._checks import is_traced
 from softeq_jax.projections import _choose, _levels
 from softeq_jax.projections._apply import Filters, jitted_split_parts, split_parts
 from softeq_jax.projections._certificate import Certificate
@@ -27,8 +29,6 @@ from softeq_jax.projections._levels import Dials, Levels
 from softeq_jax.projections._space import Space, parse
 from softeq_jax.projections.movement import Question, certificate
 from softeq_jax.reps import Rep
-
-Array = jax.Array | np.ndarray
 
 
 @jax.tree_util.register_dataclass
@@ -183,7 +183,7 @@ class Projector:
     def __repr__(self) -> str:
         spec = " ".join(self.space.names)
         head = f"Projector({spec!r}, {self.space.describe()}, mask={self.mask}"
-        if isinstance(self._width, jax.core.Tracer) or np.ndim(self._width):
+        if is_traced(self._width) or np.ndim(self._width):
             return head + ")"
         return f"{head}, cutoff={self.cutoff:.4g}, softness={self.softness:.4g})"
 
@@ -243,7 +243,7 @@ class Projector:
 
 
 def _host(value: Any, what: str) -> Any:
-    if isinstance(value, jax.core.Tracer):
+    if is_traced(value):
         raise TypeError(
             f"{what} of a projector is computed on the host in float64 and cannot be traced: "
             "call it outside jit, grad, vmap and pmap"

@@ -4,9 +4,10 @@ from collections.abc import Callable
 from typing import Unpack
 
 from softeq_jax import reps
+from softeq_jax._arrays import Array
 from softeq_jax.groups import PlanarGroup
 from softeq_jax.projections._levels import Dials
-from softeq_jax.projections._projector import Array, Projector, projector
+from softeq_jax.projections._projector import Projector, projector
 
 
 def convolution_rule(

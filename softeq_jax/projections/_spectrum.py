@@ -204,7 +204,7 @@ def is_closed_under_adjoints(group: Group, parts: list[Generators]) -> bool:
 
 
 def _realview(x: np.ndarray) -> np.ndarray:
-    return np.concatenate([x.real, x.imag], axis=1)
+    return np.concatenate([np.real(x), np.imag(x)], axis=1)
 
 
 def stacked_operator(group: Group, lie: np.ndarray, discrete: np.ndarray) -> np.ndarray:

@@ -136,13 +136,8 @@ def test_two_dials():
     assert (both["patch_embed/kernel"], both["pos_embed"]) == (0.0, 1.0)
     assert dials(softness=1.0) == {"patch_embed/kernel": 1.0, "pos_embed": 1.0}
     assert dials() == {"patch_embed/kernel": 0.0, "pos_embed": 0.0}
-<<<<<<< HEAD:tests/models/test_model_rules.py
     plan = sq.plan(variables["params"], models.soft_rules(model, C4, softness=0.5, mask="heat"))
-    assert {p.kind for p in plan.projectors} == {"heat"}
-=======
-    plan = sq.plan(variables["params"], models.soft_plan(model, C4, softness=0.5, mask="heat"))
     assert {p.mask for p in plan.projectors} == {"heat"}
->>>>>>> 21b4b5d (Projections by concept: back ends with one filter base, movement with one parser of its question, dials in one place):tests/models/test_plans.py
 
 
 def test_softness_one_changes_nothing():

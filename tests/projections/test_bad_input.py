@@ -35,7 +35,7 @@ MISTAKES = {
         ValueError, "unitary, not real orthogonal",
     ),
     "a negative multiplicity": (lambda: -2 * v("so3"), ValueError, "-2"),
-    "no copies": (lambda: 0 * v("so3"), ValueError, "at least 1, got 0"),
+    "no copies": (lambda: 0 * v("so3"), ValueError, "a positive integer, got 0"),
     "half a copy": (lambda: 1.5 * v("so3"), TypeError, "unsupported operand|multiply"),
     "negative tensor power": (
         lambda: sq.reps.tensor(group_of("so3"), -1), ValueError, "p must be an integer.*-1",

@@ -187,7 +187,7 @@ def test_integers_cannot_be_interpolated():
 )
 def test_shapes_that_are_no_square_grids(shape):
     for call in (reps.image, reps.tokens):
-        with pytest.raises(ValueError, match=r"square grid|needs a shape|at least 1"):
+        with pytest.raises(ValueError, match=r"square grid|needs a shape|positive integer"):
             call(groups.so(2), shape)
 
 

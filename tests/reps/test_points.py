@@ -44,7 +44,7 @@ def test_clouds_are_values():
     dual = reps.points(lorentz, 4).dual
     assert dual.shape == (4, 4)
     assert repr(dual) == "Points[4·V*](O(1,3))"
-    with pytest.raises(ValueError, match="number of points must be an integer of at least 1"):
+    with pytest.raises(ValueError, match="number of points must be a positive integer"):
         reps.points(so3, 0)
 
 

@@ -7,12 +7,11 @@ axes, are one joint transform, and ``sigma^2`` is the sum over the factors.
 import functools
 import math
 from collections.abc import Callable
-from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 
-from softeq_jax.projections._filter import Array, Transform, filter_class, static
+from softeq_jax._arrays import Array, library
+from softeq_jax.projections._filter import Transform, filter_class, static
 from softeq_jax.projections.backends._atoms import Atoms, Block
 from softeq_jax.reps import OnFactor
 
@@ -48,7 +47,7 @@ class FactoredFilter(Transform):
         return out.transpose(np.argsort(order)).reshape(c.shape)
 
     def _each(self, step: Callable[[Transform, Array], Array], x: Array) -> Array:
-        xp: Any = np if isinstance(x, np.ndarray) else jnp
+        xp = library(x)
         x = x.reshape(*self.sizes, -1)
         for i, part in enumerate(self.parts):
             front = xp.moveaxis(x, i, 0)

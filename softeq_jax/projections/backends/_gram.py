@@ -4,10 +4,10 @@ import math
 
 import numpy as np
 
+from softeq_jax._arrays import Array
 from softeq_jax.groups import ConjugacyClass, Stage
 from softeq_jax.projections import _levels, _spectrum
 from softeq_jax.projections._filter import (
-    Array,
     StrictFilter,
     Transform,
     as_dtype,

@@ -9,13 +9,12 @@ import itertools
 import math
 from typing import NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
 
+from softeq_jax._arrays import Array, library
 from softeq_jax.groups import ConjugacyClass, Stage
 from softeq_jax.projections import _spectrum
 from softeq_jax.projections._filter import (
-    Array,
     Filter,
     as_dtype,
     chosen,
@@ -84,7 +83,7 @@ class PairFilter(Filter):
 
     def removed(self, w: Array, dropped: Array) -> Array:
         """``dropped_rest w`` corrected on what the columns span."""
-        xp = np if isinstance(w, np.ndarray) else jnp
+        xp = library(w)
         m = w.shape[1]
         order = (*self.axes, len(self.dims))
         n1, n2 = self.left.shape[0], self.right.shape[0]

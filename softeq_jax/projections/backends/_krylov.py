@@ -8,12 +8,13 @@ is 1 at s = 0 and at most ``2 exp(-2 N sqrt(a / b))`` on [a, b]; L acts axis by 
 """
 
 import math
+from collections.abc import Sequence
 
 import jax
 import numpy as np
 
+from softeq_jax._arrays import Array
 from softeq_jax.projections._filter import (
-    Array,
     StrictFilter,
     along,
     as_dtype,
@@ -88,7 +89,7 @@ def block(atoms: Atoms, complete: bool) -> Block:
     return strict(found, rank, math.prod(atom.dim for atom in atoms))
 
 
-def normal(lie: list[Array], discrete: list[Array], x: Array) -> Array:
+def normal(lie: Sequence[Array], discrete: Sequence[Array], x: Array) -> Array:
     """``L* L x`` for the tensor product, one axis at a time."""
     total = 0 * x
     for k in range(lie[0].shape[0]):
@@ -162,7 +163,7 @@ def spectrum_ends(parts: list[Generators]) -> tuple[float, float]:
     alphas: list[float] = []
     betas: list[float] = []
     for _ in range(min(n, _STEPS)):
-        w = normal(lie, discrete, vectors[-1].reshape(*dims, 1)).reshape(-1)
+        w = np.asarray(normal(lie, discrete, vectors[-1].reshape(*dims, 1))).reshape(-1)
         alphas.append(float(np.vdot(vectors[-1], w).real))
         basis = np.array(vectors)
         for _ in range(2):

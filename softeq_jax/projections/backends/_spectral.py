@@ -16,12 +16,11 @@ import functools
 import math
 from typing import NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
 
+from softeq_jax._arrays import Array, library
 from softeq_jax.groups import PlanarGroup
 from softeq_jax.projections._filter import (
-    Array,
     Transform,
     along,
     as_dtype,
@@ -186,6 +185,8 @@ def axis_frequencies(atom: Rep) -> tuple[np.ndarray, JointFrequencies]:
     if getattr(atom, "is_cyclic_shift", False) and atom.dim >= _FFT_LENGTH:
         return np.zeros((0, 0)), _fourier_joint(atom.dim)
     f = atom.frequencies()
+    if f is None:
+        raise ValueError(f"{atom!r} is not resolved into frequencies of the plane")
     even, odd, frequency = f.pairs()
     single = np.flatnonzero(f.partner < 0)
     order = np.concatenate([single, even, odd])
@@ -253,7 +254,7 @@ def _joined(a: JointFrequencies, b: JointFrequencies) -> JointFrequencies:
 
 def _join(c: Array, a: HalfShape, b: HalfShape) -> Array:
     """``[n1, n2, M]`` to the joint coefficients ``[n1 n2, M]``."""
-    xp = np if isinstance(c, np.ndarray) else jnp
+    xp = library(c)
     s1, p1, s2, p2 = a.singles, a.pairs, b.singles, b.pairs
     m = c.shape[2]
     e1, o1, e2, o2 = (
@@ -274,7 +275,7 @@ def _join(c: Array, a: HalfShape, b: HalfShape) -> Array:
 
 def _part(c: Array, a: HalfShape, b: HalfShape) -> Array:
     """The inverse of ``_join``: ``[n1 n2, M]`` to ``[n1, n2, M]``."""
-    xp = np if isinstance(c, np.ndarray) else jnp
+    xp = library(c)
     s1, p1, s2, p2 = a.singles, a.pairs, b.singles, b.pairs
     m = c.shape[1]
     pairs = [(s1, p2), (p1, s2), (p1, p2), (p1, p2)]
@@ -302,21 +303,21 @@ def _exchange(even: Array, odd: Array, flipped: np.ndarray) -> tuple[Array, Arra
     """A pair times a single: a flip-odd single makes b the even half and -a the odd one."""
     if not flipped.any():
         return even, odd
-    xp = np if isinstance(even, np.ndarray) else jnp
+    xp = library(even)
     return xp.where(flipped, odd, even), xp.where(flipped, -even, odd)
 
 
 def _exchange_back(even: Array, odd: Array, flipped: np.ndarray) -> tuple[Array, Array]:
     if not flipped.any():
         return even, odd
-    xp = np if isinstance(even, np.ndarray) else jnp
+    xp = library(even)
     return xp.where(flipped, -odd, even), xp.where(flipped, even, odd)
 
 
 def _transform(basis: Array, tensor: Array, axis: int) -> Array:
     if basis.shape[0]:
         return along(as_dtype(basis, tensor).T, tensor, axis)
-    xp = np if isinstance(tensor, np.ndarray) else jnp
+    xp = library(tensor)
     n = tensor.shape[axis]
     c = xp.fft.rfft(xp.moveaxis(tensor, axis, 0), axis=0) / math.sqrt(n)
     pairs, root = (n - 1) // 2, math.sqrt(2.0)
@@ -328,7 +329,7 @@ def _transform(basis: Array, tensor: Array, axis: int) -> Array:
 def _inverse(basis: Array, tensor: Array, axis: int) -> Array:
     if basis.shape[0]:
         return along(as_dtype(basis, tensor), tensor, axis)
-    xp = np if isinstance(tensor, np.ndarray) else jnp
+    xp = library(tensor)
     n = tensor.shape[axis]
     moved = xp.moveaxis(tensor, axis, 0)
     ends, pairs, root = 2 - n % 2, (n - 1) // 2, math.sqrt(0.5)

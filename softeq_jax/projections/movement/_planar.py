@@ -49,12 +49,12 @@ class _Energies:
     frequency: np.ndarray
     odd: np.ndarray
 
-    def rotation(self, t: np.ndarray) -> np.ndarray:
+    def rotation(self, t: np.ndarray | float) -> np.ndarray:
         """Squared movement under rotations, any shape of angles."""
         half = 0.5 * np.multiply.outer(t, self.frequency)
         return 4.0 * np.sin(half) ** 2 @ self.squares
 
-    def reflection(self, t: np.ndarray) -> np.ndarray:
+    def reflection(self, t: np.ndarray | float) -> np.ndarray:
         """Squared movement under R(t) F, any shape of angles."""
         angle = np.multiply.outer(t, self.frequency)
         share = np.where(self.odd, np.cos(0.5 * angle) ** 2, np.sin(0.5 * angle) ** 2)
@@ -96,7 +96,7 @@ def certificate(
     supremum = _group_supremum(group, energies)
     if inquiry.scope == "element":
         moved = energies.reflection if inquiry.flip else energies.rotation
-        bound = math.sqrt(float(moved(np.float64(inquiry.angle))))
+        bound = math.sqrt(float(moved(inquiry.angle or 0.0)))
     elif inquiry.radius is not None:
         bound = min(_local_supremum(group, energies, inquiry.radius), supremum)
     else:
@@ -227,6 +227,6 @@ def _local_supremum(group: PlanarGroup, energies: _Energies, limit: float) -> fl
     if group.rotations is not None:
         return math.sqrt(float(energies.rotation(np.array(_lattice(group.rotations, limit))).max()))
     if energies.degree * limit <= math.pi:
-        return math.sqrt(float(energies.rotation(np.float64(limit))))
+        return math.sqrt(float(energies.rotation(limit)))
     t, step = np.linspace(0.0, limit, _GRID, retstep=True)
     return math.sqrt(float(energies.rotation(t).max())) + 0.5 * step * energies.lie_norm

@@ -186,8 +186,9 @@ def word_lengths(group: Group) -> np.ndarray:
       ValueError: the elements cannot be listed.
     """
     words = group.words()
-    if group.order > _CAYLEY:
-        length, at = np.zeros(group.order, int), words.parent.copy()
+    order = len(words.parent)
+    if order > _CAYLEY:
+        length, at = np.zeros(order, int), words.parent.copy()
         while np.any(at >= 0):
             length += at >= 0
             at = np.where(at >= 0, words.parent[at], -1)
@@ -196,7 +197,7 @@ def word_lengths(group: Group) -> np.ndarray:
     steps = [group.indices(elements @ h) for h in group.discrete_generators]
     steps += [np.argsort(step) for step in steps]
     start = group.index(np.eye(group.d, dtype=group.dtype))
-    length = np.full(group.order, -1)
+    length = np.full(order, -1)
     length[start], frontier, radius = 0, np.array([start]), 0
     while len(frontier):
         radius += 1
@@ -208,7 +209,7 @@ def word_lengths(group: Group) -> np.ndarray:
 
 def largest_word(group: Group) -> int | None:
     """The diameter of the Cayley graph, None where the group cannot be listed."""
-    if not group.is_finite or group.order > LISTABLE:
+    if group.order is None or group.order > LISTABLE:
         return None
     return int(word_lengths(group).max())
 
