@@ -1,4 +1,4 @@
-"""Checks of the numbers that a user passes: one for each kind, with one wording each.
+"""Checks of the values that a user passes: one for each kind, with one wording each.
 
 Values that are being traced are taken as they are where a function says so; their size is known
 only when the compiled program runs.
@@ -90,3 +90,9 @@ def known_options(options: Mapping[str, Any], known: type, what: str) -> None:
         raise TypeError(
             f"{what} got the unknown option {unknown[0]!r}; it takes {', '.join(declared)}"
         )
+
+
+def frozen(array: np.ndarray) -> np.ndarray:
+    """The same array, made read-only: what is shared or remembered must not be changed."""
+    array.setflags(write=False)
+    return array

@@ -7,11 +7,12 @@ from softeq_jax.groups._classical import (
     o,
     so,
     su,
+    symplectic_form,
     usp,
 )
-from softeq_jax.groups._finite import FiniteGroup
+from softeq_jax.groups._finite import FiniteGroup, Matrices
 from softeq_jax.groups._generated import GeneratedGroup
-from softeq_jax.groups._group import LISTABLE, Group
+from softeq_jax.groups._group import LISTABLE, Group, concrete
 from softeq_jax.groups._levels import (
     ConjugacyClass,
     Factorization,
@@ -20,7 +21,7 @@ from softeq_jax.groups._levels import (
     matrix_order,
 )
 from softeq_jax.groups._names import from_name
-from softeq_jax.groups._noncompact import LorentzGroup, SymplecticGroup, lorentz, sp
+from softeq_jax.groups._noncompact import METRIC, LorentzGroup, SymplecticGroup, lorentz, sp
 from softeq_jax.groups._permutation import PermutationGroup, SymmetricGroup, symmetric
 from softeq_jax.groups._planar import PlanarGroup, cyclic, dihedral, trivial
 from softeq_jax.groups._product import ProductGroup, product
@@ -29,12 +30,14 @@ from softeq_jax.groups._zoo import icosahedral, octahedral, rubiks_cube
 
 __all__ = [
     "LISTABLE",
+    "METRIC",
     "ConjugacyClass",
     "Factorization",
     "FiniteGroup",
     "GeneratedGroup",
     "Group",
     "LorentzGroup",
+    "Matrices",
     "OrthogonalGroup",
     "PermutationGroup",
     "PlanarGroup",
@@ -45,6 +48,7 @@ __all__ = [
     "SymplecticGroup",
     "SymplecticUnitaryGroup",
     "Words",
+    "concrete",
     "cyclic",
     "dihedral",
     "from_generators",
@@ -60,6 +64,7 @@ __all__ = [
     "sp",
     "su",
     "symmetric",
+    "symplectic_form",
     "trivial",
     "usp",
 ]

@@ -1,4 +1,4 @@
-"""Lie algebras from any of their generators: closed, and in one basis whatever was given."""
+"""Lie algebras: closures of generators, in a basis that depends on the algebra alone."""
 
 import numpy as np
 
@@ -54,7 +54,7 @@ def symmetries(basis: np.ndarray) -> np.ndarray:
 def _flat(matrices: np.ndarray) -> np.ndarray:
     """Real rows of ``[n, d, d]``, in column-major order."""
     rows = np.swapaxes(matrices, -1, -2).reshape(len(matrices), matrices.shape[-1] ** 2)
-    return np.concatenate([rows.real, rows.imag], axis=1) if np.iscomplexobj(rows) else rows
+    return np.concatenate([np.real(rows), np.imag(rows)], axis=1) if np.iscomplexobj(rows) else rows
 
 
 def _square(rows: np.ndarray, d: int, complex_: bool) -> np.ndarray:

@@ -4,16 +4,16 @@ import abc
 import dataclasses
 import functools
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from softeq_jax._checks import whole
+from softeq_jax._checks import frozen, whole
 from softeq_jax.groups import _logarithms
 from softeq_jax.groups._finite import finite
-from softeq_jax.groups._group import Group, frozen, require
+from softeq_jax.groups._group import Group, require
 from softeq_jax.groups._levels import ConjugacyClass, Factorization, Stage, weight
 from softeq_jax.groups._planar import PlanarGroup
 
@@ -28,6 +28,7 @@ class ClassicalGroup(Group):
     """
 
     n: int = 0
+    _basis: ClassVar[Any]
 
     @property
     def d(self) -> int:

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from softeq_jax.groups._group import INDEX_TOLERANCE, LISTABLE, TOLERANCE, Group, frozen
+from softeq_jax._checks import frozen
+from softeq_jax.groups._group import INDEX_TOLERANCE, LISTABLE, TOLERANCE, Group
 from softeq_jax.groups._levels import ConjugacyClass, Stage, Words, generator_classes, weight
 
 _SAME = 1e-8  # entries of elements that are products of double-precision generators
@@ -57,7 +58,7 @@ class MatrixTable:
 
     def _projections(self, batch: np.ndarray) -> np.ndarray:
         flat = batch.reshape(len(batch), batch.shape[-1] ** 2)
-        flat = np.concatenate([flat.real, flat.imag], axis=1)
+        flat = np.concatenate([np.real(flat), np.imag(flat)], axis=1)
         if self._directions is None:
             directions = np.random.default_rng(0).normal(size=(flat.shape[1], 2))
             self._directions = directions / np.abs(directions).sum(axis=0)
@@ -119,7 +120,7 @@ def closure(generators: Matrices) -> tuple[np.ndarray, Words] | None:
         for k in np.flatnonzero(table.find(batch) < 0):
             if table.position(batch[k]) == len(parent):
                 parent.append(frontier[k // len(gens)])
-                generator.append(k % len(gens))
+                generator.append(int(k) % len(gens))
         if len(parent) > LISTABLE:
             return None
     elements = np.stack(table.matrices) + 0.0

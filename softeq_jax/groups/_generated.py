@@ -7,10 +7,11 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from softeq_jax._checks import frozen
 from softeq_jax.groups import _logarithms
 from softeq_jax.groups._algebra import is_transpose_closed, symmetries
 from softeq_jax.groups._finite import Matrices, MatrixTable, are_unitary, is_identity
-from softeq_jax.groups._group import LISTABLE, Group, frozen, refuse_sampling
+from softeq_jax.groups._group import LISTABLE, Group, refuse_sampling
 from softeq_jax.groups._levels import (
     ConjugacyClass,
     Factorization,
@@ -217,7 +218,7 @@ class GeneratedGroup(Group):
 
     def _residual(self, g: np.ndarray) -> float:
         return min(
-            self._ascend(g @ np.linalg.inv(h), self._all, [])[1] for _, h in self._components
+            self._ascend(g @ np.linalg.inv(h), self._all, [])[1] for _, h in self._components or ()
         )
 
     @property
@@ -305,7 +306,7 @@ class GeneratedGroup(Group):
             return None
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            log = scipy.linalg.logm(g)
+            log = np.asarray(scipy.linalg.logm(g))
         return log if np.all(np.isfinite(log)) else None
 
     @functools.cached_property

@@ -1,15 +1,15 @@
-"""What every symmetry group offers, whatever its dimension."""
+"""The interface of a symmetry group: generators, elements, membership, uniform samples."""
 
 import abc
 import dataclasses
 import functools
-from typing import Any
+from typing import Any, NoReturn
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from softeq_jax._checks import whole
+from softeq_jax._checks import is_traced, whole
 from softeq_jax.groups._levels import Factorization, Stage, Words
 
 LISTABLE = 50_000  # the largest order of a group whose elements are listed
@@ -21,12 +21,9 @@ INDEX_TOLERANCE = 1e-5  # for finding the nearest of a list of elements
 class Group(abc.ABC):
     """A matrix group, immutable, and equal to every other group of the same name and content.
 
-    A group is described by its defining representation on R^d or C^d: one matrix per direction of
-    its Lie algebra and one matrix per discrete generator. Together they generate a dense
-    subgroup, so a vector that all of them fix is fixed by the group.
-
-    Attributes:
-      name: how the group prints, for instance ``SO(2)``.
+    It is given by its defining representation on R^d or C^d: one matrix per direction of its Lie
+    algebra and one per discrete generator. Together they generate a dense subgroup, so a vector
+    that all of them fix is fixed by the group. ``name`` is how it prints, such as ``SO(2)``.
     """
 
     name: str
@@ -61,7 +58,7 @@ class Group(abc.ABC):
 
     @property
     def is_finite(self) -> bool:
-        """Whether the group has finitely many elements."""
+        """Whether the group has finitely many elements, ``order`` of them."""
         return self.order is not None
 
     @property
@@ -90,11 +87,7 @@ class Group(abc.ABC):
         return np.dtype(np.complex128 if self.is_complex else np.float64)
 
     def elements(self) -> np.ndarray:
-        """All elements, ``[order, d, d]``.
-
-        Raises:
-          ValueError: the group is infinite, or has more than 50 000 elements.
-        """
+        """All elements, ``[order, d, d]``; ValueError if there are more than 50 000."""
         self._require_listable()
         return self._elements()
 
@@ -117,10 +110,6 @@ class Group(abc.ABC):
     def sample(self, key: Any, n: int) -> jax.Array:
         """``n`` independent elements from the invariant (Haar) distribution.
 
-        Args:
-          key: a JAX PRNG key.
-          n: how many.
-
         Returns:
           ``[n, d, d]`` in the default JAX float (or complex) dtype. Works under ``jit`` (with
           ``n`` static).
@@ -134,16 +123,10 @@ class Group(abc.ABC):
         return jax.random.choice(key, jnp.asarray(self.elements()), (n,))
 
     def check(self, g: Any) -> np.ndarray:
-        """The matrix ``g`` in double precision, once it is known to be an element.
-
-        Args:
-          g: an array ``[d, d]`` of concrete numbers; single precision is enough.
-
-        Returns:
-          The same numbers, float64 or complex128.
+        """The matrix ``g [d, d]`` in double precision, once it is known to be an element.
 
         Raises:
-          ValueError: ``g`` is no element; the message says by how much.
+          ValueError: ``g`` is no element, to single precision; the message says by how much.
           TypeError: ``g`` is a JAX tracer; representations are built outside ``jit``.
         """
         g = concrete(g, self)
@@ -163,13 +146,7 @@ class Group(abc.ABC):
         return True
 
     def indices(self, gs: Any) -> np.ndarray:
-        """Positions in ``elements()``.
-
-        Args:
-          gs: ``[n, d, d]``, elements within 1e-5 per entry.
-
-        Returns:
-          int ``[n]``.
+        """Positions in ``elements()``, int ``[n]``, of elements ``[n, d, d]`` within 1e-5.
 
         Raises:
           ValueError: one of them is no element, or the elements cannot be listed.
@@ -203,17 +180,10 @@ class Group(abc.ABC):
         raise NotImplementedError
 
     def factor(self, g: Any) -> Factorization:
-        """``g`` as a product of exponentials and of discrete generators.
+        """An element as a product of exponentials and of discrete generators: ``compose`` inverts.
 
         A finite group needs a word alone. A connected compact group needs one exponential, and a
-        non-compact one two: the polar decomposition, first the orthogonal factor and then the
-        positive one.
-
-        Args:
-          g: an element, ``[d, d]``; single precision is enough.
-
-        Returns:
-          A factorization with ``compose(factor(g)) = g``.
+        non-compact one two: the polar decomposition, the orthogonal factor first.
 
         Raises:
           ValueError: ``g`` is no element, or has too long a word.
@@ -255,32 +225,19 @@ class Group(abc.ABC):
         """How levels are defined: one sequence of stages for each factor of the group.
 
         The squared level of an isotypic component is the sum over the factors of the value of the
-        first stage that acts non-trivially on it.
-
-        Returns:
-          The stages, or None when the classes that they need cannot be listed.
+        first stage that acts non-trivially on it. None where classes that they need cannot be
+        listed.
         """
 
 
-def frozen(array: np.ndarray) -> np.ndarray:
-    """The same array, made read-only."""
-    array.setflags(write=False)
-    return array
-
-
 def concrete(g: Any, group: Group, batched: bool = False) -> np.ndarray:
-    """``g`` in double precision, once it is known to have the right shape and finite entries.
-
-    Args:
-      g: ``[d, d]``, or ``[n, d, d]`` if batched.
-      group: which it may belong to.
-      batched: whether there is a leading axis.
+    """``g [d, d]`` (``[n, d, d]`` if batched) in double precision, as a group may hold it.
 
     Raises:
       ValueError: wrong shape or type, or entries that are no finite numbers.
       TypeError: ``g`` is being traced.
     """
-    if isinstance(g, jax.core.Tracer):
+    if is_traced(g):
         raise TypeError(
             "a group element must be a concrete matrix, but it is being traced; "
             "compute it outside jit, vmap and grad (the array it acts on may be traced)"
@@ -305,7 +262,7 @@ def require(group: Group, defect: float, what: str, scale: float = 1.0) -> None:
         raise ValueError(f"the matrix is not in {group}: {what} (by {defect:.3g})")
 
 
-def refuse_sampling(group: Group, why: str) -> None:
+def refuse_sampling(group: Group, why: str) -> NoReturn:
     """ValueError: there is no uniform distribution."""
     raise ValueError(
         f"{group} is not compact ({why}), so it has no uniform distribution to sample from; "

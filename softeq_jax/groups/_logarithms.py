@@ -1,6 +1,8 @@
 """Logarithms of orthogonal, unitary and symplectic matrices that stay in the Lie algebra, also
 where an eigenvalue is -1 and the logarithm is not unique."""
 
+from typing import Any, Literal
+
 import numpy as np
 
 
@@ -22,9 +24,8 @@ def rotation_log(g: np.ndarray) -> np.ndarray:
     Returns:
       ``[n, n]`` with eigenvalues ``+-i t``, ``|t| <= pi``.
     """
-    import scipy.linalg
 
-    t, z = scipy.linalg.schur(nearest_unitary(g), output="real")
+    t, z = _schur(nearest_unitary(g), output="real")
     x = np.zeros_like(g)
     negative = []
     i = 0
@@ -53,9 +54,8 @@ def unitary_log(g: np.ndarray, special: bool = False) -> np.ndarray:
     The angles of a matrix of determinant 1 add up to ``2 pi k``; the trace vanishes once ``2 pi``
     is taken from the ``k`` largest of them (given to the smallest for negative ``k``).
     """
-    import scipy.linalg
 
-    t, z = scipy.linalg.schur(nearest_unitary(g), output="complex")
+    t, z = _schur(nearest_unitary(g), output="complex")
     angle = np.angle(np.diag(t))
     if special:
         turns = round(float(angle.sum()) / (2 * np.pi))
@@ -75,10 +75,9 @@ def symplectic_unitary_log(g: np.ndarray) -> np.ndarray:
     Args:
       g: unitary, ``[2n, 2n]``, with ``g^T J g = J``.
     """
-    import scipy.linalg
 
     g = nearest_unitary(g)
-    _, z = scipy.linalg.schur(g, output="complex")
+    _, z = _schur(g, output="complex")
     v = half_basis(z)
     angle = np.angle(np.einsum("ia,ij,ja->a", v.conj(), g, v))
     w = partner(v)
@@ -112,3 +111,11 @@ def half_basis(columns: np.ndarray) -> np.ndarray:
         w = partner(v)
         rest = rest - np.outer(v, v.conj() @ rest) - np.outer(w, w.conj() @ rest)
     return np.stack(chosen, axis=1)
+
+
+def _schur(matrix: np.ndarray, output: Literal["real", "complex"]) -> tuple[Any, Any]:
+    """``(T, Z)`` with ``matrix = Z T Z^H``."""
+    import scipy.linalg
+
+    t, z, *_ = scipy.linalg.schur(matrix, output=output)
+    return t, z

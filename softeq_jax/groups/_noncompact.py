@@ -2,21 +2,23 @@
 
 import dataclasses
 import functools
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 import numpy as np
 
-from softeq_jax._checks import whole
+from softeq_jax._checks import frozen, whole
 from softeq_jax.groups import _logarithms
 from softeq_jax.groups._classical import rotation_generators, symmetric_basis, symplectic_form
-from softeq_jax.groups._group import Group, frozen, refuse_sampling, require
+from softeq_jax.groups._group import Group, refuse_sampling, require
 from softeq_jax.groups._levels import ConjugacyClass, Factorization, Stage, weight
 
 METRIC = frozen(np.diag([1.0, -1.0, -1.0, -1.0]))
 
 
 class _NonCompact(Group):
-    """What the non-compact groups share."""
+    """A group with no bound on its matrices, hence no uniform distribution."""
+
+    _basis: ClassVar[Any]
 
     @property
     def order(self) -> None:
@@ -178,7 +180,7 @@ class SymplecticGroup(_NonCompact):
         inverse = (v * np.exp(-stretch)) @ v.T + (w * np.exp(stretch)) @ w.T
         n, k = self.n, _logarithms.nearest_unitary(g @ inverse)
         log = _logarithms.unitary_log(k[:n, :n] + 1j * k[n:, :n])
-        skew = np.block([[log.real, -log.imag], [log.imag, log.real]])
+        skew = np.block([[np.real(log), -np.imag(log)], [np.imag(log), np.real(log)]])
         return Factorization((self.coordinates(skew), self.coordinates(positive)), ())
 
     def level_factors(self) -> tuple[tuple[Stage, ...], ...]:

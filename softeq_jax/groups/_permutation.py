@@ -9,9 +9,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from softeq_jax._checks import whole
+from softeq_jax._checks import frozen, whole
 from softeq_jax.groups._finite import Matrices
-from softeq_jax.groups._group import INDEX_TOLERANCE, LISTABLE, Group, frozen, require
+from softeq_jax.groups._group import INDEX_TOLERANCE, LISTABLE, Group, require
 from softeq_jax.groups._levels import (
     ConjugacyClass,
     Factorization,

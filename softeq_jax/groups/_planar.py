@@ -9,9 +9,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from softeq_jax._checks import whole
-from softeq_jax.groups._group import INDEX_TOLERANCE, TOLERANCE, Group, concrete, frozen
-from softeq_jax.groups._levels import ConjugacyClass, Factorization, Stage, Words, weight
+from softeq_jax._checks import frozen, whole
+from softeq_jax.groups._group import INDEX_TOLERANCE, TOLERANCE, Group, concrete
+from softeq_jax.groups._levels import ConjugacyClass, Factorization, Stage, Words
 
 _TURN = 2.0 * math.pi
 _ANGLE_TOLERANCE = 1e-6  # for angles, which may have been rounded to float32
@@ -169,20 +169,26 @@ class PlanarGroup(Group):
         flip = np.linalg.det(gs) < 0
         r = np.where(flip[:, None, None], gs @ _flip(), gs)
         angle = np.arctan2(r[:, 1, 0] - r[:, 0, 1], r[:, 0, 0] + r[:, 1, 1])
-        index = np.rint(angle * self.rotations / _TURN).astype(int) % self.rotations
-        index += np.where(flip & self.has_flip, self.rotations, 0)
+        n = self._require_rotations()
+        index = np.rint(angle * n / _TURN).astype(int) % n
+        index += np.where(flip & self.has_flip, n, 0)
         found = np.abs(_elements(self)[index] - gs).max(axis=(1, 2)) <= INDEX_TOLERANCE
         return np.where(found, index, -1)
 
     @functools.cached_property
     def _words(self) -> Words:
-        n = self.rotations
+        n = self._require_rotations()
         parent, generator = np.arange(-1, n - 1), np.zeros(n, int)
         generator[0] = -1
         if self.has_flip:
             parent = np.concatenate([parent, np.arange(n)])
             generator = np.concatenate([generator, np.full(n, len(self.discrete_generators) - 1)])
         return Words(frozen(parent), frozen(generator))
+
+    def _require_rotations(self) -> int:
+        if self.rotations is None:
+            raise ValueError(f"{self} has rotations by every angle, which cannot be listed")
+        return self.rotations
 
     def _factor(self, g: np.ndarray) -> Factorization:
         angle, flip = self._parameters(g)
@@ -201,10 +207,10 @@ class PlanarGroup(Group):
         elif self.rotations > 1:
             r = self.discrete_generators[0]
             turns = [r, r.T] if self.has_flip and self.rotations > 2 else [r]
-            turning = ConjugacyClass(weight(self.rotations), frozen(np.stack(turns)))
+            turning = ConjugacyClass((self.rotations / _TURN) ** 2, frozen(np.stack(turns)))
             stages.append(Stage((), (turning,)))
         if self.has_flip:
-            stages.append(Stage((), (ConjugacyClass(weight(2), frozen(_flip()[None])),)))
+            stages.append(Stage((), (ConjugacyClass((2 / _TURN) ** 2, frozen(_flip()[None])),)))
         return (tuple(stages),) if stages else ()
 
 
@@ -232,7 +238,8 @@ def _discrete_generators(group: PlanarGroup) -> np.ndarray:
 
 @functools.lru_cache(maxsize=64)
 def _elements(group: PlanarGroup) -> np.ndarray:
-    turns = np.stack([_rotation(_multiple(j, group.rotations)) for j in range(group.rotations)])
+    n = group._require_rotations()
+    turns = np.stack([_rotation(_multiple(j, n)) for j in range(n)])
     return frozen(np.concatenate([turns, turns @ _flip() + 0.0]) if group.has_flip else turns)
 
 

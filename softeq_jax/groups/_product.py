@@ -10,7 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from softeq_jax.groups._group import INDEX_TOLERANCE, Group, frozen, require
+from softeq_jax._checks import frozen
+from softeq_jax.groups._group import INDEX_TOLERANCE, Group, require
 from softeq_jax.groups._levels import ConjugacyClass, Factorization, Stage, Words
 
 _TIMES = " \u00d7 "
@@ -57,8 +58,8 @@ class ProductGroup(Group):
 
     @property
     def order(self) -> int | None:
-        orders = [f.order for f in self.factors]
-        return None if None in orders else math.prod(orders)
+        orders = [f.order for f in self.factors if f.order is not None]
+        return math.prod(orders) if len(orders) == len(self.factors) else None
 
     def embed(self, i: int, g: Any) -> np.ndarray:
         """The matrices ``[..., d, d]`` with ``g`` in block ``i`` and the identity elsewhere.
@@ -72,7 +73,9 @@ class ProductGroup(Group):
     def component(self, i: int, g: Any) -> np.ndarray:
         """Block ``i`` of matrices ``[..., d, d]``, in the number type of that factor."""
         block = np.asarray(g)[..., self._slices[i], self._slices[i]]
-        return (block if self.factors[i].is_complex else block.real).astype(self.factors[i].dtype)
+        return (block if self.factors[i].is_complex else np.real(block)).astype(
+            self.factors[i].dtype
+        )
 
     def _place(self, i: int, g: Any, background: np.ndarray) -> np.ndarray:
         g = np.asarray(g)
@@ -118,7 +121,7 @@ class ProductGroup(Group):
         require(self, np.abs(outside).max(), "it is not block-diagonal")
         for i, (f, block) in enumerate(zip(self.factors, self._slices, strict=True)):
             if not f.is_complex:
-                require(self, np.abs(g[block, block].imag).max(), f"block {i} is not real")
+                require(self, np.abs(np.imag(g[block, block])).max(), f"block {i} is not real")
             f.check(self.component(i, g))
 
     def _indices(self, gs: np.ndarray) -> np.ndarray:
@@ -135,10 +138,10 @@ class ProductGroup(Group):
     @functools.cached_property
     def _words(self) -> Words:
         letters = np.cumsum([0] + [len(f.discrete_generators) for f in self.factors])
-        sizes = [f.order for f in self.factors]
-        parts = np.unravel_index(np.arange(self.order), sizes)
-        parent = np.full(self.order, -1)
-        generator = np.full(self.order, -1)
+        sizes = [len(f.words().parent) for f in self.factors]
+        order = math.prod(sizes)
+        parts = np.unravel_index(np.arange(order), sizes)
+        parent, generator = np.full(order, -1), np.full(order, -1)
         for i, f in enumerate(self.factors):
             words = f.words()
             # the last factor that is not at its identity gives the last letter

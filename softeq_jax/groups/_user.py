@@ -4,10 +4,11 @@ from typing import Any
 
 import numpy as np
 
+from softeq_jax._checks import frozen
 from softeq_jax.groups._algebra import lie_algebra
 from softeq_jax.groups._finite import FiniteGroup, Matrices, closure
 from softeq_jax.groups._generated import GeneratedGroup
-from softeq_jax.groups._group import Group, frozen
+from softeq_jax.groups._group import Group
 from softeq_jax.groups._permutation import PermutationGroup, matrices
 
 _SINGULAR = 1e-10  # smallest singular value over the largest one
@@ -44,10 +45,10 @@ def from_generators(name: str, *, lie: Any = None, discrete: Any = None) -> Grou
         raise ValueError("give lie=, discrete= or both")
     elements = None if discrete is None else _discrete(discrete)
     algebra = None if lie is None else _matrices(lie, "lie", "an array [k, d, d]")
-    if algebra is None:
-        algebra = np.zeros((0, *elements.shape[1:]))
-    if elements is None:
-        elements = np.zeros((0, *algebra.shape[1:]))
+    given = elements if algebra is None else algebra
+    none = np.zeros((0, *(() if given is None else given.shape[1:])))
+    algebra = none if algebra is None else algebra
+    elements = none if elements is None else elements
     if algebra.shape[1:] != elements.shape[1:]:
         raise ValueError(
             f"lie has matrices of shape {algebra.shape[1:]}, discrete of {elements.shape[1:]}"

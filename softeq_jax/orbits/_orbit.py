@@ -11,8 +11,7 @@ import numpy as np
 
 from softeq_jax.groups import Group
 from softeq_jax.orbits._tables import Elements, Table, checked, entry, lie_table, table
-from softeq_jax.reps import Rep
-from softeq_jax.reps._place import resolve_axes
+from softeq_jax.reps import Rep, resolve_axes
 
 
 def orbit(

@@ -16,7 +16,7 @@ import numpy as np
 
 from softeq_jax._checks import whole
 from softeq_jax.groups import LISTABLE, Group, PlanarGroup, ProductGroup, cyclic, dihedral
-from softeq_jax.groups._classical import OrthogonalGroup
+from softeq_jax.groups import OrthogonalGroup
 from softeq_jax.orbits._orbit import common_group
 from softeq_jax.reps import OnFactor, Rep
 

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from softeq_jax.groups import Group, PlanarGroup
-from softeq_jax.groups._group import concrete
+from softeq_jax.groups import concrete
 from softeq_jax.reps import (
     Dual,
     Frequencies,
@@ -31,7 +31,7 @@ from softeq_jax.reps import (
     Trivial,
     Vector,
 )
-from softeq_jax.reps._restrict import PulledBack
+from softeq_jax.reps import PulledBack
 
 _LARGE = 2**22  # entries of a stack of matrices, from which planar rotations are kept factored
 _matmul = functools.partial(jnp.matmul, precision="highest")

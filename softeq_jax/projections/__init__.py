@@ -1,8 +1,8 @@
 """Projectors of weights onto their softly invariant part, and plans for whole models."""
 
-from softeq_jax.projections._apply import removed_part
 from softeq_jax.projections._certificate import ROUNDING, Certificate, combine
 from softeq_jax.projections._choose import Splitting, splitting
+from softeq_jax.projections._filter import removed_part
 from softeq_jax.projections._levels import Dials, Levels
 from softeq_jax.projections._plan import Plan, Rule, plan, soften
 from softeq_jax.projections._projector import Projector, projector

@@ -10,11 +10,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from softeq_jax.projections._apply import Filters
-from softeq_jax.projections._filter import IdentityFilter
+from softeq_jax.projections._filter import Filters, IdentityFilter
 from softeq_jax.projections._levels import Levels, collect
 from softeq_jax.projections._space import Space
-from softeq_jax.projections._spectrum import has_levels, no_levels
 from softeq_jax.projections.backends import (
     _atoms,
     _factored,
@@ -26,7 +24,7 @@ from softeq_jax.projections.backends import (
 )
 from softeq_jax.projections.backends import _orbits as _orbit_means
 from softeq_jax.projections.backends._atoms import Atoms, Block
-from softeq_jax.reps import Gains
+from softeq_jax.reps import Gains, OnFactor
 
 BACKENDS = {
     "spectral": _spectral.block,
@@ -77,7 +75,7 @@ def splitting(space: Space, complete: bool, backend: str | None, convention: str
         if atoms not in own:
             own[atoms] = _block(atoms, complete, backend, convention)
     each = [(own[atoms].levels, own[atoms].dimensions, times) for times, atoms in parts]
-    strict = any(block.is_strict for block in own.values())
+    strict = any(np.isnan(block.levels).any() for block in own.values())
     levels, indices = (_level_zero if strict else collect)(each)
     filters = tuple(
         own[atoms].filter.reindexed(index) for (_, atoms), index in zip(parts, indices, strict=True)
@@ -88,7 +86,7 @@ def splitting(space: Space, complete: bool, backend: str | None, convention: str
 def warn_if_strict_only(space: Space) -> None:
     """Warns that a group admits strict projection only."""
     if space.group.level_factors() is None:
-        warnings.warn(no_levels(space.group, ()), stacklevel=3)
+        warnings.warn(_gram.no_levels(space.group, ()), stacklevel=3)
 
 
 def _level_zero(
@@ -108,10 +106,12 @@ def _block(atoms: Atoms, complete: bool, backend: str | None, convention: str) -
     if any(isinstance(atom, Gains) for atom in atoms):
         return _orbit_means.gains_block(atoms, complete)
     free = backend is None and convention == "central"
-    if backend == "spectral" or (free and _spectral.is_planar(atoms)):
+    if backend == "spectral" or (free and _in_the_plane(atoms)):
         return _spectral.block(atoms, complete)
-    if free and (factored := _factored.block(atoms, _transform)) is not None:
-        return factored
+    if free and all(isinstance(atom, OnFactor) for atom in atoms):
+        factored = _factored.block(atoms, _transform)
+        if factored is not None:
+            return factored
     _atoms.refuse_unmatched(atoms)
     if convention == "stacked":
         return _gram.stacked_block(atoms)
@@ -123,9 +123,9 @@ def _chosen(atoms: Atoms, complete: bool) -> Block:
     group, n = atoms[0].group, math.prod(atom.dim for atom in atoms)
     if not complete and n > _SMALL and _atoms.joint_moves(atoms) is not None:
         return _orbit_means.block(atoms, False)
-    central = has_levels(group, atoms)
+    central = _gram.has_levels(group, atoms)
     if complete and not central:
-        raise ValueError(no_levels(group, atoms))
+        raise ValueError(_gram.no_levels(group, atoms))
     if central and n <= _SMALL:
         return _gram.block(atoms, True)
     if not complete and _atoms.joint_moves(atoms) is not None:
@@ -142,9 +142,14 @@ def _chosen(atoms: Atoms, complete: bool) -> Block:
     return _krylov.block(atoms, False)
 
 
+def _in_the_plane(atoms: Atoms) -> bool:
+    """Whether all atoms are resolved into frequencies of rotations and flips."""
+    return all(atom.frequencies() is not None for atom in atoms)
+
+
 def _transform(atoms: Atoms) -> Block | None:
     """A block that is one orthogonal transform and knows all levels, where there is one."""
-    if _spectral.is_planar(atoms):
+    if _in_the_plane(atoms):
         return _spectral.block(atoms, True)
     small = math.prod(atom.dim for atom in atoms) <= _SMALL
-    return _gram.block(atoms, True) if small and has_levels(atoms[0].group, atoms) else None
+    return _gram.block(atoms, True) if small and _gram.has_levels(atoms[0].group, atoms) else None

@@ -19,12 +19,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from softeq_jax._arrays import Array
 from softeq_jax._checks import is_traced
 from softeq_jax.projections import _choose, _levels
-from softeq_jax.projections._apply import Filters, jitted_split_parts, split_parts
 from softeq_jax.projections._certificate import Certificate
 from softeq_jax.projections._choose import Splitting, splitting
+from softeq_jax.projections._filter import Array, Filters, jitted_split_parts, split_parts
 from softeq_jax.projections._levels import Dials, Levels
 from softeq_jax.projections._space import Space, parse
 from softeq_jax.projections.movement import Question, certificate

@@ -1,17 +1,25 @@
-"""Representations: how the elements of a group act on arrays."""
+"""Representations: the actions of a group on arrays."""
 
-from softeq_jax.reps._algebra import Multiple, Product, Sum
+from softeq_jax.reps._axes import resolve_axes
 from softeq_jax.reps._diagonal import Gains, Unsigned, diagonal
-from softeq_jax.reps._dual import Dual, Real
 from softeq_jax.reps._frequencies import Frequencies
-from softeq_jax.reps._grid import Image, Tokens, image, tokens
+from softeq_jax.reps._grid import GridImage, GridTokens, image, tokens
 from softeq_jax.reps._irreps import PlanarIrrep, SphericalIrrep, irrep
 from softeq_jax.reps._plain import Trivial, Vector, tensor, trivial, vector
 from softeq_jax.reps._planar import PlanarRep
 from softeq_jax.reps._points import Points, PointSet, permutation, points
 from softeq_jax.reps._regular import Circle, Regular, circle, regular
-from softeq_jax.reps._rep import Rep, Term
-from softeq_jax.reps._restrict import OnFactor, Restricted, factor, restrict
+from softeq_jax.reps._rep import (
+    Dual,
+    Multiple,
+    Product,
+    Real,
+    Rep,
+    Sum,
+    Term,
+    tensor_product,
+)
+from softeq_jax.reps._restrict import OnFactor, PulledBack, Restricted, factor, restrict
 from softeq_jax.reps._user import Function, Generated, from_function, from_generators
 
 __all__ = [
@@ -21,7 +29,8 @@ __all__ = [
     "Function",
     "Gains",
     "Generated",
-    "Image",
+    "GridImage",
+    "GridTokens",
     "Multiple",
     "OnFactor",
     "PlanarIrrep",
@@ -29,6 +38,7 @@ __all__ = [
     "PointSet",
     "Points",
     "Product",
+    "PulledBack",
     "Real",
     "Regular",
     "Rep",
@@ -36,7 +46,6 @@ __all__ = [
     "SphericalIrrep",
     "Sum",
     "Term",
-    "Tokens",
     "Trivial",
     "Unsigned",
     "Vector",
@@ -50,8 +59,10 @@ __all__ = [
     "permutation",
     "points",
     "regular",
+    "resolve_axes",
     "restrict",
     "tensor",
+    "tensor_product",
     "tokens",
     "trivial",
     "vector",

@@ -6,8 +6,7 @@ from typing import ClassVar, NoReturn
 
 import numpy as np
 
-from softeq_jax.reps._algebra import Composite
-from softeq_jax.reps._rep import Rep, Term
+from softeq_jax.reps._rep import Composite, Rep, Term
 
 _ZERO = 1e-9
 
@@ -20,7 +19,7 @@ class Unsigned(Rep):
       part: the signed permutation.
     """
 
-    part: Rep = None
+    part: Rep
 
     @property
     def formula(self) -> str:
@@ -39,7 +38,10 @@ class Unsigned(Rep):
         return True
 
     def signed_permutation(self, g: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return self.part.signed_permutation(g)[0], np.ones(self.dim)
+        move = self.part.signed_permutation(g)
+        if move is None:
+            raise ValueError(f"{self.part} does not permute its entries up to signs")
+        return move[0], np.ones(self.dim)
 
     def _matrix(self, g: np.ndarray) -> np.ndarray:
         return np.eye(self.dim)[self.signed_permutation(g)[0]]
@@ -62,7 +64,7 @@ class Gains(Rep):
       part: the representation of the feature.
     """
 
-    part: Rep = None
+    part: Rep
     is_gains: ClassVar[bool] = True
 
     @property

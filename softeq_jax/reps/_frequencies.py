@@ -1,11 +1,14 @@
-"""The basis in which rotations and flips of the plane are as simple as they can be."""
+"""Frequencies: the basis in which rotations and flips of the plane are simplest."""
 
 import dataclasses
+import functools
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
+from softeq_jax._checks import frozen
 from softeq_jax.groups import PlanarGroup
 
 _TOLERANCE = 1e-8
@@ -47,9 +50,7 @@ class Frequencies:
 
 def read_only(*arrays: np.ndarray) -> Frequencies:
     """``Frequencies`` of these arrays, which become read-only."""
-    for array in arrays:
-        array.setflags(write=False)
-    return Frequencies(*arrays)
+    return Frequencies(*map(frozen, arrays))
 
 
 def joined(parts: Sequence[Frequencies]) -> Frequencies:
@@ -128,6 +129,17 @@ def decompose(
     )
 
 
+@functools.lru_cache(maxsize=64)
+def frequencies_of(group: PlanarGroup, rep: Any) -> Frequencies:
+    """The frequencies of an orthogonal representation of a planar group, by its matrices."""
+    if group.rotations is None:
+        turn = rep.lie_matrices()[0]
+    else:
+        turn = rep.matrix(group.element(2.0 * math.pi / group.rotations))
+    flip = rep.matrix(group.element(flip=True)) if group.has_flip else None
+    return decompose(group, turn, flip, repr(rep))
+
+
 def _hermitian(skew: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """``-i A = V diag(values) V^H``: e^(t A) has eigenvalues ``e^(i values t)``."""
     matrix = -1j * skew
@@ -152,7 +164,7 @@ def _cyclic_frequencies(turn: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarra
 
 def _real_span(vectors: np.ndarray) -> np.ndarray:
     """An orthonormal real basis of a space that is closed under complex conjugation."""
-    projector = (vectors @ vectors.conj().T).real
+    projector = np.real(vectors @ vectors.conj().T)
     values, basis = np.linalg.eigh((projector + projector.T) / 2.0)
     return basis[:, values > 0.5]
 
@@ -169,10 +181,10 @@ def _by_flip(space: np.ndarray, flip: np.ndarray | None) -> tuple[np.ndarray, np
 def _pairs(space: np.ndarray, flip: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
     """Even and odd columns from the eigenvectors of one positive frequency."""
     if flip is None:
-        return math.sqrt(2.0) * space.real, -math.sqrt(2.0) * space.imag
+        return math.sqrt(2.0) * np.real(space), -math.sqrt(2.0) * np.imag(space)
     both = _real_span(np.concatenate([space, space.conj()], axis=1))
     columns, parity = _by_flip(both, flip)
     even = columns[:, ~parity]
     coefficients = space.conj().T @ even  # a = 2 Re(space c), J a = 2 Re(i space c)
-    odd = -2.0 * (space @ coefficients).imag
+    odd = -2.0 * np.imag(space @ coefficients)
     return even, odd

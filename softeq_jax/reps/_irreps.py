@@ -8,14 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from softeq_jax.groups import Group, PlanarGroup, o
-from softeq_jax.groups._classical import OrthogonalGroup
-from softeq_jax.reps import _harmonics
+from softeq_jax.groups import Group, OrthogonalGroup, PlanarGroup
 from softeq_jax.reps._frequencies import Frequencies, read_only
 from softeq_jax.reps._planar import PlanarMatrices
 from softeq_jax.reps._rep import Rep, check_group
 
-_O2 = o(2)
+_O2 = PlanarGroup("O(2)", rotations=None, has_flip=True)
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -87,13 +85,13 @@ class SphericalIrrep(Rep):
     def _matrix(self, g: np.ndarray) -> np.ndarray:
         inverts = np.linalg.det(g) < 0
         (coordinates,) = _rotations(self.group)._factor(-g if inverts else g).tangents
-        axis_angle = coordinates @ _harmonics.axes(self.group.lie_generators)
-        turned = _harmonics.rotation(self.degree, axis_angle)
+        axis_angle = coordinates @ rotation_axes(self.group.lie_generators)
+        turned = harmonic_rotation(self.degree, axis_angle)
         return turned * self.parity if inverts else turned
 
     def lie_matrices(self) -> np.ndarray:
-        axes = _harmonics.axes(self.group.lie_generators)
-        return np.tensordot(axes, _harmonics.rotation_generators(self.degree), 1)
+        axes = rotation_axes(self.group.lie_generators)
+        return np.tensordot(axes, harmonic_generators(self.degree), 1)
 
 
 @functools.lru_cache(maxsize=8)
@@ -148,7 +146,7 @@ def _planar(group: PlanarGroup, label: Any) -> PlanarIrrep:
     single = m == 0 or half
     valid = m is not None and m >= 0 and (n is None or 2 * m <= n)
     valid = valid and (pair is None or (group.has_flip and single and flip in (1, -1)))
-    if not valid or (group.has_flip and half and m and not flip):
+    if m is None or not valid or (group.has_flip and half and m and not flip):
         raise ValueError(f"{group} has no irreducible representation {label!r}; {_names(group)}")
     return PlanarIrrep(group, m, (flip or 1) if group.has_flip and single else 0)
 
@@ -177,7 +175,7 @@ def _spherical(group: OrthogonalGroup, label: Any) -> SphericalIrrep:
         degree, parity = pair if pair is not None else (None, 0)
         degree = degree if parity in (1, -1) else None
         expected = "a degree and a parity, such as (1, -1) or '1o'"
-    if degree is None or degree < 0:
+    if degree is None or parity is None or degree < 0:
         raise ValueError(
             f"{group} has no irreducible representation {label!r}; its names are {expected}"
         )
@@ -193,3 +191,63 @@ def _pair(label: Any) -> tuple[int | None, int | None] | None:
     if not isinstance(label, tuple | list) or len(label) != 2:
         return None
     return _whole(label[0]), _whole(label[1])
+
+
+@functools.lru_cache(maxsize=64)
+def harmonic_generators(l: int) -> np.ndarray:
+    r"""How infinitesimal rotations about x, y and z act on real spherical harmonics of degree l.
+
+    On functions ``(g f)(p) = f(g^-1 p)`` the rotation about axis k acts as ``-i L_k``. With
+
+        L_z Y_m = m Y_m,    (L_x + i L_y) Y_m = sqrt(l (l + 1) - m (m + 1)) Y_{m+1}
+
+    on the complex harmonics, the real ones are ``((-1)^m Y_m + Y_{-m}) / sqrt 2`` for m > 0
+    (cosines of m phi), ``Y_0``, and ``((-1)^m Y_m - Y_{-m}) / (i sqrt 2)`` as number -m (sines).
+    Their order is ``m = -l .. l``, so degree 1 is ``(y, z, x)``.
+
+    Returns:
+      float64 ``[3, 2 l + 1, 2 l + 1]``, skew, read-only.
+    """
+    n = 2 * l + 1
+    m = np.arange(-l, l + 1)
+    raising = np.diag(np.sqrt(l * (l + 1) - m[:-1] * (m[:-1] + 1.0)), -1)
+    along = np.stack(
+        [(raising + raising.T) / 2, (raising - raising.T) / 2j, np.diag(m).astype(complex)]
+    )
+    real = np.zeros((n, n), complex)  # rows: real harmonics in terms of the complex ones
+    real[l, l] = 1.0
+    for k in range(1, l + 1):
+        sign = (-1.0) ** k
+        real[l + k, [l + k, l - k]] = np.array([sign, 1.0]) / np.sqrt(2.0)
+        real[l - k, [l + k, l - k]] = np.array([sign, -1.0]) / (1j * np.sqrt(2.0))
+    found = (real.conj() @ (-1j * along) @ real.T).real
+    found = (found - np.swapaxes(found, 1, 2)) / 2.0
+    found.setflags(write=False)
+    return found
+
+
+def harmonic_rotation(l: int, axis_angle: np.ndarray) -> np.ndarray:
+    """The matrix of a rotation on the real spherical harmonics of degree l.
+
+    The generator about a unit axis has the eigenvalues ``-i m``, m = -l .. l, exactly; only its
+    eigenvectors are computed, so that large angles cost no accuracy.
+
+    Args:
+      l: the degree.
+      axis_angle: ``[3]``, the axis times the angle.
+
+    Returns:
+      float64 ``[2 l + 1, 2 l + 1]``.
+    """
+    angle = float(np.linalg.norm(axis_angle))
+    if angle == 0.0 or l == 0:
+        return np.eye(2 * l + 1)
+    generator = np.tensordot(axis_angle / angle, harmonic_generators(l), 1)
+    _, vectors = np.linalg.eigh(1j * generator)  # in ascending order: -l .. l
+    phases = np.exp(-1j * angle * np.arange(-l, l + 1))
+    return np.real((vectors * phases) @ vectors.conj().T)
+
+
+def rotation_axes(generators: np.ndarray) -> np.ndarray:
+    """The vectors n with ``A p = n x p`` for skew 3 x 3 matrices A; ``[k, 3]``."""
+    return np.stack([generators[:, 2, 1], generators[:, 0, 2], generators[:, 1, 0]], axis=1)

@@ -7,10 +7,9 @@ import numpy as np
 
 from softeq_jax._checks import whole
 from softeq_jax.groups import Group, PlanarGroup
-from softeq_jax.reps._algebra import Product
 from softeq_jax.reps._frequencies import Frequencies, read_only
 from softeq_jax.reps._planar import PlanarMatrices
-from softeq_jax.reps._rep import Rep, Term, check_group
+from softeq_jax.reps._rep import Product, Rep, Term, check_group
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -80,6 +79,11 @@ class Vector(Rep):
     @property
     def is_orthogonal(self) -> bool:
         return self.group.is_orthogonal
+
+    @property
+    def is_trivial(self) -> bool:
+        """It is faithful: trivial for the group of one element alone."""
+        return self.group.order == 1
 
     def _matrix(self, g: np.ndarray) -> np.ndarray:
         return np.array(g)

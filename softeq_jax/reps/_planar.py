@@ -8,7 +8,8 @@ import numpy as np
 
 from softeq_jax.groups import PlanarGroup
 from softeq_jax.reps._frequencies import Frequencies
-from softeq_jax.reps._rep import Rep, _matmul, check_group
+from softeq_jax.reps._matrices import matmul
+from softeq_jax.reps._rep import Rep, check_group
 
 
 class PlanarRep(Rep):
@@ -80,7 +81,6 @@ class PlanarRep(Rep):
         real = np.zeros((), wide.dtype).real.dtype  # of the basis, also when x is complex
         f = self.frequencies()
         basis = f.basis.astype(real, copy=False)
-        matmul = np.matmul if isinstance(x, np.ndarray) else _matmul
         inside = matmul(wide, basis)
         if flip:
             moved = inside * np.where(f.odd, -2, 0).astype(real)

@@ -8,9 +8,8 @@ import numpy as np
 
 from softeq_jax._checks import whole
 from softeq_jax.groups import Group
-from softeq_jax.reps._algebra import Multiple
 from softeq_jax.reps._plain import vector
-from softeq_jax.reps._rep import Rep, check_group
+from softeq_jax.reps._rep import Multiple, Rep, check_group
 
 _TOLERANCE = 1e-6  # of positions, relative to the largest coordinate
 

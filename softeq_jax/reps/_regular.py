@@ -23,7 +23,7 @@ class Regular(Rep):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return (self.group.order,)
+        return (self.group.order or 0,)
 
     @property
     def is_orthogonal(self) -> bool:
@@ -73,8 +73,9 @@ def regular(group: Group) -> Regular:
       ValueError: the group is infinite, or has more than 50 000 elements.
       TypeError: ``group`` is no group.
     """
-    if check_group(group, "regular").order is None or group.order > LISTABLE:
-        count = "infinitely many" if group.order is None else group.order
+    order = check_group(group, "regular").order
+    if order is None or order > LISTABLE:
+        count = "infinitely many" if order is None else order
         raise ValueError(
             f"regular needs a finite group of at most {LISTABLE} elements, and {group} has {count}"
         )

@@ -1,4 +1,4 @@
-"""The interface of a representation of any group."""
+"""Representations: the interface, and their algebra of sums, products, multiples and duals."""
 
 import abc
 import dataclasses
@@ -11,11 +11,23 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
+from softeq_jax._checks import whole
 from softeq_jax.groups import Group, PlanarGroup
-from softeq_jax.reps._frequencies import Frequencies, decompose
-from softeq_jax.reps._place import resolve_axes
-
-_EXACT = 1e-12
+from softeq_jax.reps._axes import resolve_axes
+from softeq_jax.reps._frequencies import Frequencies, frequencies_of, joined
+from softeq_jax.reps._matrices import (
+    EXACT,
+    Move,
+    acts_by_permutations,
+    acts_orthogonally,
+    block_diagonal,
+    joint_moves,
+    kronecker_move,
+    mix,
+    multiples,
+    realified,
+    signed_index,
+)
 
 
 class Term(NamedTuple):
@@ -33,9 +45,6 @@ class Rep(abc.ABC):
     ``apply`` is computed on the host in float64. Representations compose: ``A + B`` is the direct
     sum, ``A * B`` the tensor product (row-major: the index of A is the slower one), ``3 * A``
     three copies after one another, ``A.dual`` the representation on linear functions.
-
-    Attributes:
-      group: the group that acts.
     """
 
     group: Group
@@ -75,31 +84,27 @@ class Rep(abc.ABC):
     @property
     def is_orthogonal(self) -> bool:
         """Whether every matrix is orthogonal (unitary, for a complex representation)."""
-        return _generated_by_orthogonal(self)
+        return acts_orthogonally(self)
 
     @property
     def is_permutation(self) -> bool:
         """Whether every element of the group permutes the entries exactly."""
-        return _generated_by_permutations(self)
+        return acts_by_permutations(self)
 
     @property
     def is_trivial(self) -> bool:
         """Whether every element of the group is the identity."""
-        return _generated_by_identities(self)
+        return acts_by_permutations(self, identities=True)
 
     @property
     def dual(self) -> "Rep":
         """The representation ``g -> rho(g^-1)^T`` on linear functions; itself if orthogonal."""
-        from softeq_jax.reps._dual import dual_of
-
-        return dual_of(self)
+        return self if self.is_orthogonal and not self.is_complex else Dual(self.group, self)
 
     @property
     def real(self) -> "Rep":
         """The realification: real and imaginary parts after one another; itself if real."""
-        from softeq_jax.reps._dual import real_of
-
-        return real_of(self)
+        return Real(self.group, self) if self.is_complex else self
 
     @property
     def dtype(self) -> np.dtype:
@@ -107,14 +112,8 @@ class Rep(abc.ABC):
         return np.dtype(np.complex128 if self.is_complex else np.float64)
 
     def matrix(self, g: Any) -> np.ndarray:
-        """The matrix of a group element.
-
-        Args:
-          g: ``[d, d]``, an element of the group (within 1e-6, so float32 will do).
-
-        Returns:
-          float64 (complex128 for a complex representation) ``[dim, dim]``, acting on the
-          row-major flattening.
+        """The matrix ``[dim, dim]`` of a group element ``[d, d]`` (within 1e-6: float32 will do),
+        float64 or complex128, acting on the row-major flattening.
 
         Raises:
           ValueError: ``g`` is not in the group.
@@ -124,14 +123,14 @@ class Rep(abc.ABC):
 
     def _has_lie_action(self) -> bool:
         """Whether a Lie generator acts on it at all."""
-        return bool(np.max(np.abs(self.lie_matrices()), initial=0.0) > _EXACT)
+        return bool(np.max(np.abs(self.lie_matrices()), initial=0.0) > EXACT)
 
     def discrete_matrices(self) -> np.ndarray:
         """The matrices of the discrete generators of the group; ``[m, dim, dim]``."""
         matrices = [self._matrix(g) for g in self.group.discrete_generators]
         return np.array(matrices, dtype=self.dtype).reshape(-1, self.dim, self.dim)
 
-    def signed_permutation(self, g: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+    def signed_permutation(self, g: np.ndarray) -> Move | None:
         """``(index, sign)`` with ``rho(g) x = sign * x[..., index]``, None where g mixes entries.
 
         ``g`` is known to be in the group; index int ``[dim]``, sign float64 ``[dim]`` of +-1.
@@ -141,8 +140,9 @@ class Rep(abc.ABC):
     def frequencies(self) -> Frequencies | None:
         """For a real orthogonal representation of a planar group the basis of rotations and
         flips (cached, read-only), else None."""
-        planar = isinstance(self.group, PlanarGroup)
-        return _decomposed(self) if planar and self.is_orthogonal and not self.is_complex else None
+        if not isinstance(self.group, PlanarGroup) or self.is_complex or not self.is_orthogonal:
+            return None
+        return frequencies_of(self.group, self)
 
     @property
     def unmatched(self) -> np.ndarray:
@@ -165,12 +165,10 @@ class Rep(abc.ABC):
 
         Args:
           g: ``[d, d]``, an element of the group, concrete (not traced).
-          x: an array; may be traced. A NumPy array is handled by NumPy, in its own precision
-            (float64 stays float64), everything else by JAX. 16-bit floats are computed in
-            float32; matrix products use the highest precision. Signed permutations are gathers.
-          axes: the axes of ``x`` to act on, one per entry of ``shape``. By default the trailing
-            axes if they have this shape; for an image the two axes before the last if these
-            have it instead (NHWC); else the last axis, if its length is ``dim``.
+          x: an array, possibly traced. NumPy moves a NumPy array, in its own precision, JAX all
+            else. 16-bit floats are computed in float32. Signed permutations are gathers.
+          axes: the axes of ``x`` to act on, one per entry of ``shape``; see ``resolve_axes`` for
+            those that are taken by default.
 
         Returns:
           An array with the shape and dtype of ``x``.
@@ -203,91 +201,334 @@ class Rep(abc.ABC):
         return mix(self, x, self._matrix(g).T)
 
     def __add__(self, other: "Rep") -> "Rep":
-        from softeq_jax.reps._algebra import direct_sum
-
         return direct_sum(self, other) if isinstance(other, Rep) else NotImplemented
 
     def __mul__(self, other: "Rep | int") -> "Rep":
-        from softeq_jax.reps._algebra import copies, tensor_product
-
         if isinstance(other, Rep):
             return tensor_product(self, other)
         return copies(other, self) if isinstance(other, numbers.Integral) else NotImplemented
 
     def __rmul__(self, other: int) -> "Rep":
-        from softeq_jax.reps._algebra import copies
-
         return copies(other, self) if isinstance(other, numbers.Integral) else NotImplemented
 
 
-def mix(rep: Rep, x: Any, matrix: np.ndarray) -> Any:
-    """``x @ matrix`` on the last axis, in the dtype of x (16 bits: computed in float32)."""
-    if not jnp.issubdtype(x.dtype, jnp.inexact):
-        raise TypeError(f"{rep} mixes entries: the array must be floating, got {x.dtype}")
-    if np.iscomplexobj(matrix) and not jnp.issubdtype(x.dtype, jnp.complexfloating):
-        raise TypeError(f"{rep} is complex and needs complex arrays; see {rep}.real, got {x.dtype}")
-    wide = x if x.dtype.itemsize >= 4 else x.astype(np.float32)
-    matmul = np.matmul if isinstance(x, np.ndarray) else _matmul
-    real = np.zeros((), wide.dtype).real.dtype
-    kind = np.result_type(real, np.complex64) if np.iscomplexobj(matrix) else real
-    return matmul(wide, matrix.astype(kind, copy=False)).astype(x.dtype)
+@dataclasses.dataclass(frozen=True, repr=False)
+class Composite(Rep):
+    """A representation on one array axis that is made of ``parts``."""
+
+    parts: tuple[Rep, ...]
+
+    @property
+    @abc.abstractmethod
+    def dim(self) -> int:
+        """Dimension, from those of the parts."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (self.dim,)
+
+    @property
+    def is_complex(self) -> bool:
+        return any(part.is_complex for part in self.parts)
+
+    @property
+    def is_orthogonal(self) -> bool:
+        return all(part.is_orthogonal for part in self.parts)
+
+    @property
+    def is_permutation(self) -> bool:
+        return all(part.is_permutation for part in self.parts) or super().is_permutation
+
+    @property
+    def dual(self) -> "Rep":
+        if self.is_orthogonal and not self.is_complex:
+            return self
+        return dataclasses.replace(self, parts=tuple(part.dual for part in self.parts))
+
+    def __repr__(self) -> str:
+        return f"{bracketed(self)}({self.group})"
+
+    def _has_lie_action(self) -> bool:
+        return any(part._has_lie_action() for part in self.parts)
 
 
-_matmul = functools.partial(jnp.matmul, precision="highest")
+class BlockDiagonal(Composite):
+    """A composite with block-diagonal matrices, one block for each of ``summands``."""
 
+    @property
+    @abc.abstractmethod
+    def summands(self) -> tuple[Rep, ...]:
+        """The representations that follow one another; equal ones are computed once."""
 
-def signed_index(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
-    """``(index, sign)`` of a signed permutation matrix (exact up to 1e-12), else None."""
-    if np.iscomplexobj(matrix):
-        if np.max(np.abs(matrix.imag), initial=0.0) > _EXACT:
+    @property
+    def dim(self) -> int:
+        return sum(part.dim for part in self.summands)
+
+    @property
+    def is_trivial(self) -> bool:
+        return all(part.is_trivial for part in self.parts)
+
+    def _matrix(self, g: np.ndarray) -> np.ndarray:
+        own = {part: part._matrix(g) for part in set(self.parts)}
+        return block_diagonal([own[part] for part in self.summands], self.dtype)
+
+    def lie_matrices(self) -> np.ndarray:
+        own = {part: part.lie_matrices() for part in set(self.parts)}
+        stacks = zip(*(own[part] for part in self.summands), strict=True)
+        blocks = [block_diagonal(list(each), self.dtype) for each in stacks]
+        return np.array(blocks, dtype=self.dtype).reshape(-1, self.dim, self.dim)
+
+    def signed_permutation(self, g: np.ndarray) -> Move | None:
+        moves = joint_moves(self.parts, [g])
+        if moves is None:
             return None
-        matrix = matrix.real
-    index = np.argmax(np.abs(matrix), axis=1)
-    rows = np.arange(len(matrix))
-    sign = np.where(matrix[rows, index] < 0, -1.0, 1.0)
-    expected = np.zeros_like(matrix)
-    expected[rows, index] = sign
-    if len(np.unique(index)) != len(index) or np.max(np.abs(matrix - expected)) > _EXACT:
-        return None
-    return index, sign
+        own = dict(zip(self.parts, moves, strict=True))
+        starts = np.cumsum([0, *(part.dim for part in self.summands)])
+        each = [(own[part], start) for part, start in zip(self.summands, starts, strict=False)]
+        index = np.concatenate([move[0] + start for move, start in each])
+        return index, np.concatenate([move[1] for move, _ in each])
+
+    def frequencies(self) -> Frequencies | None:
+        return _joined_frequencies(self.summands)
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class Sum(BlockDiagonal):
+    """``A + B + ...``: block-diagonal matrices. Made by ``+``."""
+
+    @property
+    def formula(self) -> str:
+        return " + ".join(part.formula for part in self.parts)
+
+    @property
+    def summands(self) -> tuple[Rep, ...]:
+        return self.parts
+
+    def terms(self) -> list[tuple[Term, np.ndarray]]:
+        found, start = [], 0
+        for part in self.parts:
+            found += [(term, index + start) for term, index in part.terms()]
+            start += part.dim
+        return found
+
+    def _act(self, x: Any, g: np.ndarray) -> Any:
+        xp = np if isinstance(x, np.ndarray) else jnp
+        ends = np.cumsum([part.dim for part in self.parts])
+        pieces = xp.split(x, ends[:-1], axis=-1)
+        moved = [part._act(piece, g) for part, piece in zip(self.parts, pieces, strict=True)]
+        return xp.concatenate(moved, axis=-1)
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class Product(Composite):
+    """``A * B * ...``: Kronecker products of matrices. Made by ``*``."""
+
+    @property
+    def formula(self) -> str:
+        return "⊗".join(bracketed(part) for part in self.parts)
+
+    @property
+    def dim(self) -> int:
+        return math.prod(part.dim for part in self.parts)
+
+    def _matrix(self, g: np.ndarray) -> np.ndarray:
+        return functools.reduce(np.kron, [part._matrix(g) for part in self.parts])
+
+    def lie_matrices(self) -> np.ndarray:
+        total = np.zeros((len(self.group.lie_generators), self.dim, self.dim), self.dtype)
+        for i, part in enumerate(self.parts):
+            before = math.prod(other.dim for other in self.parts[:i])
+            after = math.prod(other.dim for other in self.parts[i + 1 :])
+            for k, matrix in enumerate(part.lie_matrices()):
+                total[k] += np.kron(np.kron(np.eye(before), matrix), np.eye(after))
+        return total
+
+    def signed_permutation(self, g: np.ndarray) -> Move | None:
+        moves = joint_moves(self.parts, [g])
+        return None if moves is None else functools.reduce(kronecker_move, moves)
+
+    @property
+    def is_trivial(self) -> bool:
+        if all(part.is_trivial for part in self.parts):
+            return True
+        # a Kronecker product is the identity if its factors are multiples of it
+        lie = [multiples(part.lie_matrices()) for part in self.parts]
+        discrete = [multiples(part.discrete_matrices()) for part in self.parts]
+        total, product = np.sum(lie, axis=0), np.prod(discrete, axis=0)
+        return bool(np.all(np.abs(total) < 1e-12) and np.all(np.abs(product - 1.0) < 1e-12))
+
+    def frequencies(self) -> Frequencies | None:
+        """As for any representation; None if a factor has unmatched columns, as the frequencies of
+        a product with them are not defined (those of its factors are)."""
+        if any(part.unmatched.shape[1] for part in self.parts):
+            return None
+        return super().frequencies()
+
+    def terms(self) -> list[tuple[Term, np.ndarray]]:
+        found = [(Term(1, ()), np.zeros((1, 1), dtype=np.int64))]
+        for part in self.parts:
+            found = [_joined(left, right, part.dim) for left in found for right in part.terms()]
+        return found
+
+    def _act(self, x: Any, g: np.ndarray) -> Any:
+        xp = np if isinstance(x, np.ndarray) else jnp
+        lead = x.shape[:-1]
+        x = x.reshape(*lead, *(part.dim for part in self.parts))
+        for i, part in enumerate(self.parts):
+            axis = len(lead) + i
+            x = xp.moveaxis(part._act(xp.moveaxis(x, axis, -1), g), -1, axis)
+        return x.reshape(*lead, self.dim)
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class Multiple(BlockDiagonal):
+    """``n * A``: copies of A after one another. Made by ``*`` with an integer."""
+
+    multiplicity: int = 1
+
+    @property
+    def formula(self) -> str:
+        return f"{self.multiplicity}·{bracketed(self.parts[0])}"
+
+    @property
+    def dim(self) -> int:
+        return self.multiplicity * self.parts[0].dim
+
+    @property
+    def summands(self) -> tuple[Rep, ...]:
+        return self.parts * self.multiplicity
+
+    def terms(self) -> list[tuple[Term, np.ndarray]]:
+        found = []
+        starts = np.arange(self.multiplicity)[:, None, None] * self.parts[0].dim
+        for term, index in self.parts[0].terms():
+            whole = (starts + index[None]).reshape(-1, index.shape[1])
+            found.append((Term(self.multiplicity * term.multiplicity, term.atoms), whole))
+        return found
+
+    def _act(self, x: Any, g: np.ndarray) -> Any:
+        inner = x.reshape(*x.shape[:-1], self.multiplicity, self.parts[0].dim)
+        return self.parts[0]._act(inner, g).reshape(x.shape)
+
+
+def direct_sum(*parts: Rep) -> Rep:
+    """``A + B + ...``; ValueError for representations of different groups."""
+    return Sum(parts[0].group, _flattened(Sum, parts, "+"))
+
+
+def tensor_product(*parts: Rep) -> Rep:
+    """``A * B * ...``; ValueError for representations of different groups."""
+    return Product(parts[0].group, _flattened(Product, parts, "*"))
+
+
+def _flattened(kind: type[Composite], parts: tuple[Rep, ...], symbol: str) -> tuple[Rep, ...]:
+    if len({part.group for part in parts}) > 1:
+        shown = f" {symbol} ".join(map(repr, parts))
+        raise ValueError(f"representations of different groups do not combine: {shown}")
+    return tuple(
+        inner for part in parts for inner in (part.parts if isinstance(part, kind) else (part,))
+    )
+
+
+def copies(n: int, rep: Rep) -> Rep:
+    """``n * A``; ValueError unless n is a positive integer."""
+    n = whole(n, f"the multiplicity of {rep}")
+    if isinstance(rep, Multiple):
+        return Multiple(rep.group, rep.parts, n * rep.multiplicity)
+    return Multiple(rep.group, (rep,), n)
 
 
 @functools.lru_cache(maxsize=64)
-def _decomposed(rep: Rep) -> Frequencies:
-    group = rep.group
-    if group.rotations is None:
-        turn = rep.lie_matrices()[0]
-    else:
-        turn = rep._matrix(group.element(2.0 * math.pi / group.rotations))
-    flip = rep._matrix(group.element(flip=True)) if group.has_flip else None
-    return decompose(group, turn, flip, repr(rep))
+def _joined_frequencies(parts: tuple[Rep, ...]) -> Frequencies | None:
+    found = [each for part in parts if (each := part.frequencies()) is not None]
+    return joined(found) if len(found) == len(parts) else None
 
 
-@functools.lru_cache(maxsize=256)
-def _generated_by_orthogonal(rep: Rep) -> bool:
-    lie, discrete = rep.lie_matrices(), rep.discrete_matrices()
-    skew = np.max(np.abs(lie + np.conj(np.swapaxes(lie, 1, 2))), initial=0.0)
-    gram = discrete @ np.conj(np.swapaxes(discrete, 1, 2)) - np.eye(rep.dim)
-    return bool(max(skew, np.max(np.abs(gram), initial=0.0)) <= 1e-9)
+def _joined(
+    left: tuple[Term, np.ndarray], right: tuple[Term, np.ndarray], dim: int
+) -> tuple[Term, np.ndarray]:
+    (a, i), (b, j) = left, right
+    index = i[:, None, :, None] * dim + j[None, :, None, :]
+    size = (a.multiplicity * b.multiplicity, i.shape[1] * j.shape[1])
+    return Term(a.multiplicity * b.multiplicity, a.atoms + b.atoms), index.reshape(size)
 
 
-@functools.lru_cache(maxsize=256)
-def _generated_by_permutations(rep: Rep) -> bool:
-    if rep._has_lie_action():
-        return False
-    moves = [rep.signed_permutation(g) for g in rep.group.discrete_generators]
-    return all(move is not None and np.all(move[1] == 1) for move in moves)
+def bracketed(rep: Rep) -> str:
+    return f"({rep.formula})" if isinstance(rep, Sum | Product) else rep.formula
 
 
-@functools.lru_cache(maxsize=256)
-def _generated_by_identities(rep: Rep) -> bool:
-    if rep._has_lie_action():
-        return False
-    for g in rep.group.discrete_generators:
-        move = rep.signed_permutation(g)
-        if move is None or np.any(move[1] != 1) or np.any(move[0] != np.arange(rep.dim)):
-            return False
-    return True
+@dataclasses.dataclass(frozen=True, repr=False)
+class Derived(Rep):
+    """A representation that is made of another one, ``part``, and orthogonal as it is."""
+
+    part: Rep
+
+    @property
+    def is_orthogonal(self) -> bool:
+        return self.part.is_orthogonal
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class Dual(Derived):
+    """``g -> rho(g^-1)^T`` on linear functions. Made by ``.dual``."""
+
+    @property
+    def formula(self) -> str:
+        return f"{bracketed(self.part)}*"
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.part.shape
+
+    @property
+    def is_complex(self) -> bool:
+        return self.part.is_complex
+
+    @property
+    def dual(self) -> Rep:
+        return self.part
+
+    def _matrix(self, g: np.ndarray) -> np.ndarray:
+        matrix = self.part._matrix(g)
+        if self.part.is_orthogonal:
+            return matrix.conj()
+        return np.ascontiguousarray(np.linalg.inv(matrix).T)
+
+    def lie_matrices(self) -> np.ndarray:
+        return -np.swapaxes(self.part.lie_matrices(), 1, 2)
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class Real(Derived):
+    """A complex representation on (real parts, imaginary parts). Made by ``.real``."""
+
+    @property
+    def formula(self) -> str:
+        return f"Re[{self.part.formula}]"
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (2 * self.part.dim,)
+
+    def _matrix(self, g: np.ndarray) -> np.ndarray:
+        return realified(self.part._matrix(g))
+
+    def lie_matrices(self) -> np.ndarray:
+        return realified(self.part.lie_matrices())
+
+    def terms(self) -> list[tuple[Term, np.ndarray]]:
+        if self.is_trivial:
+            return super().terms()
+        found, n = [], self.part.dim
+        for term, index in self.part.terms():
+            if any(atom.is_complex for atom in term.atoms):
+                atom = term.atoms[0] if len(term.atoms) == 1 else tensor_product(*term.atoms)
+                both = np.concatenate([index, index + n], axis=1)
+                found.append((Term(term.multiplicity, (atom.real,)), both))
+            else:
+                both = np.concatenate([index, index + n], axis=0)
+                found.append((Term(2 * term.multiplicity, term.atoms), both))
+        return found
 
 
 def check_group(group: Any, what: str) -> Group:

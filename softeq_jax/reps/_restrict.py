@@ -9,16 +9,14 @@ from typing import Any
 import numpy as np
 
 from softeq_jax.groups import Group, PlanarGroup, ProductGroup
-from softeq_jax.reps._algebra import Composite
-from softeq_jax.reps._derive import derivative, deviation, random_elements
-from softeq_jax.reps._dual import Dual, Real
 from softeq_jax.reps._frequencies import Frequencies
 from softeq_jax.reps._grid import Grid
 from softeq_jax.reps._irreps import PlanarIrrep
 from softeq_jax.reps._plain import PlaneVector, Trivial, Vector, vector
 from softeq_jax.reps._planar import PlanarRep
 from softeq_jax.reps._regular import Circle
-from softeq_jax.reps._rep import Rep, check_group
+from softeq_jax.reps._relations import derivative, deviation, random_elements
+from softeq_jax.reps._rep import Composite, Dual, Real, Rep, check_group
 
 _TOLERANCE = 1e-8
 
@@ -31,7 +29,7 @@ class PulledBack(Rep):
       part: the representation of the other group.
     """
 
-    part: Rep = None
+    part: Rep
 
     def _image(self, g: np.ndarray) -> np.ndarray:
         """The element of the other group."""
@@ -103,6 +101,7 @@ class OnFactor(PulledBack):
       position: which factor.
     """
 
+    group: ProductGroup
     position: int = 0
 
     @property
@@ -192,11 +191,12 @@ def _planar(rep: PlanarRep, subgroup: PlanarGroup) -> Rep:
         found, expected = own.discrete_matrices(), restricted.discrete_matrices()
         return own if np.allclose(found, expected, atol=_TOLERANCE) else restricted
     if isinstance(rep, PlanarIrrep):
-        n, m = subgroup.rotations, rep.frequency
+        n, m, whole = subgroup.rotations, rep.frequency, rep.group.rotations
         flip = rep.flip if subgroup.has_flip else 0
         if rep.dim == 1:
-            alternates = m and n is not None and (rep.group.rotations // n) % 2
-            return PlanarIrrep(subgroup, n // 2 if alternates else 0, flip)
+            if m and n is not None and whole is not None and (whole // n) % 2:
+                return PlanarIrrep(subgroup, n // 2, flip)
+            return PlanarIrrep(subgroup, 0, flip)
         if n is None or 0 < m % n < n / 2:
             return PlanarIrrep(subgroup, m if n is None else m % n)
     return Restricted(subgroup, rep)

@@ -7,11 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from softeq_jax._checks import whole
-from softeq_jax.groups import LISTABLE, Group
-from softeq_jax.groups._finite import Matrices
-from softeq_jax.reps._derive import derivative, deviation, random_elements, shown
-from softeq_jax.reps._relations import TOLERANCE, verify
+from softeq_jax._checks import frozen, whole
+from softeq_jax.groups import LISTABLE, Group, Matrices
+from softeq_jax.reps._relations import (
+    TOLERANCE,
+    derivative,
+    deviation,
+    random_elements,
+    shown,
+    verify,
+)
 from softeq_jax.reps._rep import Rep, check_group
 
 
@@ -24,8 +29,8 @@ class Generated(Rep):
       discrete: images of the discrete generators, ``[m, n, n]``.
     """
 
-    lie: Matrices = None
-    discrete: Matrices = None
+    lie: Matrices
+    discrete: Matrices
 
     @property
     def formula(self) -> str:
@@ -104,13 +109,12 @@ def from_generators(group: Group, lie: Any = None, discrete: Any = None) -> Gene
         )
     (n,) = sizes
     dtype = np.result_type(np.float64, *(m.dtype for m in given if m is not None))
-    filled = []
-    for matrices in given:
-        array = np.zeros((0, n, n), dtype) if matrices is None else matrices.astype(dtype)
-        array.setflags(write=False)
-        filled.append(array)
-    verify(group, *filled, lambda g: product_of(group.factor(g), *filled))
-    return Generated(group, Matrices(filled[0]), Matrices(filled[1]))
+    lie, discrete = (
+        frozen(np.zeros((0, n, n), dtype) if matrices is None else matrices.astype(dtype))
+        for matrices in given
+    )
+    verify(group, lie, discrete, lambda g: product_of(group.factor(g), lie, discrete))
+    return Generated(group, Matrices(lie), Matrices(discrete))
 
 
 def _stack(matrices: Any, count: int, kind: str, group: Group) -> np.ndarray | None:
@@ -119,7 +123,8 @@ def _stack(matrices: Any, count: int, kind: str, group: Group) -> np.ndarray | N
     array = np.zeros(0) if matrices is None else np.asarray(matrices)
     if not count and array.size == 0:
         return None
-    square = array.ndim == 3 and array.shape[1] == array.shape[2] and array.shape[1] > 0
+    shape = tuple(array.shape)
+    square = len(shape) == 3 and 0 < shape[1] == shape[2]
     if not square or len(array) != count:
         got = "none" if matrices is None else f"shape {array.shape}"
         raise ValueError(
@@ -141,7 +146,7 @@ class Function(Rep):
       complex_valued: whether its matrices are complex.
     """
 
-    matrix_of: Callable[[np.ndarray], Any] = None
+    matrix_of: Callable[[np.ndarray], Any]
     size: int = 1
     complex_valued: bool = False
 
@@ -197,7 +202,7 @@ def from_function(group: Group, matrix_of: Callable[[np.ndarray], Any], dim: int
         raise TypeError(f"matrix_of must be a function of matrices, got {matrix_of!r}")
     lie, discrete = group.lie_generators, group.discrete_generators
     sampled = random_elements(lie, discrete, 6, group.d)
-    everything = group.elements() if group.is_finite and group.order <= _ALL else sampled
+    everything = group.elements() if group.order is not None and group.order <= _ALL else sampled
     values = [np.asarray(matrix_of(g)) for g in [*sampled, *discrete]]
     for value in values:
         if value.shape != (dim, dim) or value.dtype.kind not in "fiuc":

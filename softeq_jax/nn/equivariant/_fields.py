@@ -8,8 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from softeq_jax.reps import Rep
-from softeq_jax.reps._algebra import tensor_product
+from softeq_jax.reps import Rep, tensor_product
 
 Array = jax.Array
 

@@ -32,11 +32,6 @@ class Block(NamedTuple):
     levels: np.ndarray
     dimensions: np.ndarray
 
-    @property
-    def is_strict(self) -> bool:
-        """Whether only level 0 is known."""
-        return bool(np.isnan(self.levels).any())
-
 
 def strict(filter_: Filter, rank: int, n: int) -> Block:
     """The block of a filter that knows level 0 only, of this rank, in dimension n."""

@@ -10,8 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from softeq_jax._arrays import Array, library
-from softeq_jax.projections._filter import Transform, filter_class, static
+from softeq_jax.projections._filter import Array, Transform, filter_class, library, static
 from softeq_jax.projections.backends._atoms import Atoms, Block
 from softeq_jax.reps import OnFactor
 

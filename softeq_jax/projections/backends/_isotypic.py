@@ -11,14 +11,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from softeq_jax._arrays import Array, library
 from softeq_jax.groups import ConjugacyClass, Stage
-from softeq_jax.projections import _spectrum
 from softeq_jax.projections._filter import (
+    Array,
     Filter,
     as_dtype,
     chosen,
     filter_class,
+    library,
     product,
     static,
 )
@@ -163,8 +163,8 @@ def block(atoms: Atoms, complete: bool) -> Block:
         return _gram.block(atoms, True)
     group = atoms[0].group
     factors = group.level_factors()
-    if factors is None or not _spectrum.has_levels(group, atoms):
-        raise ValueError(_spectrum.no_levels(group, atoms))
+    if factors is None or not _gram.has_levels(group, atoms):
+        raise ValueError(_gram.no_levels(group, atoms))
     dims = tuple(atom.dim for atom in atoms)
     order = halves(dims)
     left = _side(tuple(atoms[i] for i in order[0]))
@@ -262,8 +262,8 @@ class _PairSpectrum:
             return [self._matrices(i, kind, one) for i, kind in enumerate((s, t))]
 
         n = s.generators.dim * t.generators.dim
-        return _spectrum.eigenbasis(
-            self.factors, self.d, n, lambda stage: _spectrum.level_operator(stage, lie, stacks)
+        return _gram.eigenbasis(
+            self.factors, self.d, n, lambda stage: _gram.level_operator(stage, lie, stacks)
         )
 
     def _matrices(self, i: int, kind: Isotype, one: ConjugacyClass) -> np.ndarray:

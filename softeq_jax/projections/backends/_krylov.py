@@ -13,8 +13,8 @@ from collections.abc import Sequence
 import jax
 import numpy as np
 
-from softeq_jax._arrays import Array
 from softeq_jax.projections._filter import (
+    Array,
     StrictFilter,
     along,
     as_dtype,

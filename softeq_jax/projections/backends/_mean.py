@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from softeq_jax._arrays import Array
 from softeq_jax.projections._filter import (
+    Array,
     StrictFilter,
     along,
     as_dtype,

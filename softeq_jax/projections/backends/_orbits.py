@@ -6,8 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from softeq_jax._arrays import Array
-from softeq_jax.projections._filter import StrictFilter, as_dtype, filter_class, static
+from softeq_jax.projections._filter import Array, StrictFilter, as_dtype, filter_class, static
 from softeq_jax.projections.backends._atoms import (
     STRICT,
     Atoms,

@@ -18,13 +18,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from softeq_jax._arrays import Array, library
 from softeq_jax.groups import PlanarGroup
 from softeq_jax.projections._filter import (
+    Array,
     Transform,
     along,
     as_dtype,
     filter_class,
+    library,
     static,
 )
 from softeq_jax.projections.backends._atoms import Atoms, Block, named
@@ -122,17 +123,11 @@ FLIP_LEVEL = 2.0 / math.pi
 """Level of a flip-odd vector that every rotation of the group fixes."""
 
 
-def is_planar(atoms: Atoms) -> bool:
-    """Whether all atoms are resolved into frequencies of the plane."""
-    if not isinstance(atoms[0].group, PlanarGroup):
-        return False
-    return all(atom.frequencies() is not None for atom in atoms)
-
-
 def block(atoms: Atoms, complete: bool) -> Block:
     """All levels of a tensor product of representations of a group of the plane."""
     group = atoms[0].group
-    if not is_planar(atoms) or not isinstance(group, PlanarGroup):
+    resolved = all(atom.frequencies() is not None for atom in atoms)
+    if not resolved or not isinstance(group, PlanarGroup):
         raise ValueError(f"the spectral back end needs a group of the plane, got {named(atoms)}")
     bases, shapes = spectral_parts(atoms)
     joint = joint_frequencies(atoms)

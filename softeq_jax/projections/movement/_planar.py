@@ -22,10 +22,9 @@ from typing import Any
 import numpy as np
 
 from softeq_jax.groups import PlanarGroup
-from softeq_jax.projections._apply import coefficient_blocks
 from softeq_jax.projections._certificate import ROUNDING, Certificate
 from softeq_jax.projections._choose import Splitting
-from softeq_jax.projections._filter import IdentityFilter
+from softeq_jax.projections._filter import IdentityFilter, coefficient_blocks
 from softeq_jax.projections.backends import JointFrequencies, SpectralFilter, joint_frequencies
 from softeq_jax.projections.movement._question import Inquiry
 

@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from softeq_jax.groups import LISTABLE, Group
-from softeq_jax.projections._apply import removed_part
 from softeq_jax.projections._choose import Splitting
+from softeq_jax.projections._filter import removed_part
 from softeq_jax.projections._space import Space, segments
 from softeq_jax.reps import Rep
 

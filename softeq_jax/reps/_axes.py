@@ -1,4 +1,4 @@
-"""Which axes of an array a representation acts on."""
+"""Axes of an array that a representation acts on."""
 
 import numbers
 from collections.abc import Sequence

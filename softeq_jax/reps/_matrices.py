@@ -1,0 +1,119 @@
+"""Matrices of representations: signed permutations, blocks, and products with arrays."""
+
+import functools
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+EXACT = 1e-12
+"""Largest entry of what counts as zero in a matrix that is known in closed form."""
+
+Move = tuple[np.ndarray, np.ndarray]
+"""``(index, sign)`` of a signed permutation, ``x -> sign * x[..., index]``."""
+
+
+def matmul(x: Any, matrix: np.ndarray) -> Any:
+    """``x @ matrix`` at the highest precision, by NumPy where x is a NumPy array."""
+    return np.matmul(x, matrix) if isinstance(x, np.ndarray) else _matmul(x, matrix)
+
+
+_matmul = functools.partial(jnp.matmul, precision="highest")
+
+
+def mix(rep: Any, x: Any, matrix: np.ndarray) -> Any:
+    """``x @ matrix`` on the last axis, in the dtype of x (16 bits: computed in float32)."""
+    if not jnp.issubdtype(x.dtype, jnp.inexact):
+        raise TypeError(f"{rep} mixes entries: the array must be floating, got {x.dtype}")
+    if np.iscomplexobj(matrix) and not jnp.issubdtype(x.dtype, jnp.complexfloating):
+        raise TypeError(f"{rep} is complex and needs complex arrays; see {rep}.real, got {x.dtype}")
+    wide = x if x.dtype.itemsize >= 4 else x.astype(np.float32)
+    real = np.zeros((), wide.dtype).real.dtype
+    kind = np.result_type(real, np.complex64) if np.iscomplexobj(matrix) else real
+    return matmul(wide, matrix.astype(kind, copy=False)).astype(x.dtype)
+
+
+def signed_index(matrix: np.ndarray) -> Move | None:
+    """``(index, sign)`` of a signed permutation matrix (exact up to 1e-12), else None."""
+    if np.iscomplexobj(matrix):
+        if np.max(np.abs(np.imag(matrix)), initial=0.0) > EXACT:
+            return None
+        matrix = np.real(matrix)
+    index = np.argmax(np.abs(matrix), axis=1)
+    rows = np.arange(len(matrix))
+    sign = np.where(matrix[rows, index] < 0, -1.0, 1.0)
+    expected = np.zeros_like(matrix)
+    expected[rows, index] = sign
+    if len(np.unique(index)) != len(index) or np.max(np.abs(matrix - expected)) > EXACT:
+        return None
+    return index, sign
+
+
+def are_orthogonal(lie: np.ndarray, discrete: np.ndarray) -> bool:
+    """Whether generators ``[k, n, n]`` are skew and ``[m, n, n]`` orthogonal (unitary)."""
+    skew = np.max(np.abs(lie + np.conj(np.swapaxes(lie, 1, 2))), initial=0.0)
+    gram = discrete @ np.conj(np.swapaxes(discrete, 1, 2)) - np.eye(discrete.shape[-1])
+    return bool(max(skew, np.max(np.abs(gram), initial=0.0)) <= 1e-9)
+
+
+def joint_moves(parts: Sequence[Any], elements: Sequence[np.ndarray]) -> list[Move] | None:
+    """The signed permutation of each part by each element, None if one mixes entries."""
+    moves = []
+    for part, g in itertools.product(parts, elements):
+        move = part.signed_permutation(g)
+        if move is None:
+            return None
+        moves.append(move)
+    return moves
+
+
+def kronecker_move(a: Move, b: Move) -> Move:
+    """The move of a tensor product, row-major."""
+    index = (a[0][:, None] * len(b[0]) + b[0][None, :]).reshape(-1)
+    return index, np.multiply.outer(a[1], b[1]).reshape(-1)
+
+
+def multiples(matrices: np.ndarray) -> np.ndarray:
+    """The c of each matrix ``c 1``, ``[k]``; not a number for other matrices."""
+    c = matrices[:, 0, 0]
+    off = np.abs(matrices - c[:, None, None] * np.eye(matrices.shape[1])).max(axis=(1, 2))
+    return np.where(off < 1e-12, c, np.nan)
+
+
+def block_diagonal(blocks: list[np.ndarray], dtype: np.dtype) -> np.ndarray:
+    """The matrix with these square blocks on its diagonal."""
+    size = sum(len(block) for block in blocks)
+    total, start = np.zeros((size, size), dtype), 0
+    for block in blocks:
+        stop = start + len(block)
+        total[start:stop, start:stop] = block
+        start = stop
+    return total
+
+
+def realified(matrix: np.ndarray) -> np.ndarray:
+    """``[[Re, -Im], [Im, Re]]`` on the last two axes."""
+    top = np.concatenate([np.real(matrix), -np.imag(matrix)], axis=-1)
+    return np.concatenate(
+        [top, np.concatenate([np.imag(matrix), np.real(matrix)], axis=-1)], axis=-2
+    )
+
+
+@functools.lru_cache(maxsize=256)
+def acts_orthogonally(rep: Any) -> bool:
+    """Whether the generators of a representation act by orthogonal (unitary) matrices."""
+    return are_orthogonal(rep.lie_matrices(), rep.discrete_matrices())
+
+
+@functools.lru_cache(maxsize=256)
+def acts_by_permutations(rep: Any, identities: bool = False) -> bool:
+    """Whether the generators of a representation permute the entries, or fix each of them."""
+    if rep._has_lie_action():
+        return False
+    moves = joint_moves([rep], rep.group.discrete_generators)
+    return moves is not None and all(
+        np.all(sign == 1) and not (identities and np.any(index != np.arange(rep.dim)))
+        for index, sign in moves
+    )
