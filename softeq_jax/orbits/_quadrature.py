@@ -15,8 +15,15 @@ import jax
 import numpy as np
 
 from softeq_jax._checks import whole
-from softeq_jax.groups import LISTABLE, Group, PlanarGroup, ProductGroup, cyclic, dihedral
-from softeq_jax.groups import OrthogonalGroup
+from softeq_jax.groups import (
+    LISTABLE,
+    Group,
+    OrthogonalGroup,
+    PlanarGroup,
+    ProductGroup,
+    cyclic,
+    dihedral,
+)
 from softeq_jax.orbits._orbit import common_group
 from softeq_jax.reps import OnFactor, Rep
 

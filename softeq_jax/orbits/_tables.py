@@ -18,20 +18,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from softeq_jax.groups import Group, PlanarGroup
-from softeq_jax.groups import concrete
+from softeq_jax.groups import Group, PlanarGroup, concrete
 from softeq_jax.reps import (
     Dual,
     Frequencies,
     Multiple,
     PlanarRep,
     Product,
+    PulledBack,
     Rep,
     Sum,
     Trivial,
     Vector,
 )
-from softeq_jax.reps import PulledBack
 
 _LARGE = 2**22  # entries of a stack of matrices, from which planar rotations are kept factored
 _matmul = functools.partial(jnp.matmul, precision="highest")

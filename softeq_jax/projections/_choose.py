@@ -23,7 +23,7 @@ from softeq_jax.projections.backends import (
     _spectral,
 )
 from softeq_jax.projections.backends import _orbits as _orbit_means
-from softeq_jax.projections.backends._atoms import Atoms, Block
+from softeq_jax.projections.backends._atoms import Atoms, BuiltBlock
 from softeq_jax.reps import Gains, OnFactor
 
 BACKENDS = {
@@ -70,7 +70,7 @@ def splitting(space: Space, complete: bool, backend: str | None, convention: str
       ValueError: the back end cannot treat these representations, or their levels are unknown.
     """
     parts = space.blocks()
-    own: dict[Atoms, Block] = {}
+    own: dict[Atoms, BuiltBlock] = {}
     for _, atoms in parts:
         if atoms not in own:
             own[atoms] = _block(atoms, complete, backend, convention)
@@ -99,10 +99,10 @@ def _level_zero(
     return levels, [(sigma != 0.0).astype(int) for sigma, _, _ in each]
 
 
-def _block(atoms: Atoms, complete: bool, backend: str | None, convention: str) -> Block:
+def _block(atoms: Atoms, complete: bool, backend: str | None, convention: str) -> BuiltBlock:
     """The block of one tensor product, by the back end that suits it."""
     if not atoms:
-        return Block(IdentityFilter(np.array([0])), np.zeros(1), np.ones(1, int))
+        return BuiltBlock(IdentityFilter(np.array([0])), np.zeros(1), np.ones(1, int))
     if any(isinstance(atom, Gains) for atom in atoms):
         return _orbit_means.gains_block(atoms, complete)
     free = backend is None and convention == "central"
@@ -118,7 +118,7 @@ def _block(atoms: Atoms, complete: bool, backend: str | None, convention: str) -
     return _chosen(atoms, complete) if backend is None else BACKENDS[backend](atoms, complete)
 
 
-def _chosen(atoms: Atoms, complete: bool) -> Block:
+def _chosen(atoms: Atoms, complete: bool) -> BuiltBlock:
     """Without frequencies of the plane: orbits, eigenvectors, Schur's lemma, or matrix-free."""
     group, n = atoms[0].group, math.prod(atom.dim for atom in atoms)
     if not complete and n > _SMALL and _atoms.joint_moves(atoms) is not None:
@@ -147,7 +147,7 @@ def _in_the_plane(atoms: Atoms) -> bool:
     return all(atom.frequencies() is not None for atom in atoms)
 
 
-def _transform(atoms: Atoms) -> Block | None:
+def _transform(atoms: Atoms) -> BuiltBlock | None:
     """A block that is one orthogonal transform and knows all levels, where there is one."""
     if _in_the_plane(atoms):
         return _spectral.block(atoms, True)

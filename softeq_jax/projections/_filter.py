@@ -51,7 +51,7 @@ class Filter(abc.ABC):
         return dataclasses.replace(self, index=to_global[np.asarray(self.index)])  # type: ignore
 
 
-class Transform(Filter):
+class TransformFilter(Filter):
     """A filter that is diagonal after a unitary transform; ``index [n]`` of each coefficient."""
 
     @abc.abstractmethod

@@ -115,7 +115,7 @@ def collect(each: list[tuple[np.ndarray, np.ndarray, int]]) -> tuple[Levels, lis
     return levels, np.split(index, ends[:-1])[1:]
 
 
-class Setting(NamedTuple):
+class DialSetting(NamedTuple):
     """A checked setting of the dials; one of ``cutoff`` and ``softness`` is None."""
 
     cutoff: float | None
@@ -129,7 +129,7 @@ class Setting(NamedTuple):
         return self.softness not in (None, 0.0, 1.0) or (b is not None and 0.0 < b < math.inf)
 
 
-def setting(dials: Dials, mask: str, what: str) -> Setting:
+def setting(dials: Dials, mask: str, what: str) -> DialSetting:
     """The setting that dials ask of ``what``, with a mask where none is named.
 
     Raises:
@@ -149,14 +149,14 @@ def setting(dials: Dials, mask: str, what: str) -> Setting:
         raise ValueError(f"cutoff must be >= 0, got {cutoff}")
     if softness is not None and not 0.0 <= float(softness) <= 1.0:
         raise ValueError(f"softness must be in [0, 1], got {softness}")
-    return Setting(
+    return DialSetting(
         None if cutoff is None else float(cutoff),
         None if softness is None else float(softness),
         mask,
     )
 
 
-def dropped_at(levels: Levels, wanted: Setting) -> tuple[np.ndarray, float]:
+def dropped_at(levels: Levels, wanted: DialSetting) -> tuple[np.ndarray, float]:
     """What a setting removes of each level, and the cutoff it realizes.
 
     Args:

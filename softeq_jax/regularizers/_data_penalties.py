@@ -24,8 +24,7 @@ from softeq_jax.orbits import (
     weighted_sum,
 )
 from softeq_jax.regularizers._parts import safe_sqrt, widened
-from softeq_jax.reps import regular
-from softeq_jax.reps import resolve_axes
+from softeq_jax.reps import regular, resolve_axes
 
 
 class OnData(TypedDict, total=False):

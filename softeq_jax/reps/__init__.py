@@ -1,6 +1,6 @@
 """Representations: the actions of a group on arrays."""
 
-from softeq_jax.reps._axes import resolve_axes
+from softeq_jax.reps._acting_axes import resolve_axes
 from softeq_jax.reps._diagonal import Gains, Unsigned, diagonal
 from softeq_jax.reps._frequencies import Frequencies
 from softeq_jax.reps._grid import GridImage, GridTokens, image, tokens

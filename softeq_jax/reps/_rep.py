@@ -13,7 +13,7 @@ import numpy as np
 
 from softeq_jax._checks import whole
 from softeq_jax.groups import Group, PlanarGroup
-from softeq_jax.reps._axes import resolve_axes
+from softeq_jax.reps._acting_axes import resolve_axes
 from softeq_jax.reps._frequencies import Frequencies, frequencies_of, joined
 from softeq_jax.reps._matrices import (
     EXACT,

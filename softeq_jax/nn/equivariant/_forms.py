@@ -7,9 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from softeq_jax.groups import LorentzGroup, SymplecticGroup
-from softeq_jax.groups import symplectic_form
-from softeq_jax.groups import METRIC
+from softeq_jax.groups import METRIC, LorentzGroup, SymplecticGroup, symplectic_form
 from softeq_jax.reps import Dual, OnFactor, Product, Rep, Restricted, Vector
 
 Array = jax.Array

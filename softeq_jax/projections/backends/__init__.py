@@ -4,7 +4,13 @@
 raises ValueError for atoms that it cannot treat.
 """
 
-from softeq_jax.projections.backends._atoms import Atoms, Block, Generators, generators, kronecker
+from softeq_jax.projections.backends._atoms import (
+    Atoms,
+    BuiltBlock,
+    Generators,
+    generators,
+    kronecker,
+)
 from softeq_jax.projections.backends._spectral import (
     JointFrequencies,
     SpectralFilter,
@@ -13,7 +19,7 @@ from softeq_jax.projections.backends._spectral import (
 
 __all__ = [
     "Atoms",
-    "Block",
+    "BuiltBlock",
     "Generators",
     "JointFrequencies",
     "SpectralFilter",

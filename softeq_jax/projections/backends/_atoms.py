@@ -19,7 +19,7 @@ STRICT = np.array([0, 1])
 """Levels of a filter that knows level 0 only: it, and everything else."""
 
 
-class Block(NamedTuple):
+class BuiltBlock(NamedTuple):
     """A filter with the levels that it tells apart.
 
     Attributes:
@@ -33,9 +33,9 @@ class Block(NamedTuple):
     dimensions: np.ndarray
 
 
-def strict(filter_: Filter, rank: int, n: int) -> Block:
+def strict(filter_: Filter, rank: int, n: int) -> BuiltBlock:
     """The block of a filter that knows level 0 only, of this rank, in dimension n."""
-    return Block(filter_, np.array([0.0, np.nan]), np.array([rank, n - rank]))
+    return BuiltBlock(filter_, np.array([0.0, np.nan]), np.array([rank, n - rank]))
 
 
 class Generators(NamedTuple):

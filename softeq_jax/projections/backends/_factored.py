@@ -10,13 +10,13 @@ from collections.abc import Callable
 
 import numpy as np
 
-from softeq_jax.projections._filter import Array, Transform, filter_class, library, static
-from softeq_jax.projections.backends._atoms import Atoms, Block
+from softeq_jax.projections._filter import Array, TransformFilter, filter_class, library, static
+from softeq_jax.projections.backends._atoms import Atoms, BuiltBlock
 from softeq_jax.reps import OnFactor
 
 
 @filter_class
-class FactoredFilter(Transform):
+class FactoredFilter(TransformFilter):
     """Joint transform by the factors of a direct product, a mask, and back.
 
     Attributes:
@@ -27,7 +27,7 @@ class FactoredFilter(Transform):
       sizes: dimension of each part.
     """
 
-    parts: tuple[Transform, ...]
+    parts: tuple[TransformFilter, ...]
     index: Array
     axes: tuple[int, ...] = static()
     dims: tuple[int, ...] = static()
@@ -45,7 +45,7 @@ class FactoredFilter(Transform):
         out = self._each(lambda part, x: part.synthesis(x), c).reshape(shape)
         return out.transpose(np.argsort(order)).reshape(c.shape)
 
-    def _each(self, step: Callable[[Transform, Array], Array], x: Array) -> Array:
+    def _each(self, step: Callable[[TransformFilter, Array], Array], x: Array) -> Array:
         xp = library(x)
         x = x.reshape(*self.sizes, -1)
         for i, part in enumerate(self.parts):
@@ -55,7 +55,7 @@ class FactoredFilter(Transform):
         return x
 
 
-def block(atoms: Atoms, of_factor: Callable[[Atoms], Block | None]) -> Block | None:
+def block(atoms: Atoms, of_factor: Callable[[Atoms], BuiltBlock | None]) -> BuiltBlock | None:
     """The block of atoms that each act through one factor of a direct product.
 
     Args:
@@ -74,7 +74,7 @@ def block(atoms: Atoms, of_factor: Callable[[Atoms], Block | None]) -> Block | N
     found, transforms = [], []
     for group in axes:
         part = of_factor(tuple(factors[i].part for i in group))
-        if part is None or not isinstance(part.filter, Transform):
+        if part is None or not isinstance(part.filter, TransformFilter):
             return None
         found.append(part)
         transforms.append(part.filter)
@@ -88,4 +88,4 @@ def block(atoms: Atoms, of_factor: Callable[[Atoms], Block | None]) -> Block | N
         tuple(atom.dim for atom in atoms),
         tuple(math.prod(atoms[i].dim for i in group) for group in axes),
     )
-    return Block(filter_, values, counts)
+    return BuiltBlock(filter_, values, counts)

@@ -21,7 +21,7 @@ from softeq_jax.projections import _levels
 from softeq_jax.projections._filter import (
     Array,
     StrictFilter,
-    Transform,
+    TransformFilter,
     as_dtype,
     filter_class,
     product,
@@ -29,7 +29,7 @@ from softeq_jax.projections._filter import (
 from softeq_jax.projections.backends._atoms import (
     STRICT,
     Atoms,
-    Block,
+    BuiltBlock,
     Generators,
     generators,
     kronecker,
@@ -46,7 +46,7 @@ DENSE_LIMIT = 2500
 
 
 @filter_class
-class DenseFilter(Transform):
+class DenseFilter(TransformFilter):
     """An explicit orthonormal (unitary) eigenbasis of the levels.
 
     Attributes:
@@ -84,7 +84,7 @@ class KernelFilter(StrictFilter):
         return product(basis, product(basis.conj().T, w))
 
 
-def block(atoms: Atoms, complete: bool) -> Block:
+def block(atoms: Atoms, complete: bool) -> BuiltBlock:
     """All levels where there are any, else the kernel of the constraints; up to dimension 2500."""
     group = atoms[0].group
     n = math.prod(atom.dim for atom in atoms)
@@ -102,7 +102,7 @@ def block(atoms: Atoms, complete: bool) -> Block:
 
         columns, sigma = eigenbasis(factors, group.d, n, operator)
         values, index, counts = np.unique(sigma, return_inverse=True, return_counts=True)
-        return Block(DenseFilter(columns, index.reshape(-1)), values, counts)
+        return BuiltBlock(DenseFilter(columns, index.reshape(-1)), values, counts)
     if complete:
         raise ValueError(no_levels(group, atoms))
     whole = kronecker(parts)
@@ -114,7 +114,7 @@ def block(atoms: Atoms, complete: bool) -> Block:
     return strict(KernelFilter(np.ascontiguousarray(kernel), STRICT), kernel.shape[1], n)
 
 
-def stacked_block(atoms: Atoms) -> Block:
+def stacked_block(atoms: Atoms) -> BuiltBlock:
     """The levels of the published code: singular values of the stacked generators."""
     whole = kronecker([generators(atom) for atom in atoms])
     operator = stacked_operator(atoms[0].group, whole.lie, whole.discrete)
@@ -122,7 +122,7 @@ def stacked_block(atoms: Atoms) -> Block:
     values = np.sqrt(np.where(squares < 1e-9 * max(1.0, squares[-1]), 0.0, squares))
     found, indices = _levels.collect([(values, np.ones(len(values), int), 1)])
     counts = np.bincount(indices[0], minlength=len(found.values))
-    return Block(DenseFilter(columns, indices[0]), np.array(found.values), counts)
+    return BuiltBlock(DenseFilter(columns, indices[0]), np.array(found.values), counts)
 
 
 def level_operator(stage: Stage, lie: list[np.ndarray], stacks: Stacks) -> np.ndarray:

@@ -25,7 +25,7 @@ from softeq_jax.projections._filter import (
 from softeq_jax.projections.backends import _gram
 from softeq_jax.projections.backends._atoms import (
     Atoms,
-    Block,
+    BuiltBlock,
     generators,
     halves,
     kronecker,
@@ -157,7 +157,7 @@ class _Side(NamedTuple):
         return sum(len(self.of_shape(s)) * math.prod(s) for s in earlier)
 
 
-def block(atoms: Atoms, complete: bool) -> Block:
+def block(atoms: Atoms, complete: bool) -> BuiltBlock:
     """All levels, or level 0, of a tensor product; one atom alone is left to dense eigenvectors."""
     if len(atoms) == 1:
         return _gram.block(atoms, True)
@@ -220,7 +220,7 @@ def block(atoms: Atoms, complete: bool) -> Block:
     )
     if not everything:
         return strict(found, int(weight.sum()), math.prod(dims))
-    return Block(found, values, np.bincount(inverse, weights=weight).astype(int))
+    return BuiltBlock(found, values, np.bincount(inverse, weights=weight).astype(int))
 
 
 def _side(atoms: Atoms) -> _Side:

@@ -24,7 +24,7 @@ from softeq_jax.projections._filter import (
 from softeq_jax.projections.backends._atoms import (
     STRICT,
     Atoms,
-    Block,
+    BuiltBlock,
     Generators,
     generators,
     strict,
@@ -81,7 +81,7 @@ class ChebyshevFilter(StrictFilter):
         return state[1].reshape(w.shape)
 
 
-def block(atoms: Atoms, complete: bool) -> Block:
+def block(atoms: Atoms, complete: bool) -> BuiltBlock:
     """Level 0 of a tensor product of any dimension."""
     if complete:
         raise ValueError("the matrix-free filter gives level 0 only; leave the choice open")

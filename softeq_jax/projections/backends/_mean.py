@@ -14,7 +14,7 @@ from softeq_jax.projections._filter import (
     filter_class,
     static,
 )
-from softeq_jax.projections.backends._atoms import STRICT, Atoms, Block, named, strict
+from softeq_jax.projections.backends._atoms import STRICT, Atoms, BuiltBlock, named, strict
 
 
 @filter_class
@@ -48,7 +48,7 @@ class MeanFilter(StrictFilter):
         return jnp.mean(jax.vmap(moved)(constants), axis=0).reshape(w.shape)
 
 
-def block(atoms: Atoms, complete: bool) -> Block:
+def block(atoms: Atoms, complete: bool) -> BuiltBlock:
     """Level 0 of a tensor product on which a finite group acts orthogonally."""
     if complete:
         raise ValueError("the orbit mean gives level 0 only; leave the back end to be chosen")

@@ -10,7 +10,7 @@ from softeq_jax.projections._filter import Array, StrictFilter, as_dtype, filter
 from softeq_jax.projections.backends._atoms import (
     STRICT,
     Atoms,
-    Block,
+    BuiltBlock,
     Move,
     joint_moves,
     named,
@@ -53,7 +53,7 @@ class OrbitFilter(StrictFilter):
         return sign * means[xp.asarray(self.labels)]
 
 
-def block(atoms: Atoms, complete: bool) -> Block:
+def block(atoms: Atoms, complete: bool) -> BuiltBlock:
     """Level 0 of a tensor product that the generators permute, up to signs."""
     moves = joint_moves(atoms)
     if moves is None:
@@ -65,7 +65,7 @@ def block(atoms: Atoms, complete: bool) -> Block:
     return strict(found, found.orbits, n)
 
 
-def gains_block(atoms: Atoms, complete: bool) -> Block:
+def gains_block(atoms: Atoms, complete: bool) -> BuiltBlock:
     """Level 0 of gains, which are averaged over the components that the group mixes."""
     gains = atoms[0]
     if len(atoms) > 1 or not isinstance(gains, Gains):

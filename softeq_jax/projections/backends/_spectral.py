@@ -21,14 +21,14 @@ import numpy as np
 from softeq_jax.groups import PlanarGroup
 from softeq_jax.projections._filter import (
     Array,
-    Transform,
+    TransformFilter,
     along,
     as_dtype,
     filter_class,
     library,
     static,
 )
-from softeq_jax.projections.backends._atoms import Atoms, Block, named
+from softeq_jax.projections.backends._atoms import Atoms, BuiltBlock, named
 from softeq_jax.reps import Rep
 
 _FFT_LENGTH = 256
@@ -75,7 +75,7 @@ class JointFrequencies(NamedTuple):
 
 
 @filter_class
-class SpectralFilter(Transform):
+class SpectralFilter(TransformFilter):
     """Per-axis transform, recombination of pairs, a mask, and back.
 
     Attributes:
@@ -123,7 +123,7 @@ FLIP_LEVEL = 2.0 / math.pi
 """Level of a flip-odd vector that every rotation of the group fixes."""
 
 
-def block(atoms: Atoms, complete: bool) -> Block:
+def block(atoms: Atoms, complete: bool) -> BuiltBlock:
     """All levels of a tensor product of representations of a group of the plane."""
     group = atoms[0].group
     resolved = all(atom.frequencies() is not None for atom in atoms)
@@ -142,7 +142,7 @@ def block(atoms: Atoms, complete: bool) -> Block:
     index = np.zeros(last + 1, int)
     index[present] = place
     counts = np.bincount(place, weights=sizes[present]).astype(int)
-    return Block(SpectralFilter(bases, index[code], shapes), values, counts)
+    return BuiltBlock(SpectralFilter(bases, index[code], shapes), values, counts)
 
 
 def rotation_level(rotations: int | None, frequency: np.ndarray) -> np.ndarray:
