@@ -144,7 +144,7 @@ def test_points_of_the_plane_move_like_the_circle(elements):
 
 def test_circles_that_do_not_exist():
     for n in (0, -3, 2.0, True):
-        with pytest.raises(ValueError, match="number of samples must be an integer"):
+        with pytest.raises(ValueError, match="number of samples must be a positive integer"):
             reps.circle(groups.so(2), n)
     with pytest.raises(ValueError, match="group of the plane"):
         reps.circle(groups.so(3), 4)
