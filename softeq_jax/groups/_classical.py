@@ -247,7 +247,16 @@ def _quaternionic_haar(columns: jax.Array) -> jax.Array:
 
 
 def so(n: int) -> Group:
-    """SO(n), all rotations of R^n (planar for n = 2); ValueError unless n is an int >= 1."""
+    """SO(n), all rotations of R^n (planar for n = 2); ValueError unless n is an int >= 1.
+
+    Example:
+      >>> from softeq_jax import groups
+      >>> G = groups.so(3)
+      >>> G.lie_generators.shape  # three rotations, each a skew 3 x 3 matrix
+      (3, 3, 3)
+      >>> float(-(G.lie_generators**2).sum() / 2)  # of length sqrt 2 each
+      -3.0
+    """
     n = whole(n, "n in so(n)")
     if n == 1:
         return finite("SO(1)", np.zeros((0, 1, 1)))

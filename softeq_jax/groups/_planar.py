@@ -249,7 +249,17 @@ def trivial() -> PlanarGroup:
 
 
 def cyclic(n: int) -> PlanarGroup:
-    """C_n: the rotations by multiples of ``2 pi / n``; ValueError unless n is an int >= 1."""
+    """C_n: the rotations by multiples of ``2 pi / n``; ValueError unless n is an int >= 1.
+
+    Example:
+      >>> from softeq_jax import groups
+      >>> G = groups.cyclic(4)
+      >>> G.order, len(G.elements())
+      (4, 4)
+      >>> G.element(3.14159265 / 2).round()
+      array([[ 0., -1.],
+             [ 1.,  0.]])
+    """
     n = whole(n, "n in cyclic(n)")
     return PlanarGroup(f"C{n}", rotations=n)
 

@@ -49,6 +49,14 @@ class Plan:
         Raises:
           ValueError: the parameters are not those the plan was built for, or a planned one has
             another shape (names the path).
+
+        Example:
+          >>> import numpy as np, softeq_jax as sq
+          >>> V = sq.reps.vector(sq.groups.so(3))
+          >>> params = {"kernel": np.diag([1.0, 2.0, 6.0]), "bias": np.ones(3)}
+          >>> plan = sq.plan(params, {"kernel": sq.projector("i o", {"i": V, "o": V})})
+          >>> np.diag(plan.project(params)["kernel"])
+          array([3., 3., 3.])
         """
         return self._map(params, lambda projector, w: projector(w), lambda w: w)
 
@@ -159,6 +167,16 @@ def plan(params: Params, rules: Mapping[str, Rule]) -> Plan:
     Raises:
       ValueError: a rule that decides about no parameter, a weight whose shape does not fit its
         projector, NaN or infinite weights: each names the rule or the path.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> V = sq.reps.vector(sq.groups.so(3))
+      >>> layer = {"kernel": np.ones((3, 3)), "bias": np.ones(3)}
+      >>> P = sq.projector("i o", {"i": V, "o": V})
+      >>> print(sq.plan({"a": layer, "b": layer}, {"a/kernel": P}).describe())
+      parameter  shape  action                    mask  cutoff  softness  rank
+      a/kernel   3x3    i: V(SO(3)), o: V(SO(3))  hard  0       0         1 of 9
+      1 filtered, 3 untouched
     """
     paths, leaves, _ = leaf_paths(params)
     if len(set(paths)) != len(paths):
@@ -201,6 +219,17 @@ def soften(params: Params, rules: Mapping[str, Rule], **dials: Unpack[Dials]) ->
 
     Raises:
       ValueError: see ``plan`` and ``Projector.at``.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> V = sq.reps.vector(sq.groups.so(3))
+      >>> P = sq.projector("i o", {"i": V, "o": V})
+      >>> params = {"kernel": np.arange(9.0).reshape(3, 3), "bias": np.ones(3)}
+      >>> soft = sq.soften(params, {"kernel": P}, softness=0.4)  # up to the antisymmetric part
+      >>> np.asarray(soft["kernel"])
+      array([[ 4., -1., -2.],
+             [ 1.,  4., -1.],
+             [ 2.,  1.,  4.]])
     """
     chosen = plan(params, rules)
     known_options(dials, Dials, "soften")

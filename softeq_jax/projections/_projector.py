@@ -99,6 +99,12 @@ class Projector:
         Raises:
           ValueError: not exactly one dial, a dial out of range, or a level above 0 of a group or
             representation that has none.
+
+        Example:
+          >>> I = sq.reps.image(sq.groups.so(2), (3, 3))
+          >>> P = sq.projector("h w", {"h w": I})
+          >>> [P.at(cutoff=b).rank() for b in (0, 1, 2, 3)]  # angular frequencies up to b
+          [3, 5, 7, 9]
         """
         wanted = _levels.setting(dials, self.mask, "Projector.at")
         source = self.complete() if wanted.needs_all_levels else self
@@ -172,6 +178,12 @@ class Projector:
             in the group.
           TypeError: a traced weight; as for calling the projector, one that is not complex for a
             complex representation, or not real floating-point for a real one.
+
+        Example:
+          >>> P = sq.projector("h w", {"h w": sq.reps.image(sq.groups.cyclic(4), (2, 2))})
+          >>> w = np.array([[1.0, 2.0], [3.0, 4.0]])  # turned by 90 degrees: [[2, 4], [1, 3]]
+          >>> round(P.certificate(w, angle=np.pi / 2).bound ** 2, 9)
+          10.0
         """
         if w is not None:
             w = np.asarray(_host(w, "certificate"))
@@ -280,6 +292,13 @@ def projector(
     Raises:
       ValueError: see ``Projector.at``; unknown axes, mismatched groups, a back end that cannot
         treat these representations.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> V = sq.reps.vector(sq.groups.so(3))
+      >>> P = sq.projector("i o", {"i": V, "o": V})  # what commutes with rotations: multiples of 1
+      >>> np.diag(P(np.diag([1.0, 2.0, 6.0]))).round(6), P.rank()
+      (array([3., 3., 3.]), 1)
     """
     if backend is not None and backend not in _choose.BACKENDS:
         known = ", ".join(_choose.BACKENDS)

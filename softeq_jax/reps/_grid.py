@@ -124,6 +124,17 @@ def image(group: PlanarGroup, shape: tuple[int, int]) -> GridImage:
     Raises:
       ValueError: the shape is not that of a square grid.
       TypeError: ``group`` is no group.
+
+    Example:
+      >>> import numpy as np
+      >>> from softeq_jax import groups, reps
+      >>> G = groups.so(2)
+      >>> I = reps.image(G, (7, 7))
+      >>> x = np.random.default_rng(0).normal(size=(7, 7))
+      >>> third = G.element(2 * np.pi / 3)
+      >>> turned = I.apply(third, I.apply(third, I.apply(third, x)))
+      >>> bool(abs(turned - x).max() < 1e-12)  # three turns by 120 degrees, and nothing is blurred
+      True
     """
     return GridImage(check_planar(group, "image"), _side(shape, "image"))
 

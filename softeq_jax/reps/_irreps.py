@@ -125,6 +125,16 @@ def irrep(group: Group, label: Any) -> Rep:
         have no names. No names are needed to project: a projector splits any representation
         into isotypic components itself.
       TypeError: ``group`` is no group.
+
+    Example:
+      >>> import numpy as np
+      >>> from softeq_jax import groups, reps
+      >>> D = reps.irrep(groups.so(3), 2)
+      >>> D.dim
+      5
+      >>> casimir = -sum(L @ L for L in D.lie_matrices())
+      >>> np.diag(casimir).round(12)  # l (l + 1)
+      array([6., 6., 6., 6., 6.])
     """
     check_group(group, "irrep")
     if isinstance(group, PlanarGroup):

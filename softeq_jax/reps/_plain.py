@@ -126,7 +126,14 @@ def trivial(group: Group, dim: int = 1) -> Trivial:
 
 def vector(group: Group) -> Rep:
     """The group acting by its own matrices on R^d (C^d for SU(n) and USp(2n)), prints as
-    ``V(SO(3))``; for planar groups on R^2 = (x, y)."""
+    ``V(SO(3))``; for planar groups on R^2 = (x, y).
+
+    Example:
+      >>> from softeq_jax import groups, reps
+      >>> V = reps.vector(groups.so(3))
+      >>> V.dim, (2 * V + V * V).dim, V.dual == V
+      (3, 15, True)
+    """
     group = check_group(group, "vector")
     return PlaneVector(group) if isinstance(group, PlanarGroup) else Vector(group)
 
@@ -138,6 +145,13 @@ def tensor(group: Group, p: int, q: int = 0) -> Rep:
 
     Raises:
       ValueError: p or q is negative or no integer.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> G = sq.groups.so(3)
+      >>> T = sq.reps.tensor(G, 2)  # 3 x 3 matrices
+      >>> sq.projector("n", {"n": T}).rank()  # the identity alone is invariant
+      1
     """
     p, q = whole(p, "p", least=0), whole(q, "q", least=0)
     v = vector(group)
