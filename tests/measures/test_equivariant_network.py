@@ -102,6 +102,7 @@ TURNS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("transforms", TURNS.values(), ids=TURNS)
 @pytest.mark.parametrize(
     "measure",
@@ -154,6 +155,7 @@ def test_decibels(both_fields, images):
     assert shuffled < 60
 
 
+@pytest.mark.slow
 def test_correlation_of_features(kernels, shuffle, images):
     def features(order):
         def collect(x):
@@ -178,6 +180,7 @@ def test_correlation_of_features(kernels, shuffle, images):
         assert layer.error.value > 0.05
 
 
+@pytest.mark.slow
 def test_a_channel_permutation_explains_the_turned_features(kernels, images):
     """The action on the fiber is a permutation of channels: it is found, and fits exactly."""
 
@@ -192,6 +195,7 @@ def test_a_channel_permutation_explains_the_turned_features(kernels, images):
     assert found.r2("identity")[0] < 0.9
 
 
+@pytest.mark.slow
 def test_circular_shifts(both_classifiers, both_fields, images):
     """Without strides every layer commutes with shifts; a shuffle of channels does, too."""
     key = jax.random.key(0)
@@ -207,6 +211,7 @@ def test_circular_shifts(both_classifiers, both_fields, images):
         assert all(values.max() > 0 for values in lie.values())  # a stencil is no shift, E.4
 
 
+@pytest.mark.slow
 def test_the_linear_part_has_no_lie_derivative(kernels, images):
     """What the nonlinearities cost above is interpolation: without them, translations are exact."""
 

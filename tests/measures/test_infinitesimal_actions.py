@@ -76,6 +76,7 @@ def test_a_flow_sees_its_velocity_divided_by_the_pitch():
         np.testing.assert_allclose(got[1:-1, 1:-1], np.broadcast_to(wanted, got.shape)[1:-1, 1:-1])
 
 
+@pytest.mark.slow
 def test_layouts_agree():
     rng = np.random.default_rng(1)
     a = rng.standard_normal((2, 6, 6, 3))

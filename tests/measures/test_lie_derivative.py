@@ -58,6 +58,7 @@ def test_a_linear_layer_on_the_torus_is_equivariant(name, generator):
     assert share(lambda x: circular_convolution(x, kernel), x, generator, stencil) < 1e-28
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("f", "alias_free"),
     [(lambda x: x**2, True), (pool, True), (jnp.tanh, False), (jax.nn.relu, False)],
@@ -110,6 +111,7 @@ def test_a_homogeneous_network_commutes_with_contrast(name):
     assert share(f, x, "contrast", name) < 1e-28
 
 
+@pytest.mark.slow
 def test_radial_images_do_not_rotate():
     y, x = np.meshgrid(*2 * [np.arange(SIDE) - (SIDE - 1) / 2], indexing="ij")
     image = np.exp(-(x**2 + y**2) / 16)[None, ..., None]
@@ -121,6 +123,7 @@ def test_radial_images_do_not_rotate():
     assert 1e-3 < np.abs(coarse).max() / np.abs(slope).max() < 0.1
 
 
+@pytest.mark.slow
 def test_small_finite_shifts_approach_it():
     """``||f(T_t x) - f(x)|| / t -> ||L f||`` for exact (trigonometric) shifts of smooth images."""
     x = band_limited(2, 6)
@@ -140,6 +143,7 @@ def test_small_finite_shifts_approach_it():
         assert np.linalg.norm(finite - lie) < 5 * t * np.linalg.norm(lie)
 
 
+@pytest.mark.slow
 @examples(fast=6)
 @given(a=st.floats(-2, 2), b=st.floats(-2, 2))
 def test_it_is_linear_in_the_generator(a, b):
@@ -154,6 +158,7 @@ def test_it_is_linear_in_the_generator(a, b):
     np.testing.assert_allclose(measures.lie_derivative(f, x, both), wanted, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_the_chain_rule_needs_one_operator_at_the_interface():
     """``L(g f) = J_g(f x) L f(x) + L g(f x)``, whatever the stencil."""
     x = np.random.default_rng(5).standard_normal((2, 8, 8, 2))
@@ -170,6 +175,7 @@ def test_the_chain_rule_needs_one_operator_at_the_interface():
         np.testing.assert_allclose(whole, through + outer, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_a_group_acts_by_its_representations():
     group = groups.so(3)
     v = reps.vector(group)
@@ -191,6 +197,7 @@ def test_a_group_acts_by_its_representations():
     np.testing.assert_allclose((np.asarray(one) ** 2).mean(1), wrong["SO(3)[1]"])
 
 
+@pytest.mark.slow
 def test_the_exact_grid_action_agrees_with_the_flow_on_smooth_images():
     image = reps.image(groups.so(2), (SIDE, SIDE))
     y, x = np.meshgrid(*2 * [np.arange(SIDE) - (SIDE - 1) / 2], indexing="ij")
@@ -223,6 +230,7 @@ def test_the_border_is_set_apart():
     np.testing.assert_allclose(both, whole.mean_sq)
 
 
+@pytest.mark.slow
 def test_batches_and_pytree_callables_change_nothing():
     x = np.random.default_rng(9).standard_normal((5, 8, 8, 3))
     weights = np.random.default_rng(10).standard_normal((3, 4))
@@ -266,6 +274,7 @@ def test_it_can_be_traced():
     assert slope == pytest.approx(float(loss(2.0)))  # d w^2 / dw at 2, over w^2
 
 
+@pytest.mark.slow
 def test_heads_and_metrics():
     x = np.random.default_rng(13).standard_normal((3, 8, 8, 3))
     w = np.random.default_rng(14).standard_normal((3, 4))
@@ -445,6 +454,7 @@ def test_one_generator_needs_no_list():
     assert list(alone) == ["scale"]
 
 
+@pytest.mark.slow
 def test_what_a_function_closes_over_may_change():
     """A plain function is traced at every call; it may not be what it was."""
     x = np.random.default_rng(16).standard_normal((2, 8, 8, 1))
@@ -466,6 +476,7 @@ def test_what_a_function_closes_over_may_change():
     np.testing.assert_allclose((total(head=head) / headed)[1:], [81, 81])
 
 
+@pytest.mark.slow
 def test_nothing_of_a_plain_function_is_kept():
     import gc
     import weakref

@@ -72,6 +72,7 @@ CORNERS = measures.Image(pitch=31 / 7)
 """The 8x8 features with their corners on the corners of the input."""
 
 
+@pytest.mark.slow(20)
 @each_case
 @pytest.mark.parametrize("stencil", ["forward", "central"])
 def test_clean_stencils(golden, activation, dtype, clean, lottery, stencil):

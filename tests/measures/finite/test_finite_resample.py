@@ -31,6 +31,7 @@ def plain_lanczos(x, shift, circular):
     return out
 
 
+@pytest.mark.slow
 @given(st.floats(-6, 6), st.booleans())
 @examples(fast=30)
 def test_lanczos_shift_is_its_definition(shift, circular):
@@ -40,6 +41,7 @@ def test_lanczos_shift_is_its_definition(shift, circular):
     np.testing.assert_allclose(out, plain_lanczos(x, shift, circular), atol=1e-12)
 
 
+@pytest.mark.slow
 def test_lanczos_moves_low_frequencies_by_the_fraction():
     n, shift = 32, 1.37
     i = np.arange(n)
@@ -51,6 +53,7 @@ def test_lanczos_moves_low_frequencies_by_the_fraction():
         np.testing.assert_allclose(out[0, :, 0, 0], expected, atol=0.012)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("shift", "first", "last"), [(0.5, 3, 13), (2, 2, 15), (-1.25, 1, 11)])
 def test_lanczos_mask_is_eroded_by_its_taps(shift, first, last):
     transform = finite.shift(shift, 0.0, "zero", "lanczos")
@@ -85,6 +88,7 @@ def plain_bandlimited(x, angle):
     return out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("angle", [0.0, 0.7, -2.0])
 def test_bandlimited_rotation_is_its_definition(angle):
     x = np.random.default_rng(2).standard_normal((9, 9))
@@ -93,6 +97,7 @@ def test_bandlimited_rotation_is_its_definition(angle):
     np.testing.assert_allclose(out[0, :, :, 0], plain_bandlimited(x, angle), atol=3e-7)
 
 
+@pytest.mark.slow
 def test_pseudo_rotation_matches_quarter_turns_exactly():
     x = np.random.default_rng(0).standard_normal((1, 12, 12, 2)).astype(np.float32)
     for k in range(4):
@@ -114,6 +119,7 @@ def waves(n, angle, count=12):
     return out[None, :, :, None].astype(np.float32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("angle", [0.3, 1.1, -2.5])
 def test_bandlimited_rotation_is_better_than_bilinear(angle):
     n, before, after = 40, waves(40, 0.0), waves(40, angle)
@@ -128,6 +134,7 @@ def test_bandlimited_rotation_is_better_than_bilinear(angle):
     assert errors["bilinear"] > 0.1
 
 
+@pytest.mark.slow
 def test_interpolation_is_differentiable_where_samples_meet_entries():
     x = np.random.default_rng(0).standard_normal((1, 8, 8, 1)).astype(np.float32)
     for family in (

@@ -55,6 +55,7 @@ def test_shift_on_a_feature_map_is_divided_by_the_pitch():
     np.testing.assert_allclose(half, (y + np.roll(y, 1, 1)) / 2, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_other_axes_are_followed():
     x = noise(2, 8, 8, 3)
     nchw = Image(axes=(2, 3), channel=1)
@@ -71,6 +72,7 @@ def test_other_axes_are_followed():
     np.testing.assert_array_equal(out, np.roll(x, (-2, 1), (1, 2)))
 
 
+@pytest.mark.slow
 def test_tokens_move_as_their_grid_and_the_prefix_stays():
     tokens = noise(2, 2 + 16, 5)
     layout = Tokens(prefix=2)
@@ -109,6 +111,7 @@ LAYOUTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", LAYOUTS)
 def test_elements_of_d4_act_as_a_group(case):
     layout, shape = LAYOUTS[case]
@@ -146,6 +149,7 @@ def test_vector_field_turns_its_vectors_and_its_pixels():
         np.testing.assert_allclose(out[0, i, j], [-y, x], atol=1e-6)
 
 
+@pytest.mark.slow
 @given(st.floats(-7, 7))
 @examples(fast=20)
 def test_rotation_is_rotate_bilinear(angle):
@@ -154,6 +158,7 @@ def test_rotation_is_rotate_bilinear(angle):
     np.testing.assert_allclose(out, rotate_bilinear(x, angle), atol=2e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("k", [1, 2, 3])
 def test_rotation_continues_quarter_turns(k):
     so2 = groups.so(2)
@@ -242,6 +247,7 @@ def test_elements_of_any_group_act_on_fibers():
         transform(noise(5, 2), Fiber(reps.vector(groups.so(2))), FRAME)
 
 
+@pytest.mark.slow
 def test_another_number_of_the_same_kind_compiles_nothing_new():
     x = noise(1, 8, 8, 1)
     run = jax.jit(lambda t, x: t(x, IMAGE, FRAME))
@@ -294,6 +300,7 @@ def test_refusals_say_what_to_do():
             wrong()
 
 
+@pytest.mark.slow
 def test_families_are_deterministic_and_cover_their_range():
     key = jax.random.key(3)
     shifts = finite.circular_shifts(2, 200, key)
