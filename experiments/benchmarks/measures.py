@@ -29,8 +29,6 @@ import jax.numpy as jnp
 import numpy as np
 
 import softeq_jax as sq
-from softeq_jax.measures._functions import split_callable
-from softeq_jax.measures._lie import derivatives, make_setting
 from softeq_jax.models import CifarResNet
 
 RESULTS = pathlib.Path(__file__).parent / "results"
@@ -152,6 +150,9 @@ def memory(depths: tuple[int, ...], batch: int = 32) -> dict[str, list[float]]:
         numbers = ("NHWC", "HWIO", "NHWC")
         return jax.lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=numbers)
 
+    def four(f: Callable, x: jax.Array) -> dict[str, jax.Array]:
+        return sq.measures.lie_derivative(f, x, GENERATORS[:4], output="invariant")
+
     for depth in depths:
 
         def net(kernels: list[jax.Array], x: jax.Array, depth: int = depth) -> jax.Array:
@@ -160,9 +161,8 @@ def memory(depths: tuple[int, ...], batch: int = 32) -> dict[str, list[float]]:
                 x = jnp.tanh(conv(x, kernels[1]))
             return x.mean((1, 2))
 
-        arrays, skeleton = split_callable(jax.tree_util.Partial(net, [stem, kernel]))
-        setting = make_setting(GENERATORS[:4], "image", "invariant", "central", "logits")
-        jvp = derivatives.shared.lower(arrays, x, skeleton=skeleton, setting=setting).compile()
+        f = jax.tree_util.Partial(net, [stem, kernel])
+        jvp = jax.jit(four).lower(f, x).compile()
         vjp = jax.jit(jax.grad(lambda x, net=net: net([stem, kernel], x).sum())).lower(x).compile()
         for name, compiled in (("jvp", jvp), ("vjp", vjp)):
             found[name].append(compiled.memory_analysis().temp_size_in_bytes / 2**20)

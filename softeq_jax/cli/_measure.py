@@ -105,7 +105,7 @@ def lie_errors(
 ) -> "dict[str, LieErrors]":
     """``measures.lie_errors`` in batches, so that there is something to show in between."""
     from softeq_jax import measures
-    from softeq_jax.measures._functions import batches
+    from softeq_jax.measures.base._functions import batches
 
     head = "probabilities" if classes else "logits"
     found: list[dict[str, Any]] = []

@@ -90,7 +90,7 @@ def measured(
       ValueError: outputs that are not finite, or angles that are not.
     """
     from softeq_jax import measures
-    from softeq_jax.measures._functions import batches
+    from softeq_jax.measures.base._functions import batches
 
     metric = _class_metric()
     turns = [measures.rotation(math.radians(angle)) for angle in angles]

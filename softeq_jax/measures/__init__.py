@@ -8,7 +8,18 @@ subspaces. ``report`` does what applies, as one table with figures.
 """
 
 from softeq_jax.measures import attribution, features, figures, finite
-from softeq_jax.measures._generators import (
+from softeq_jax.measures._lie import (
+    LieErrors,
+    lie_derivative,
+    lie_errors,
+    local_equivariance_error,
+)
+from softeq_jax.measures._report import Report, report
+from softeq_jax.measures._statistics import bootstrap, mean_and_error
+from softeq_jax.measures.attribution import Attribution, layerwise, linen, tap
+from softeq_jax.measures.base._actions import Stencil
+from softeq_jax.measures.base._functions import batches
+from softeq_jax.measures.base._generators import (
     Action,
     Color,
     Flow,
@@ -19,15 +30,8 @@ from softeq_jax.measures._generators import (
     lie_basis,
     lie_element,
 )
-from softeq_jax.measures._layouts import Fiber, Image, Invariant, Layout, Tokens
-from softeq_jax.measures._lie import lie_derivative
-from softeq_jax.measures._lie_errors import LieErrors, lie_errors, local_equivariance_error
-from softeq_jax.measures._report import Report
-from softeq_jax.measures._robustness import RotationReport, rotation_report
-from softeq_jax.measures._rotation import kl_divergence, mean_and_error, rotate_bilinear
-from softeq_jax.measures._stencils import Stencil
-from softeq_jax.measures._survey import report
-from softeq_jax.measures.attribution import Attribution, layerwise, linen, tap
+from softeq_jax.measures.base._layouts import Fiber, Image, Invariant, Layout, Tokens
+from softeq_jax.measures.base._options import Options
 from softeq_jax.measures.features import (
     FeatureCorrelation,
     feature_correlation,
@@ -39,9 +43,9 @@ from softeq_jax.measures.features import (
 )
 from softeq_jax.measures.finite import (
     Estimate,
+    RotationReport,
     Transform,
     azulay_weiss,
-    bootstrap,
     circular_shifts,
     consistency,
     cyclic_rotations,
@@ -56,12 +60,15 @@ from softeq_jax.measures.finite import (
     group_transforms,
     haar_transforms,
     kl_consistency,
+    kl_divergence,
     null_normalized_error,
     orbit_lipschitz,
     psnr,
     quarter_turn,
     relative_error,
+    rotate_bilinear,
     rotation,
+    rotation_report,
     scaling,
     shift,
     uniform_rotations,
@@ -83,6 +90,7 @@ __all__ = [
     "Layout",
     "LieElement",
     "LieErrors",
+    "Options",
     "Report",
     "RotationReport",
     "Stencil",
@@ -90,6 +98,7 @@ __all__ = [
     "Transform",
     "attribution",
     "azulay_weiss",
+    "batches",
     "bootstrap",
     "circular_shifts",
     "color",

@@ -1,29 +1,31 @@
-r"""The Lie derivative of a function and the local equivariance error.
+r"""The Lie derivative of a function, its norms and the local equivariance error.
 
-For a generator that acts on inputs by D and on outputs by D' (``_actions.act``),
+For a generator that acts on inputs by D and on outputs by D' (``base._actions.act``),
 
     L f(x) = d/dt T'_{-t} f(T_t x) at t = 0 = J_f(x) D x - D' f(x),
 
 which vanishes for every x and every generator of a basis iff f is equivariant under the
 connected group. The derivative is exact: one ``jvp``, no step size; only the action of D on a
 sampled image depends on a stencil. All generators share one evaluation of f and nothing is kept
-for a backward pass. Source: Gruver et al. 2023; measures.md A.1, D.1 to D.3, C.
+for a backward pass. Source: Gruver et al. 2023; measures.md A.1, C (scale-free versions), D.1 to
+D.3, D.8 to D.10, E.10.
 """
 
 import dataclasses
-from collections.abc import Sequence
-from typing import Any
+import functools
+from collections.abc import Mapping, Sequence
+from typing import Any, Unpack
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from softeq_jax.measures._actions import act
-from softeq_jax.measures._functions import (
-    HEADS,
+from softeq_jax.measures.base._actions import act
+from softeq_jax.measures.base._functions import (
     Array,
     Function,
     Skeleton,
+    batches,
     check_inputs,
     check_outputs,
     compiled,
@@ -31,52 +33,25 @@ from softeq_jax.measures._functions import (
     split_callable,
     with_head,
 )
-from softeq_jax.measures._generators import (
+from softeq_jax.measures.base._generators import (
     COLORS,
     FLOWS,
-    Action,
     Generator,
-    as_generator,
-    as_list,
+    as_generators,
+    is_single,
     lie_basis,
+    own_functions,
 )
-from softeq_jax.measures._layouts import Fiber, Image, Layout, Tokens, as_layout
-from softeq_jax.measures._stencils import Stencil, as_stencil
+from softeq_jax.measures.base._layouts import Fiber, Frame, Image, Invariant, Layout, Tokens
+from softeq_jax.measures.base._options import Options, Setting, resolved
 
-
-@dataclasses.dataclass(frozen=True)
-class Setting:
-    """What a Lie derivative depends on besides the function and the images; hashable."""
-
-    generators: tuple[Generator, ...]
-    input: Layout
-    output: Layout
-    stencil: Stencil
-    head: str | Function
-    border: int = 0
-
-    @property
-    def functions(self) -> tuple[Any, ...]:
-        """What of it is a function of the user's, which may close over anything."""
-        actions = (g.function for g in self.generators if isinstance(g, Action))
-        return (self.head, *actions)
-
-    def frame(self, shape: tuple[int, ...]) -> tuple[int, int] | None:
-        """Rows and columns of the input, in whose pixels flows are given."""
-        return frame_of(self.input, shape)
+METRICS = ("mean_sq", "mean_abs", "relative", "lipschitz", "null_normalized", "fisher")
 
 
 def lie_derivative(
-    f: Function,
-    images: Array,
-    generator: Any,
-    *,
-    stencil: str | Stencil = "central",
-    input: str | Layout | Any = "image",
-    output: str | Layout | Any = None,
-    head: str | Function = "logits",
+    f: Function, images: Array, generator: Any, **options: Unpack[Options]
 ) -> jax.Array | dict[str, jax.Array]:
-    """``L f(x) = J_f(x) D x - D' f(x)`` at every image.
+    """The Lie derivative ``L f(x) = J_f(x) D x - D' f(x)`` at every image.
 
     Args:
       f: images ``[n, ...]`` to an array ``[n, ...]``, example by example (evaluation mode). A
@@ -87,33 +62,29 @@ def lie_derivative(
       generator: a name ("rotation", "translation_x", ...; per radian, per pixel), a ``Flow``,
         ``Color`` or ``LieElement``, the index of a Lie generator where a representation acts on
         the input, or a list of these.
-      stencil: "central", "spectral", "spectral_mirror", "cubic", "lanczos", "forward" or a
-        ``Stencil``.
-      input: layout of the images: "image", "tokens", a ``Layout`` or a representation.
-      output: layout of ``head(f(x))``: None for scores ``[n]`` or ``[n, c]``, on which nothing
-        acts; larger outputs have to be declared: "invariant", "image", "tokens", a ``Layout`` or a
-        representation.
-      head: "logits" (f as it is), "probabilities", "log_probabilities" or a function.
+      **options: input, output, head and stencil, see ``Options``.
 
     Returns:
       An array like ``head(f(images))``; for a list of generators a dict by name.
 
     Raises:
-      TypeError: integer images, or something that is no generator or layout.
+      TypeError: integer images, or something that is no generator, layout or option.
       ValueError: unknown names; shapes that the layouts cannot have; a generator that does not
         act on a layout; NaN from f.
     """
-    single = isinstance(generator, str | Generator | int | np.integer)
-    setting = make_setting(generator, input, output, stencil, head)
+    setting = resolved(options, "lie_derivative", without=("batch_size", "jit"))
     images = check_inputs(images)
-    arrays, skeleton = split_callable(f, *setting.functions)
-    y, response, expected, _ = derivatives(arrays, images, skeleton=skeleton, setting=setting)
+    generators, setting = lie_setting(generator, setting, images.shape)
+    arrays, skeleton = split_callable(f, setting.head, *own_functions(generators))
+    y, response, expected, _ = derivatives(
+        arrays, images, skeleton=skeleton, generators=generators, setting=setting
+    )
     check_outputs(y, "the function's output")
     check_outputs(response, "the derivative of the function", DERIVATIVE_HINT)
     values = response - expected
-    if single:
+    if is_single(generator):
         return values[0]
-    return {g.name: value for g, value in zip(setting.generators, values, strict=True)}
+    return {g.name: value for g, value in zip(generators, values, strict=True)}
 
 
 def default_generators(layout: Layout, shape: tuple[int, ...]) -> tuple[Generator, ...]:
@@ -132,33 +103,29 @@ def default_generators(layout: Layout, shape: tuple[int, ...]) -> tuple[Generato
     return (*flows, *colors.values())
 
 
-def make_setting(
-    generators: Any,
-    input: Any,
-    output: Any,
-    stencil: str | Stencil,
-    head: str | Function,
-    border: int = 0,
-) -> Setting:
-    """The parsed and checked setting; see ``lie_errors``."""
-    source, target = as_layout(input, "input"), as_layout(output, "output")
-    group = source.rep.group if isinstance(source, Fiber) else None
+def lie_setting(
+    generators: Any, setting: Setting, shape: tuple[int, ...]
+) -> tuple[tuple[Generator, ...], Setting]:
+    """The generators, None being all that act, and the setting of Lie derivatives.
+
+    Colors act on the channels of images, and an output may be rectangular where the input is.
+
+    Raises:
+      TypeError: something that is no generator.
+      ValueError: unknown generators, or a layout that does not fit the shape of the images.
+    """
+    source, target = setting.input, setting.output
     if isinstance(source, Image):
         source = dataclasses.replace(source, color=True)
-    parsed = tuple(as_generator(generator, group) for generator in as_list(generators))
-    names = [generator.name for generator in parsed]
-    if not parsed or len(set(names)) < len(names):
-        raise ValueError(f"generators must be given, each once, got {names}")
-    if border < 0 or (border and not isinstance(target, Image)):
-        raise ValueError(f"border {border} needs an image as output, got {target}")
-    if not callable(head) and head not in HEADS:
-        raise ValueError(f"no head is called {head!r}, choose from {list(HEADS)} or a function")
-    if isinstance(source, Image) and source.rectangular and isinstance(target, Image):
-        target = dataclasses.replace(target, rectangular=True)
-    return Setting(parsed, source, target, as_stencil(stencil), head, border)
+        if source.rectangular and isinstance(target, Image):
+            target = dataclasses.replace(target, rectangular=True)
+    frame = frame_of(source, shape)
+    given = default_generators(source, shape) if generators is None else generators
+    setting = dataclasses.replace(setting, input=source, output=target, frame=frame)
+    return as_generators(given, source), setting
 
 
-def frame_of(layout: Layout, shape: tuple[int, ...]) -> tuple[int, int] | None:
+def frame_of(layout: Layout, shape: tuple[int, ...]) -> Frame | None:
     """Rows and columns of an input with this layout and shape; None if it has no grid."""
     layout.check(shape, "the input")
     if isinstance(layout, Image):
@@ -172,13 +139,19 @@ def frame_of(layout: Layout, shape: tuple[int, ...]) -> tuple[int, int] | None:
 
 @compiled
 def derivatives(
-    arrays: Sequence[Array], images: Array, *, skeleton: Skeleton, setting: Setting
+    arrays: Sequence[Array],
+    images: Array,
+    *,
+    skeleton: Skeleton,
+    generators: tuple[Generator, ...],
+    setting: Setting,
 ) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
     """``f(x)``, and for each generator ``J D x``, ``D' f(x)`` and ``D x``."""
     x = jnp.asarray(images)
     f = with_head(skeleton(arrays), setting.head)
-    frame = setting.frame(x.shape)
-    directions = act(setting.generators, x, setting.input, frame, setting.stencil)
+    setting.input.check(x.shape, "the input")
+    frame = setting.frame
+    directions = act(generators, x, setting.input, frame, setting.stencil)
     try:
         with jax.default_matmul_precision("highest"):
             y, response = jax.vmap(lambda v: jax.jvp(f, (x,), (v,)), out_axes=(None, 0))(directions)
@@ -197,7 +170,7 @@ def derivatives(
     if not jnp.issubdtype(y.dtype, jnp.inexact):
         raise ValueError(f"the function returned {y.dtype}, which has no derivative")
     setting.output.check(y.shape, "the function's output")
-    expected = act(setting.generators, y, setting.output, frame, setting.stencil)
+    expected = act(generators, y, setting.output, frame, setting.stencil)
     return y, response, expected, directions
 
 
@@ -205,3 +178,233 @@ DERIVATIVE_HINT = (
     ": its value is finite but not its derivative, as of a square root or a norm at zero; add a "
     "small constant under the root"
 )
+
+
+@dataclasses.dataclass(frozen=True)
+class LieErrors:
+    """Norms of the Lie derivative along one generator; float64, one entry per image.
+
+    d is the number of output entries of an image (the interior ones, if a border is set apart).
+
+    Attributes:
+      mean_sq: ``||L f||^2 / d``, the local equivariance error.
+      mean_abs: ``||L f||_1 / d``.
+      response_sq: ``||J_f D x||^2 / d``, how far the output moves.
+      input_sq: ``||D x||^2``, how far the input moves; not divided.
+      null_sq: ``||J_f D x - D' f(x')||^2 / d`` with x' the next image of the batch; NaN for
+        batches of one.
+      fisher: ``sum_k (L p_k)^2 / p_k`` of class probabilities p, the curvature of the KL
+        divergence along the orbit; NaN where the output is not a row of class scores.
+      border_mean_sq: ``mean_sq`` over the border that was set apart; NaN without one.
+    """
+
+    mean_sq: np.ndarray
+    mean_abs: np.ndarray
+    response_sq: np.ndarray
+    input_sq: np.ndarray
+    null_sq: np.ndarray
+    fisher: np.ndarray
+    border_mean_sq: np.ndarray
+    entries: int
+
+    @property
+    def relative(self) -> np.ndarray:
+        """``||L f|| / ||J_f D x||``: 1 for invariant outputs, in [0, 2] while D' f moves no
+        further than f; 0 where nothing moves at all."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            ratio = np.sqrt(self.mean_sq / self.response_sq)
+        return np.where(self.mean_sq == 0, 0.0, ratio)
+
+    @property
+    def lipschitz(self) -> np.ndarray:
+        """``||L f|| / ||D x||``: per distance that the image itself moves; 0 where it does not."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            ratio = np.sqrt(self.mean_sq * self.entries / self.input_sq)
+        return np.where(self.mean_sq == 0, 0.0, ratio)
+
+    @property
+    def null_normalized(self) -> np.ndarray:
+        """``||L f||^2`` over the mean of ``null_sq``: the mean over images is 0 for an
+        equivariant function and 1 for one no better than another image's."""
+        return self.mean_sq / self.null_sq.mean()
+
+    @property
+    def floor(self) -> np.ndarray:
+        """What float32 rounding alone may leave of ``mean_sq``: ``response_sq * eps^2``."""
+        return self.response_sq * np.finfo(np.float32).eps ** 2
+
+
+def lie_errors(
+    f: Function,
+    images: Array,
+    generators: Sequence[Any] | None = None,
+    *,
+    border: int = 0,
+    **options: Unpack[Options],
+) -> dict[str, LieErrors]:
+    """Norms of the Lie derivative along every generator, from one pass over the images.
+
+    Costs about ``1 + G`` evaluations of f for G generators.
+
+    Args:
+      f: see ``lie_derivative``.
+      images: see ``lie_derivative``.
+      generators: a list; None: all flows and colors that act on the images, or the Lie basis of
+        the group where a representation acts.
+      border: rows and columns at each edge of an image-like output that are set apart, as
+        zero-padded convolutions do not see there what the stencil sees.
+      **options: all but jit, see ``Options``; 64 images at a time unless said otherwise (that
+        keeps the tangents of 32x32 images in cache).
+
+    Returns:
+      By generator name, in order.
+
+    Raises:
+      TypeError: see ``lie_derivative``.
+      ValueError: see ``lie_derivative``; or a border of an output that is no image, or that
+        leaves no interior.
+    """
+    setting = resolved(options, "lie_errors", without=("jit",), batch_size=64)
+    images = check_inputs(images)
+    chosen, setting = lie_setting(generators, setting, images.shape)
+    if border < 0 or (border and not isinstance(setting.output, Image)):
+        raise ValueError(f"border {border} needs an image as output, got {setting.output}")
+    arrays, skeleton = split_callable(f, setting.head, *own_functions(chosen))
+    run = functools.partial(
+        _norms, arrays, skeleton=skeleton, generators=chosen, setting=setting, border=border
+    )
+    pieces = []
+    for piece, real in batches(images, setting.batch_size):
+        norms = jax.device_get(run(piece))
+        check_outputs(norms.pop("output")[:real], "the function's output")
+        check_outputs(norms["response_sq"][:, :real], "the derivative", DERIVATIVE_HINT)
+        pieces.append({name: value[..., :real] for name, value in norms.items()})
+    entries = int(pieces[0].pop("entries").ravel()[0])
+    joined = {
+        name: np.concatenate([piece[name] for piece in pieces], axis=1).astype(np.float64)
+        for name in pieces[0]
+    }
+    return {
+        generator.name: LieErrors(**{k: v[i] for k, v in joined.items()}, entries=entries)
+        for i, generator in enumerate(chosen)
+    }
+
+
+def local_equivariance_error(
+    f: Function,
+    images: Array,
+    generators: Sequence[Any] | None = None,
+    *,
+    metric: str = "mean_sq",
+    border: int = 0,
+    **options: Unpack[Options],
+) -> dict[str, np.ndarray]:
+    """The local equivariance error (LEE) of every image: ``||L_X f(x)||^2 / dim`` by default.
+
+    Args:
+      f: see ``lie_derivative``.
+      images: see ``lie_derivative``.
+      generators: see ``lie_errors``.
+      metric: "mean_sq", "mean_abs" (the published end-to-end code averages ``|L|``), or a
+        scale-free one of ``LieErrors``: "relative", "lipschitz", "null_normalized", "fisher".
+      border: see ``lie_errors``.
+      **options: see ``lie_errors``.
+
+    Returns:
+      float64 ``[n]`` for each generator name; see ``mean_and_error`` and ``bootstrap``.
+
+    Raises:
+      TypeError: see ``lie_derivative``.
+      ValueError: see ``lie_errors``; or an unknown metric, or one that this output does not have.
+    """
+    if metric not in METRICS:
+        raise ValueError(f"no metric is called {metric!r}, choose from {list(METRICS)}")
+    errors = lie_errors(f, images, generators, border=border, **options)
+    return {name: _metric(error, metric) for name, error in errors.items()}
+
+
+def _metric(errors: LieErrors, metric: str) -> np.ndarray:
+    values = getattr(errors, metric)
+    if np.isnan(values).any():
+        need = {
+            "fisher": "class scores: an invariant output [n, classes] and a named head",
+            "null_normalized": "at least two images in every batch",
+        }
+        raise ValueError(f"{metric} needs {need.get(metric, 'finite values')}")
+    return values
+
+
+@compiled
+def _norms(
+    arrays: Sequence[Array],
+    images: Array,
+    *,
+    skeleton: Skeleton,
+    generators: tuple[Generator, ...],
+    setting: Setting,
+    border: int,
+) -> Mapping[str, jax.Array]:
+    """The sums of ``LieErrors``, each ``[G, n]``."""
+    y, response, expected, directions = derivatives(
+        arrays, images, skeleton=skeleton, generators=generators, setting=setting
+    )
+    lie, null = response - expected, response - jnp.roll(expected, -1, axis=1)
+    inside = _interior(y.shape, setting.output, border)
+    mean = functools.partial(_mean, mask=inside)
+    alone = y.shape[0] == 1
+    nothing = jnp.full(lie.shape[:2], jnp.nan)
+    return {
+        "mean_sq": mean(jnp.abs(lie) ** 2),
+        "mean_abs": mean(jnp.abs(lie)),
+        "response_sq": mean(jnp.abs(response) ** 2),
+        "input_sq": jnp.sum(jnp.abs(directions) ** 2, axis=tuple(range(2, directions.ndim))),
+        "null_sq": nothing if alone else mean(jnp.abs(null) ** 2),
+        "fisher": _fisher(y, lie, setting) if _has_classes(y, setting) else nothing,
+        "border_mean_sq": nothing if inside is None else _mean(jnp.abs(lie) ** 2, 1 - inside),
+        "entries": jnp.full(lie.shape[:2], _entries(y.shape, inside)),
+        "output": jnp.mean(jnp.abs(y), axis=tuple(range(1, y.ndim))),
+    }
+
+
+def _mean(values: jax.Array, mask: np.ndarray | None) -> jax.Array:
+    axes = tuple(range(2, values.ndim))
+    if mask is None:
+        return jnp.mean(values, axis=axes)
+    weights = np.broadcast_to(mask, values.shape[1:])[0]
+    return jnp.sum(values * weights.astype(values.dtype), axis=axes) / weights.sum()
+
+
+def _entries(shape: tuple[int, ...], mask: np.ndarray | None) -> int:
+    if mask is None:
+        return int(np.prod(shape[1:]))
+    return int(np.broadcast_to(mask, shape)[0].sum())
+
+
+def _interior(shape: tuple[int, ...], layout: Layout, border: int) -> np.ndarray | None:
+    """1 inside, 0 on the border, broadcastable against the output; None without a border."""
+    if not border or not isinstance(layout, Image):
+        return None
+    mask = np.ones((1,) * len(shape))
+    for axis in layout.axes:
+        n, axis = shape[axis], axis % len(shape)
+        if 2 * border >= n:
+            raise ValueError(f"a border of {border} leaves no interior of {n} entries")
+        line = np.zeros(n)
+        line[border : n - border] = 1
+        mask = mask * line.reshape([-1 if i == axis else 1 for i in range(len(shape))])
+    return mask
+
+
+def _has_classes(y: jax.Array, setting: Setting) -> bool:
+    known = isinstance(setting.head, str)
+    return known and isinstance(setting.output, Invariant) and y.ndim == 2 and y.shape[1] > 1
+
+
+def _fisher(y: jax.Array, lie: jax.Array, setting: Setting) -> jax.Array:
+    """``sum_k (L p_k)^2 / p_k`` from the derivative of scores, log-probabilities or
+    probabilities; for scores it is their variance under p."""
+    if setting.head == "probabilities":
+        return jnp.sum(jnp.where(y > 0, lie**2 / jnp.where(y > 0, y, 1), 0), axis=-1)
+    p = jax.nn.softmax(y, axis=-1)
+    center = jnp.sum(p * lie, axis=-1, keepdims=True)
+    return jnp.sum(p * (lie - center) ** 2, axis=-1)

@@ -1,20 +1,37 @@
-"""The result of ``report``: everything about one function as a table, CSV files and figures."""
+"""The report: everything that is measured of one function, as a table, CSV files and figures."""
 
 import csv
 import dataclasses
+import logging
 import math
 import pathlib
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Unpack
 
+import jax
 import numpy as np
 
+from softeq_jax._text import table
 from softeq_jax.measures import figures
-from softeq_jax.measures._lie_errors import LieErrors
-from softeq_jax.measures._rotation import mean_and_error
-from softeq_jax.measures.attribution import Attribution
-from softeq_jax.measures.features import FeatureCorrelation
-from softeq_jax.measures.finite import Estimate
+from softeq_jax.measures._lie import LieErrors, lie_errors, lie_setting
+from softeq_jax.measures._statistics import Estimate, mean_and_error
+from softeq_jax.measures.attribution import Attribution, layerwise
+from softeq_jax.measures.base._functions import Array, Function, as_key, check_inputs, with_head
+from softeq_jax.measures.base._layouts import Frame, Image, Invariant, Layout, Tokens
+from softeq_jax.measures.base._options import Options, resolved
+from softeq_jax.measures.features import FeatureCorrelation, feature_correlation
+from softeq_jax.measures.features._taps import Features, feature_layouts, feature_shapes
+from softeq_jax.measures.finite import (
+    Transform,
+    azulay_weiss,
+    consistency,
+    kl_consistency,
+    null_normalized_error,
+    quarter_turn,
+    relative_error,
+    rotation,
+    shift,
+)
 
 TOP = 12
 """Layers in the table for a terminal; ``layers.csv`` has all."""
@@ -47,12 +64,12 @@ class Report:
     polar_floor: Estimate | None
 
     def table(self) -> str:
-        """Everything as text for a terminal."""
+        """The numbers as text for a terminal."""
         parts = [f"{self.images} images; {self.setting}", self._lie_table()]
         if self.finite:
             parts.append("\n".join(estimate.table() for estimate in self.finite))
         if self.polar is not None:
-            parts.append(self._polar_table())
+            parts.append(self._polar_table(self.polar))
         if self.attribution is not None:
             parts.append(self.attribution.table(top=TOP))
         if self.features is not None:
@@ -129,28 +146,235 @@ class Report:
         return written
 
     def _lie_table(self) -> str:
-        width = max(len("generator"), *(len(name) for name in self.lie))
-        lines = [
-            f"{'generator':<{width}} {'LEE mean_sq':>22} {'mean_abs':>11} {'relative':>9} "
-            f"{'lipschitz':>10}"
-        ]
+        head = ("generator", "LEE mean_sq", "+-", "mean_abs", "relative", "lipschitz")
+        rows = []
         for name, errors in self.lie.items():
             value, error = mean_and_error(errors.mean_sq)
-            lines.append(
-                f"{name:<{width}} {value:>11.4g} +- {error:<7.2g} {errors.mean_abs.mean():>11.4g} "
-                f"{errors.relative.mean():>9.3f} {errors.lipschitz.mean():>10.4g}"
-            )
-        return "\n".join(lines)
+            scale_free = f"{errors.relative.mean():.3f}", f"{errors.lipschitz.mean():.4g}"
+            means = f"{value:.4g}", f"{error:.2g}", f"{errors.mean_abs.mean():.4g}"
+            rows.append((name, *means, *scale_free))
+        return table(head, rows, right="-rrrrr")
 
-    def _polar_table(self) -> str:
-        name, values = self.polar.name, self.polar.per_transform
-        floors = None if self.polar_floor is None else self.polar_floor.per_transform
-        lines = [f"{name} by angle in degrees" + ("" if floors is None else " (interpolation)")]
-        for i, angle in enumerate(self.angles):
-            floor = "" if floors is None else f"   ({floors[i]:.4g})"
-            lines.append(f"{math.degrees(angle):>7.0f} {values[i]:>12.4g}{floor}")
-        return "\n".join(lines)
+    def _polar_table(self, polar: Estimate) -> str:
+        columns = [[f"{math.degrees(angle):.0f}" for angle in self.angles]]
+        for estimate in (polar, self.polar_floor):
+            if estimate is not None:
+                columns.append([f"{value:.4g}" for value in estimate.per_transform])
+        head = ("degrees", polar.name, "interpolation")[: len(columns)]
+        return table(head, zip(*columns, strict=True), right="rrr")
 
 
 def _row(measure: str, along: str, value: float, error: float) -> dict[str, Any]:
     return {"measure": measure, "along": along, "value": value, "standard_error": error}
+
+
+ANGLES = tuple(math.radians(angle) for angle in range(-165, 181, 15))
+"""Every 15 degrees."""
+
+_log = logging.getLogger(__name__)
+
+
+def report(
+    f: Function,
+    images: Array,
+    generators: Sequence[Any] | None = None,
+    *,
+    attribution: bool = True,
+    by: str | Callable[[str], str] = "modules",
+    features: Features | None = None,
+    layouts: Mapping[str, Any] | None = None,
+    feature_transforms: Sequence[Transform] | None = None,
+    angles: Sequence[float] = ANGLES,
+    key: jax.Array | int | None = None,
+    progress: bool = False,
+    **options: Unpack[Options],
+) -> Report:
+    """A report of a function: every measure that its input and output allow.
+
+    * the Lie derivative along the generators, and the shares of its layers;
+    * for class scores of images: consistency under shifts (circular and cropped), one-pixel
+      shifts on a canvas, and KL divergence against the angle of rotation; for other outputs the
+      relative and the null-normalized error under circular shifts and quarter turns, and the
+      relative error against the angle (rotations and turns of square images only; what does not
+      act on the output, such as a quarter turn on a grid off the center, is left out, and logged);
+    * with ``features``, their correlation with their transforms over depth.
+
+    Args:
+      f: images ``[n, ...]`` to outputs ``[n, ...]``, in evaluation mode.
+      images: floating point, in random order (controls compare neighbors); at least two.
+      generators: see ``lie_errors``; None: all that act on the input.
+      attribution: whether to attribute the derivative to layers; needs a function that JAX
+        traces to operations on known layouts.
+      by: the layers, see ``attribution.CutOptions``.
+      features: images to ``{name: array}``, see ``linen_features``; None: left out.
+      layouts: of the features, see ``features.FeatureOptions``.
+      feature_transforms: None: circular shifts by the coarsest pitch of the features along
+        either axis.
+      angles: radians, of the polar curve.
+      key: a JAX key for random shifts, or a seed; None: seed 0.
+      progress: shows a bar over the stages (tqdm, on standard error), if tqdm is installed.
+      **options: all but jit, see ``Options``. Unless said otherwise the head is "probabilities",
+        and 64 images are computed at a time; for class scores f must return logits.
+
+    Returns:
+      A ``Report``.
+
+    Raises:
+      TypeError, ValueError: see ``lie_errors``, ``layerwise`` and ``feature_correlation``.
+    """
+    setting = resolved(options, "report", without=("jit",), head="probabilities", batch_size=64)
+    images, key = check_inputs(images), as_key(key)
+    source = setting.input
+    sizes: Options = {"input": source, "batch_size": setting.batch_size}
+    shared: Options = {**sizes, "output": setting.output, "head": setting.head}
+    chosen, placed = lie_setting(generators, setting, images.shape)
+    frame = placed.frame
+    stages = ["Lie derivative", *["layers"] * attribution]
+    if isinstance(source, Image) and frame is not None:
+        stages += ["shifts", *["rotations"] * (frame[0] == frame[1])]
+    stages += ["features"] * (features is not None)
+    study = _Study(f, images, shared, sizes, frame or (1, 1), _gives_classes(f, images, shared))
+    lie, shares, correlation, finite, polar, floor = {}, None, None, (), None, None
+    for stage in _shown(stages, progress):
+        _log.info("measuring: %s", stage)
+        if stage == "Lie derivative":
+            lie = lie_errors(f, images, chosen, stencil=setting.stencil, **shared)
+        elif stage == "layers":
+            shares = layerwise(f, images, chosen, stencil=setting.stencil, by=by, **shared)
+        elif stage == "shifts":
+            finite = study.finite(key)
+        elif stage == "rotations":
+            polar, floor = study.polar([rotation(float(angle)) for angle in angles])
+        elif features is not None:
+            moves = feature_transforms or _feature_moves(features, images, layouts, study.frame)
+            correlation = feature_correlation(features, images, moves, layouts=layouts, **sizes)
+    head = setting.head if isinstance(setting.head, str) else "own"
+    what = f"stencil {setting.stencil.name}, head {head}"
+    return Report(len(images), what, lie, shares, correlation, finite, tuple(angles), polar, floor)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Study:
+    """What finite measures are taken of.
+
+    Attributes:
+      f: the function.
+      images: its inputs.
+      shared: options of measures of its outputs.
+      sizes: those of classifiers, which compare scores.
+      frame: rows and columns of the images.
+      classes: whether the outputs are class scores.
+    """
+
+    f: Function
+    images: Array
+    shared: Options
+    sizes: Options
+    frame: Frame
+    classes: bool
+
+    def places(self) -> list[tuple[tuple[int, ...], Layout]]:
+        """Shapes and layouts of the images and of the outputs."""
+        shape = jax.eval_shape(with_head(self.f, self.shared["head"]), self.images).shape
+        return [(self.images.shape, self.shared["input"]), (shape, self.shared["output"])]
+
+    def polar(self, turns: list[Transform]) -> tuple[Estimate | None, Estimate | None]:
+        """The error at every angle, and what interpolation alone does of class scores."""
+        if self.classes:
+            found = kl_consistency(self.f, self.images, turns, **self.sizes)
+            return found.kl, found.floor
+        reason = _refusal(turns, self.places()[1:], self.frame)
+        if reason:
+            _log.info("rotations are left out: %s", reason)
+            return None, None
+        return relative_error(self.f, self.images, turns, **self.shared), None
+
+    def finite(self, key: jax.Array) -> tuple[Estimate, ...]:
+        """Errors under shifts and turns, or how often the top class changes under shifts."""
+        reach = max(1, min(self.frame) // 8)
+        if self.classes:
+            first, second = jax.random.split(key)
+            same = consistency(self.f, self.images, max_shift=reach, key=first, **self.sizes)
+            one = azulay_weiss(self.f, self.images, key=second, **self.sizes)
+            found = (same.circular, same.crop, one.changes, one.mac)
+            return tuple(estimate for estimate in found if estimate is not None)
+        places = self.places()
+        families = {
+            "circular shifts": _shifts(places, self.frame, reach),
+            "quarter turns": [quarter_turn(k) for k in (1, 2, 3)],
+        }
+        found = []
+        for name, moves in families.items():
+            reason = _refusal(moves, places, self.frame)
+            if reason:
+                _log.info("%s are left out: %s", name, reason)
+                continue
+            for measure in (relative_error, null_normalized_error):
+                estimate = measure(self.f, self.images, moves, **self.shared)
+                found.append(dataclasses.replace(estimate, name=f"{estimate.name}, {name}"))
+        return tuple(found)
+
+
+def _gives_classes(f: Function, images: Array, options: Options) -> bool:
+    if not isinstance(options["output"], Invariant) or not isinstance(options["head"], str):
+        return False
+    y = jax.eval_shape(with_head(f, options["head"]), images[:1])
+    return len(getattr(y, "shape", ())) == 2 and y.shape[1] > 1
+
+
+def _shifts(
+    places: Sequence[tuple[tuple[int, ...], Layout]], frame: Frame, reach: int
+) -> list[Transform]:
+    """Shifts along either axis by about ``reach`` pixels: by whole entries of every grid if there
+    are such shifts, else by Lanczos interpolation."""
+    steps = [1, 1]
+    for shape, layout in places:
+        if isinstance(layout, Image | Tokens):
+            pitch = layout.placement(shape, frame).pitch
+            if any(p != round(p) for p in pitch):
+                moves = ((reach, 0), (0, reach))
+                return [shift(dy, dx, "circular", "lanczos") for dy, dx in moves]
+            steps = [math.lcm(step, round(p)) for step, p in zip(steps, pitch, strict=True)]
+    rows, cols = (step * max(1, round(reach / step)) for step in steps)
+    return [shift(rows, 0), shift(0, cols)]
+
+
+def _refusal(
+    moves: Sequence[Transform],
+    places: Sequence[tuple[tuple[int, ...], Layout]],
+    frame: Frame,
+) -> str:
+    """Why one of the transforms does not act on one of the arrays; empty if all do."""
+    for move in moves:
+        for shape, layout in places:
+            try:
+                move.check(shape, layout, frame)
+            except ValueError as error:
+                return str(error)
+    return ""
+
+
+def _feature_moves(
+    features: Features, images: Array, layouts: Mapping[str, Any] | None, frame: Frame
+) -> list[Transform]:
+    """Shifts along either axis by whole entries of all features, if there are such shifts."""
+    shapes = feature_shapes(features, images)
+    declared = feature_layouts(shapes, layouts)
+    return _shifts([(shapes[name], layout) for name, layout in declared.items()], frame, 1)
+
+
+def _shown(stages: list[str], progress: bool) -> Iterator[str]:
+    if not progress:
+        yield from stages
+        return
+    try:
+        from tqdm import tqdm
+    except ImportError:
+        _log.warning("progress was asked for, but tqdm is not installed")
+        yield from stages
+        return
+    with tqdm(total=len(stages), unit="stage") as bar:
+        for stage in stages:
+            bar.set_description(stage)
+            yield stage
+            bar.update()

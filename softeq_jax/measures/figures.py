@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from softeq_jax.measures._lie_errors import METRICS, LieErrors
-from softeq_jax.measures._rotation import mean_and_error
+from softeq_jax.measures._lie import METRICS, LieErrors
 from softeq_jax.measures.attribution import Attribution
 from softeq_jax.measures.features import FeatureCorrelation
 from softeq_jax.measures.finite import Estimate
+from softeq_jax.measures.finite._robustness import mean_and_error
 
 COLORS = ("#1b6ca8", "#c1553b", "#3f8f4f", "#8a5aa8", "#b8860b", "#4c9a9a", "#7f7f7f", "#d17ba0")
 GRID = {"color": "#dddddd", "linewidth": 0.6}

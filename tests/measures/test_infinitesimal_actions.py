@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from softeq_jax import groups, measures, reps
-from softeq_jax.measures._actions import act
-from softeq_jax.measures._generators import COLORS, FLOWS, as_generator
-from softeq_jax.measures._layouts import as_layout
+from softeq_jax.measures.base._actions import act
+from softeq_jax.measures.base._generators import COLORS, FLOWS, as_generator
+from softeq_jax.measures.base._layouts import as_layout
 
 SIDE = 32
 WAVES = np.random.default_rng(0).standard_normal((5, 4))

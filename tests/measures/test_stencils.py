@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from softeq_jax.measures import Stencil
-from softeq_jax.measures._stencils import BOUNDARIES, GLOBAL, LOCAL, derivative
+from softeq_jax.measures.base._actions import BOUNDARIES, GLOBAL, LOCAL, derivative
 
 sizes = st.integers(5, 17)
 every = pytest.mark.parametrize(

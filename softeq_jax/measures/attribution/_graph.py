@@ -7,6 +7,11 @@ loops and conditionals, functions with a derivative rule of their own for forwar
 (``custom_jvp``, such as ``jax.nn.relu``: the rule is kept), and ``jax.image.resize``. A rule for
 reverse mode alone (``custom_vjp``) is replaced by the derivative of the function itself, which
 is the one that a Lie derivative asks for.
+
+Names of scopes, operations and variables.
+
+A path is the scopes an operation was traced in, joined by "/", without those that all of the
+network shares (the name of the outermost module, a jitted ``predict``).
 """
 
 import dataclasses
@@ -58,7 +63,7 @@ class Fixed:
     value: Any
 
 
-Operand = int | Fixed
+Atom = int | Fixed
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -74,7 +79,7 @@ class Operation:
     """
 
     equation: jex.JaxprEqn
-    inputs: tuple[Operand, ...]
+    inputs: tuple[Atom, ...]
     outputs: tuple[int, ...]
     scope: tuple[Scope, ...]
     name: str
@@ -109,7 +114,7 @@ class Graph:
     shapes: tuple[jax.ShapeDtypeStruct, ...]
     arguments: tuple[int, ...]
     constants: tuple[tuple[int, Any], ...]
-    outputs: tuple[Operand, ...]
+    outputs: tuple[Atom, ...]
     has_reverse_rules: bool
 
     def dependent(self, roots: Sequence[int]) -> tuple[bool, ...]:
@@ -184,7 +189,7 @@ def evaluate(
     values = dict(zip((v for v, _ in graph.constants), constants, strict=True))
     values.update(zip(graph.arguments, arguments, strict=True))
 
-    def fetch(operation: Operation | None, operand: Operand) -> Any:
+    def fetch(operation: Operation | None, operand: Atom) -> Any:
         if isinstance(operand, Fixed):
             return operand.value
         if read is None or operation is None:
@@ -220,15 +225,15 @@ class _Builder:
         self,
         jaxpr: jex.Jaxpr,
         constants: Sequence[Any],
-        arguments: Sequence[Operand],
+        arguments: Sequence[Atom],
         scope: tuple[Scope, ...],
-    ) -> tuple[Operand, ...]:
-        known: dict[jex.Var, Operand] = dict(zip(jaxpr.invars, arguments, strict=True))
+    ) -> tuple[Atom, ...]:
+        known: dict[jex.Var, Atom] = dict(zip(jaxpr.invars, arguments, strict=True))
         for variable, value in zip(jaxpr.constvars, constants, strict=True):
             known[variable] = self.new(variable.aval)
             self.constants.append((known[variable], value))
 
-        def operand(atom: Any) -> Operand:
+        def operand(atom: Any) -> Atom:
             return Fixed(atom.val) if isinstance(atom, jex.Literal) else known[atom]
 
         for equation in jaxpr.eqns:
@@ -262,3 +267,75 @@ def _display(equation: jex.JaxprEqn) -> str:
     if name in ("jit", "pjit"):
         return str(equation.params["name"]).lstrip("_")
     return _NAMES.get(name, name)
+
+
+HEAD = "softeq_head:"
+"""What the scope of the output head starts with; it shares no scope with the network."""
+
+Scopes = tuple[Scope, ...]
+
+
+def shared_scopes(operations: Sequence[Operation]) -> int:
+    """How many leading scopes all operations have in common, those of the head set aside."""
+    scopes = [operation.scope for operation in operations if not is_head(operation.scope)]
+    return common(scopes)
+
+
+def common(scopes: Sequence[Scopes]) -> int:
+    """The length of the longest common beginning."""
+    if not scopes:
+        return 0
+    length = 0
+    for level in zip(*scopes, strict=False):
+        if len(set(level)) > 1:
+            break
+        length += 1
+    return length
+
+
+def is_head(scope: Scopes) -> bool:
+    """Whether a scope belongs to the output head."""
+    return bool(scope) and scope[0].name.startswith(HEAD)
+
+
+def path(scope: Scopes, shared: int) -> str:
+    """The path of a scope."""
+    if is_head(scope):
+        scope = (Scope(scope[0].name.removeprefix(HEAD)), *scope[1:])
+    else:
+        scope = scope[shared:]
+    return "/".join(part.name for part in scope)
+
+
+def operation_name(operation: Operation, shared: int) -> str:
+    """The path of an operation and its own name."""
+    where = path(operation.scope, shared)
+    return f"{where}/{operation.name}" if where else operation.name
+
+
+def variable_names(graph: Graph, dependent: Sequence[bool]) -> dict[int, list[str]]:
+    """Names under which a user may speak of a variable.
+
+    They are: the tap it goes through; the path of every scope (module, dissolved call) that it
+    is an output of; the path and name of the operation that computes it. Several variables may
+    share a name.
+    """
+    moving = [op for op in graph.operations if any(dependent[v] for v in op.outputs)]
+    shared = shared_scopes(moving)
+    consumers: dict[int, list[Scopes]] = {v: [()] for v in graph.outputs if isinstance(v, int)}
+    for operation in graph.operations:
+        for v in operation.inputs:
+            if isinstance(v, int):
+                consumers.setdefault(v, []).append(operation.scope)
+    names = {}
+    for operation in moving:
+        scope = operation.scope
+        for v in operation.outputs:
+            own = [operation.tap] if operation.tap else []
+            for depth in range(0 if is_head(scope) else shared, len(scope)):
+                inside = scope[: depth + 1]
+                if any(user[: depth + 1] != inside for user in consumers.get(v, [])):
+                    own.append(path(inside, shared))
+            own.append(operation_name(operation, shared))
+            names[v] = own
+    return names

@@ -11,13 +11,27 @@ D.3 to D.5, D.7.
 import dataclasses
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Unpack
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from softeq_jax.measures._functions import (
+from softeq_jax._checks import known_options, whole
+from softeq_jax._text import table
+from softeq_jax.measures.attribution._dataflow import DataFlow, propagate
+from softeq_jax.measures.attribution._graph import HEAD, Graph, flatten
+from softeq_jax.measures.attribution._partition import By, partition
+from softeq_jax.measures.attribution._pullbacks import (
+    ESTIMATORS,
+    Host,
+    Problem,
+    Stages,
+    Values,
+    check_finite,
+    summarize,
+)
+from softeq_jax.measures.base._functions import (
     Array,
     Function,
     Skeleton,
@@ -25,34 +39,247 @@ from softeq_jax.measures._functions import (
     check_inputs,
     one_array,
     split_callable,
+    with_head,
 )
-from softeq_jax.measures._generators import Flow, Generator
-from softeq_jax.measures._layouts import Invariant, Layout, as_layout
-from softeq_jax.measures._stencils import Stencil, as_stencil
-from softeq_jax.measures.attribution._arguments import (
-    Head,
-    abstract,
-    check_result,
-    generators_of,
-    input_layout,
-    user_functions,
-)
-from softeq_jax.measures.attribution._attribution import Attribution
-from softeq_jax.measures.attribution._estimators import ESTIMATORS, Host, Stages
-from softeq_jax.measures.attribution._flow import Flow as DataFlow
-from softeq_jax.measures.attribution._graph import flatten
-from softeq_jax.measures.attribution._layers import By
-from softeq_jax.measures.attribution._propagate import Frame, propagate
-from softeq_jax.measures.attribution._regions import partition
-from softeq_jax.measures.attribution._summary import check_finite, summarize
-from softeq_jax.measures.attribution._telescope import Problem, Values
+from softeq_jax.measures.base._generators import Flow, Generator, as_generators, own_functions
+from softeq_jax.measures.base._layouts import Frame, Image, Invariant, Layout, Tokens
+from softeq_jax.measures.base._options import Options, Setting, resolved
+
+PerLayer = Mapping[str, np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Plan:
-    """A network cut into layers, ready to be measured on any number of images.
+class Attribution:
+    """Contributions ``c_i`` with ``sum_i c_i = L f``, per generator, layer and image.
 
-    Made by ``plan``. Compiled once per estimator, for one batch size.
+    All arrays are NumPy float64 (totals and contributions keep the output's dtype). Shares are
+    NaN for images whose L f is zero up to rounding; every mean leaves those out, and
+    ``undefined`` counts them. Sources: measures.md A.5, D.4, D.5.
+
+    Attributes:
+      layers: labels in order of execution.
+      shapes: of what each layer hands on, ``[n, ...]`` with the batch size.
+      layouts: of it, in words.
+      generators: names.
+      estimator: "shares", "exact" or "hutchinson".
+      totals: L f, ``[n, ...]`` as the output.
+      shares: ``<c_i, L> / ||L||^2`` ``[layers, n]``, summing to 1 over the layers; signed. For
+        "hutchinson" the ratio of two means over the probes.
+      squared_norms: ``||c_i||^2`` ``[layers, n]``; None for "shares".
+      squared_norm_errors: their standard errors over the probes; None unless "hutchinson".
+      cosines: between c_i and L, NaN where either is zero; None unless "exact".
+      contributions: c_i, ``[layers, n, ...]``; None unless "exact".
+      undefined: how many images have no shares.
+    """
+
+    layers: tuple[str, ...]
+    shapes: tuple[tuple[int, ...], ...]
+    layouts: tuple[str, ...]
+    generators: tuple[str, ...]
+    estimator: str
+    totals: PerLayer
+    shares: PerLayer
+    squared_norms: PerLayer | None
+    squared_norm_errors: PerLayer | None
+    cosines: PerLayer | None
+    contributions: PerLayer | None
+    undefined: Mapping[str, int]
+
+    def mean_shares(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """``E <c_i, L> / E ||L||^2`` over the images and its standard error, each ``[layers]``.
+
+        A ratio of expectations, so that images on which little happens at all, whose own shares
+        may be anything, do not decide; it sums to 1 over the layers as well. The error (delta
+        method) is NaN for fewer than two images, the mean for none.
+        """
+        return {
+            name: _weighted(values, np.abs(self.totals[name].astype(np.float64)) ** 2)
+            for name, values in self.shares.items()
+        }
+
+    def mean_norms(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """Root of the mean ``||c_i||^2`` over the images and its standard error, ``[layers]``.
+
+        Raises:
+          ValueError: the estimator "shares" computes no norms.
+        """
+        if self.squared_norms is None:
+            raise ValueError("estimator='shares' has no norms: use 'exact' or 'hutchinson'")
+        result = {}
+        for name, values in self.squared_norms.items():
+            mean, error = _mean(values)
+            root = np.sqrt(mean)
+            scale = np.divide(0.5, root, out=np.zeros_like(root), where=root > 0)
+            result[name] = (root, error * scale)
+        return result
+
+    def cumulative(self) -> dict[str, np.ndarray]:
+        """Mean shares of all layers up to each, ``[layers]``; the last is 1."""
+        return {name: np.cumsum(mean) for name, (mean, _) in self.mean_shares().items()}
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One record per generator and layer, for tables and CSV files.
+
+        Keys: generator, layer, index, shape (without the batch), layout, share, share_error,
+        cumulative_share, images, undefined; where computed norm, norm_error, cosine.
+        """
+        shares, cumulative = self.mean_shares(), self.cumulative()
+        norms = None if self.squared_norms is None else self.mean_norms()
+        cosines = (
+            None
+            if self.cosines is None
+            else {name: _mean(values)[0] for name, values in self.cosines.items()}
+        )
+        rows = []
+        for name in self.generators:
+            for index, layer in enumerate(self.layers):
+                row = {
+                    "generator": name,
+                    "layer": layer,
+                    "index": index,
+                    "shape": "x".join(map(str, self.shapes[index][1:])),
+                    "layout": self.layouts[index],
+                    "share": float(shares[name][0][index]),
+                    "share_error": float(shares[name][1][index]),
+                    "cumulative_share": float(cumulative[name][index]),
+                    "images": self.shares[name].shape[1],
+                    "undefined": self.undefined[name],
+                }
+                if norms is not None:
+                    row["norm"] = float(norms[name][0][index])
+                    row["norm_error"] = float(norms[name][1][index])
+                if cosines is not None:
+                    row["cosine"] = float(cosines[name][index])
+                rows.append(row)
+        return rows
+
+    def table(self, top: int | None = None) -> str:
+        """Mean shares per layer and generator with their standard errors, as aligned text.
+
+        Norms (root mean square) and cosines follow where they were computed.
+
+        Args:
+          top: only so many layers, those with the largest shares (of either sign) along any
+            generator, still in order of execution; the last line says how many are left out. None:
+            all.
+        """
+        largest = np.max([np.abs(mean) for mean, _ in self.mean_shares().values()], axis=0)
+        kept = np.argsort(-np.nan_to_num(largest), kind="stable")[:top]
+        head = ["layer", "output"]
+        for name in self.generators:
+            head.append(name)
+            head += [] if self.squared_norms is None else ["norm"]
+            head += [] if self.cosines is None else ["cosine"]
+        lines, records = [], self.rows()
+        for index in sorted(kept):
+            line = [self.layers[index], records[index]["shape"]]
+            for row in records[index :: len(self.layers)]:
+                line.append(f"{row['share']:+.4f} ± {row['share_error']:.4f}")
+                line += [f"{row['norm']:.3g}"] if "norm" in row else []
+                if "cosine" in row:
+                    line.append("-" if np.isnan(row["cosine"]) else f"{row['cosine']:+.3f}")
+            lines.append(line)
+        text = table(head, lines, right="--" + "r" * (len(head) - 2))
+        left = len(self.layers) - len(kept)
+        return f"{text}\n{left} further layers have smaller shares" if left else text
+
+
+def _weighted(shares: np.ndarray, squares: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean of shares ``[layers, n]`` with the weights ``||L||^2``, and its standard error."""
+    weights = squares.reshape(len(squares), -1).sum(axis=1)
+    weights = np.where(np.isfinite(shares).all(axis=0), weights, 0.0)
+    count = int(np.count_nonzero(weights))
+    if not count:
+        nothing = np.full(len(shares), np.nan)
+        return nothing, nothing
+    kept = np.where(weights > 0, shares, 0.0)
+    mean = kept @ weights / weights.sum()
+    if count < 2:
+        return mean, np.full(len(shares), np.nan)
+    spread = ((kept - mean[:, None]) * weights) ** 2
+    variance = spread.sum(axis=1) * count / (count - 1)
+    return mean, np.sqrt(variance) / weights.sum()
+
+
+def _mean(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard error over the last axis, NaN left out."""
+    given = np.isfinite(values)
+    count = given.sum(axis=-1)
+    kept = np.where(given, values, 0.0)
+    nothing = np.full(count.shape, np.nan)
+    mean = np.divide(kept.sum(axis=-1), count, out=nothing.copy(), where=count > 0)
+    spread = np.where(given, values - mean[..., None], 0.0)
+    variance = np.divide(
+        np.sum(spread**2, axis=-1), count * (count - 1), out=nothing, where=count > 1
+    )
+    return mean, np.sqrt(variance)
+
+
+def abstract(a: Array) -> jax.ShapeDtypeStruct:
+    """Shape and dtype; those of keys stay as they are."""
+    extended = jnp.issubdtype(a.dtype, jax.dtypes.extended)
+    dtype = a.dtype if extended else jax.dtypes.canonicalize_dtype(a.dtype)
+    return jax.ShapeDtypeStruct(a.shape, dtype)
+
+
+def input_layout(layout: Layout, shape: tuple[int, ...]) -> tuple[Layout, Frame | None]:
+    """The layout of the images, and their rows and columns if they have any.
+
+    Raises:
+      ValueError: it does not fit the shape, or nothing acts on it.
+    """
+    layout.check(shape, "images")
+    if isinstance(layout, Image):
+        colored = len(shape) > 3 and layout.fiber is None
+        return dataclasses.replace(layout, color=colored), layout.grid(shape)
+    if isinstance(layout, Tokens):
+        return layout, layout.sides(shape)
+    if isinstance(layout, Invariant):
+        raise ValueError("nothing acts on an input of layout 'invariant'")
+    return layout, None
+
+
+def _headed(function: Function, head: str | Function) -> Function:
+    """The function with the head behind it, as a layer of its own."""
+    if head == "logits":
+        return function
+    name = head if isinstance(head, str) else getattr(head, "__name__", "head")
+    apply = with_head(lambda y: y, head)
+
+    def headed(x: Array) -> Any:
+        y = function(x)
+        with jax.named_scope(f"{HEAD}{name.strip('<>')}"):
+            return apply(y)
+
+    return headed
+
+
+def check_result(graph: Graph, root: int, count: int) -> None:
+    """Refuses outputs without layers in front of them, and those of another form.
+
+    Raises:
+      ValueError: the output does not depend on the input, is the input, or has no axis of images.
+      TypeError: it is not floating point.
+    """
+    result = graph.outputs[0]
+    if not isinstance(result, int) or not graph.dependent([root])[result]:
+        raise ValueError("the output of f does not depend on its input")
+    if result == root:
+        raise ValueError("f returns its input as it is: there is no layer to attribute to")
+    given = graph.shapes[result]
+    if not graph.is_smooth(result):
+        raise TypeError(f"the output of f must be floating point, got {given.dtype}")
+    if not given.shape or given.shape[0] != count:
+        raise ValueError(
+            f"f must return one entry per image on axis 0: {count} images gave {given.shape}"
+        )
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class CompiledAttribution:
+    """A network cut into layers, ready to be measured on any number of images; made by ``plan``.
+
+    It is compiled once per estimator, for one batch size.
 
     Attributes:
       layers: labels in order of execution.
@@ -87,8 +314,7 @@ class Plan:
             raise ValueError(
                 f"the plan is for images of shape {self.batch_shape[1:]}, got {images.shape[1:]}"
             )
-        if probes < 2:
-            raise ValueError(f"a standard error needs at least 2 probes, got {probes}")
+        whole(probes, "probes", 2)
         key = jax.random.key(0) if key is None else key
         problem = self._stages.problem
         constants = [value for _, value in problem.graph.constants]
@@ -105,55 +331,76 @@ class Plan:
             if progress is not None:
                 progress(done, len(images))
         joined = {name: np.concatenate([h[name] for h in collected]) for name in collected[0]}
-        cut = (problem.partition.layers, problem.partition.shapes, problem.partition.layouts)
-        return summarize(joined, *cut, self.generators, estimator)
+        return Attribution(
+            self.layers,
+            self.shapes,
+            self.layouts,
+            tuple(generator.name for generator in self.generators),
+            estimator,
+            **summarize(joined, self.generators, estimator),
+        )
+
+
+class CutOptions(Options, total=False):
+    """Options of an attribution: those of the measures, and how the network is cut into layers.
+
+    Attributes:
+      by: "modules" (unless said otherwise): a module without modules inside is a layer, functional
+        operations are layers of their own; "ops": every operation; "taps": from one ``tap`` to the
+        next; or a function from the labels of "modules" to names of groups.
+      layouts: layout by name, with wildcards, of arrays inside: a tap's name, the path of a module
+        that the array is an output of, or a path and an operation (``"block1/dot"``).
+      alignment: "pixel" (unless said otherwise): positions follow from strides and paddings;
+        "corner": every grid is stretched from corner to corner of the input, as in published
+        numbers.
+    """
+
+    by: By
+    layouts: Mapping[str, Any] | None
+    alignment: str
+
+
+Generators = str | Generator | int | Sequence[str | Generator | int]
+_TRANSLATIONS = ("translation_x", "translation_y")
 
 
 def plan(
     f: Function,
-    like: Array,
-    generators: str | Generator | int | Sequence[str | Generator | int] = (
-        "translation_x",
-        "translation_y",
-    ),
-    *,
-    input: str | Layout = "image",
-    output: str | Layout | None = None,
-    head: str | Function = "logits",
-    stencil: str | Stencil = "central",
-    by: By = "modules",
-    layouts: Mapping[str, Any] | None = None,
-    alignment: str = "pixel",
-    batch_size: int | None = None,
-) -> Plan:
-    """Traces a network and cuts it into layers; see ``layerwise`` for arguments and errors.
+    like: Array | jax.ShapeDtypeStruct,
+    generators: Generators = _TRANSLATIONS,
+    **options: Unpack[CutOptions],
+) -> CompiledAttribution:
+    """A network traced and cut into layers; errors as of ``layerwise``.
 
     Args:
+      f: see ``layerwise``.
       like: images or a ``jax.ShapeDtypeStruct``: only shape and dtype are used.
+      generators: see ``layerwise``.
+      **options: see ``CutOptions``.
     """
+    known_options(options, CutOptions, "an attribution")
+    shared = {name: value for name, value in options.items() if name in Options.__annotations__}
+    setting = resolved(shared, "an attribution", without=("jit",))
+    by, alignment = options.get("by", "modules"), options.get("alignment", "pixel")
     if alignment not in ("pixel", "corner"):
         raise ValueError(f"alignment must be 'pixel' or 'corner', got {alignment!r}")
-    if batch_size is not None and batch_size < 1:
-        raise ValueError(f"batch_size must be at least 1, got {batch_size}")
-    check_inputs(like) if not isinstance(like, jax.ShapeDtypeStruct) else None
-    count = like.shape[0] if batch_size is None else min(batch_size, like.shape[0])
+    if not isinstance(like, jax.ShapeDtypeStruct):
+        check_inputs(like)
+    size = setting.batch_size
+    count = like.shape[0] if size is None else min(size, like.shape[0])
     dtype = jax.dtypes.canonicalize_dtype(like.dtype)
     images = jax.ShapeDtypeStruct((count, *like.shape[1:]), dtype)
-    source = as_layout(input, "input")
-    layout, frame = input_layout(source, images.shape)
-    arrays, skeleton = split_callable(f, head, *user_functions(generators, by))
+    layout, frame = input_layout(setting.input, images.shape)
+    chosen = as_generators(generators, layout)
+    arrays, skeleton = split_callable(f, setting.head, by, *own_functions(chosen))
     cut = (_cut if skeleton.lasting else _cut.__wrapped__)(
         skeleton,
         tuple(abstract(a) for a in arrays),
         images,
-        generators_of(generators, layout),
-        layout,
-        frame,
-        as_layout(output, "output"),
-        Head(head),
-        as_stencil(stencil),
+        chosen,
+        dataclasses.replace(setting, input=layout, frame=frame),
         by,
-        tuple((layouts or {}).items()),
+        tuple((options.get("layouts") or {}).items()),
         alignment,
         bool(jax.config.jax_enable_x64),
     )
@@ -166,59 +413,48 @@ def _cut(
     arrays: tuple[jax.ShapeDtypeStruct, ...],
     images: jax.ShapeDtypeStruct,
     generators: tuple[Generator, ...],
-    layout: Layout,
-    frame: Frame,
-    output: Layout,
-    head: Head,
-    stencil: Stencil,
+    setting: Setting,
     by: By,
     layouts: tuple[tuple[str, Any], ...],
     alignment: str,
     double: bool,
-) -> Plan:
-    """The plan without the arrays of the function; traced and cut once for equal arguments.
+) -> CompiledAttribution:
+    """The attribution without the arrays of the function; traced and cut once for equal arguments.
 
     ``double``, whether JAX computes in float64, decides how the function is traced.
     """
     del double
 
     def function(values: Sequence[Any], x: Any) -> Any:
-        return head.on(skeleton(list(values)))(x)
+        return _headed(skeleton(list(values)), setting.head)(x)
 
     with jax.default_matmul_precision("highest"):
         traced = jax.make_jaxpr(lambda values, x: one_array(function(values, x)))(arrays, images)
     graph = flatten(traced)
     root, result = graph.arguments[-1], graph.outputs[0]
     check_result(graph, root, images.shape[0])
-    output.check(graph.shapes[result].shape, "the output")
-    output = Invariant() if isinstance(output, Invariant) else output
+    setting.output.check(graph.shapes[result].shape, "the output")
+    output = Invariant() if isinstance(setting.output, Invariant) else setting.output
+    layout, frame = setting.input, setting.frame
     facts = propagate(graph, root, layout, output, frame, dict(layouts), alignment)
     flows_only = all(isinstance(generator, Flow) for generator in generators)
     cut = partition(DataFlow(graph, facts), by, flows_only=flows_only)
-    stages = Stages(Problem(function, graph, facts, cut, generators, frame, stencil))
-    return Plan(cut.layers, cut.shapes, cut.layouts, generators, images.shape, stages, ())
+    stages = Stages(Problem(function, graph, facts, cut, generators, frame, setting.stencil))
+    return CompiledAttribution(
+        cut.layers, cut.shapes, cut.layouts, generators, images.shape, stages, ()
+    )
 
 
 def layerwise(
     f: Function,
     images: Array,
-    generators: str | Generator | int | Sequence[str | Generator | int] = (
-        "translation_x",
-        "translation_y",
-    ),
+    generators: Generators = _TRANSLATIONS,
     *,
-    input: str | Layout = "image",
-    output: str | Layout | None = None,
-    head: str | Function = "logits",
-    stencil: str | Stencil = "central",
     estimator: str = "shares",
     probes: int = 100,
     key: jax.Array | None = None,
-    by: By = "modules",
-    layouts: Mapping[str, Any] | None = None,
-    alignment: str = "pixel",
-    batch_size: int | None = None,
     progress: Callable[[int, int], None] | None = None,
+    **options: Unpack[CutOptions],
 ) -> Attribution:
     """What every layer contributes to the Lie derivative of a network.
 
@@ -233,48 +469,24 @@ def layerwise(
         arguments of the compiled program. For Flax Linen see ``linen``.
       images: ``[n, ...]`` floating point.
       generators: names, ``measures.Flow`` and so on; units as of ``measures.flow``.
-      input: the layout of the images.
-      output: the layout of the output; None for scores ``[n]`` or ``[n, c]``.
-      head: "logits" (the output as it is), "probabilities", "log_probabilities" or a function; it
-        is the last layer.
-      stencil: the spatial derivative, at the input and at every interface alike.
       estimator: "shares": signed shares of every layer, one pullback per generator; "exact": every
         c_i, one pullback per entry of the output; "hutchinson": ``||c_i||^2`` from random probes.
       probes: of "hutchinson", at least 2.
       key: of "hutchinson"; None: ``jax.random.key(0)``. Results do not depend on ``batch_size``.
-      by: "modules": a module without modules inside is a layer, functional operations are layers
-        of their own; "ops": every operation; "taps": from one ``tap`` to the next; or a function
-        from the labels of "modules" to names of groups.
-      layouts: layout by name, with wildcards, of arrays inside: a tap's name, the path of a module
-        that the array is an output of, or a path and an operation (``"block1/dot"``).
-      alignment: "pixel": positions follow from strides and paddings; "corner": every grid is
-        stretched from corner to corner of the input, as in published numbers.
-      batch_size: images computed on at a time; None: all.
       progress: called with the numbers of images done and in all after each batch.
+      **options: see ``CutOptions``; the head is the last layer.
 
     Returns:
       The attribution, per image.
 
     Raises:
       ValueError: f does not depend on its input; unknown names; layouts that do not fit.
-      TypeError: integer images, an output that is no floating point array.
+      TypeError: integer images, an output that is no floating point array, unknown options.
       ArithmeticError: contributions do not sum to L f: f is not deterministic, mixes examples, or
         has a derivative rule that is not linear.
     """
     check_inputs(images)
-    planned = plan(
-        f,
-        images,
-        generators,
-        input=input,
-        output=output,
-        head=head,
-        stencil=stencil,
-        by=by,
-        layouts=layouts,
-        alignment=alignment,
-        batch_size=batch_size,
-    )
+    planned = plan(f, images, generators, **options)
     return planned.measure(images, estimator, probes=probes, key=key, progress=progress)
 
 

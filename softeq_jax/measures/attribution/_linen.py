@@ -1,13 +1,13 @@
 """Flax Linen modules as functions whose layers carry the names of the modules."""
 
 import dataclasses
-import fnmatch
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
 
 from softeq_jax.measures.attribution._graph import tap
+from softeq_jax.measures.base._layouts import covers
 
 
 def linen(
@@ -80,9 +80,7 @@ class Application:
             name = path[-1] if is_main else f"{path[-1]}.{context.method_name}"
             with jax.named_scope(name):
                 result = call(*given, **keywords)
-            matching = (
-                [p for p in self.taps if fnmatch.fnmatchcase("/".join(path), p)] if is_main else []
-            )
+            matching = [p for p in self.taps if covers(p, "/".join(path))] if is_main else []
             unmatched.difference_update(matching)
             if not matching:
                 return result

@@ -12,8 +12,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from softeq_jax.measures.attribution import _sampling
-from softeq_jax.measures.attribution._axes import (
+from softeq_jax.measures.attribution._marks import (
     BATCH,
     Chain,
     Copies,
@@ -22,7 +21,14 @@ from softeq_jax.measures.attribution._axes import (
     Marks,
     Packed,
     combined,
+    concatenated,
+    convolved,
     is_spatial,
+    padded,
+    pooled,
+    resized,
+    reversed_axes,
+    sliced,
 )
 
 Shape = tuple[int, ...]
@@ -236,19 +242,19 @@ def _dynamic_slice(operands: Sequence[Operand], params: dict[str, Any], shape: S
         for start, n, size in zip(starts, whole.shape, shape, strict=True)
     ]
     high = [a + size for a, size in zip(low, shape, strict=True)]
-    return _sampling.sliced(whole.marks, whole.shape, low, high, None)
+    return sliced(whole.marks, whole.shape, low, high, None)
 
 
 def _convolution(operands: Sequence[Operand], params: dict[str, Any], shape: Shape) -> Marks:
     image, kernel = operands
     if image.is_constant or not kernel.is_constant:
         return None
-    return _sampling.convolved(image.marks, kernel.shape, params, len(shape))
+    return convolved(image.marks, kernel.shape, params, len(shape))
 
 
 def _concatenation(operands: Sequence[Operand], params: dict[str, Any], shape: Shape) -> Marks:
     del shape
-    return _sampling.concatenated(
+    return concatenated(
         [operand.marks for operand in operands],
         [operand.shape for operand in operands],
         [operand.is_constant for operand in operands],
@@ -266,16 +272,16 @@ _RULES: dict[str, Rule] = {
     "reshape": lambda o, p, s: reshaped(o[0].marks, o[0].shape, s),
     "squeeze": lambda o, p, s: _squeezed(o[0], p["dimensions"]),
     "transpose": lambda o, p, s: o[0].marks and tuple(o[0].marks[a] for a in p["permutation"]),
-    "slice": lambda o, p, s: _sampling.sliced(
+    "slice": lambda o, p, s: sliced(
         o[0].marks, o[0].shape, p["start_indices"], p["limit_indices"], p["strides"]
     ),
     "dynamic_slice": _dynamic_slice,
-    "pad": lambda o, p, s: _sampling.padded(o[0].marks, p["padding_config"]),
-    "rev": lambda o, p, s: _sampling.reversed_axes(o[0].marks, o[0].shape, p["dimensions"]),
-    "jit": lambda o, p, s: _sampling.resized(o[0].marks, o[0].shape, s),
-    "pjit": lambda o, p, s: _sampling.resized(o[0].marks, o[0].shape, s),
+    "pad": lambda o, p, s: padded(o[0].marks, p["padding_config"]),
+    "rev": lambda o, p, s: reversed_axes(o[0].marks, o[0].shape, p["dimensions"]),
+    "jit": lambda o, p, s: resized(o[0].marks, o[0].shape, s),
+    "pjit": lambda o, p, s: resized(o[0].marks, o[0].shape, s),
     **{
-        f"reduce_window{kind}": lambda o, p, s: _sampling.pooled(o[0].marks, p)
+        f"reduce_window{kind}": lambda o, p, s: pooled(o[0].marks, p)
         for kind in ("", "_sum", "_max", "_min")
     },
     **dict.fromkeys(_REDUCTIONS.split(), lambda o, p, s: _without(o[0], p["axes"])),
@@ -284,7 +290,7 @@ _RULES: dict[str, Rule] = {
 }
 
 
-def results(
+def operation_marks(
     primitive: str, operands: Sequence[Operand], params: dict[str, Any], shapes: Sequence[Shape]
 ) -> list[Marks]:
     """The marks of all results of a primitive without inner functions."""

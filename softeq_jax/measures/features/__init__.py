@@ -5,15 +5,20 @@ entries lie, ``feature_correlation`` compares them with their transforms layer b
 ``fitted_map_score`` and ``subspace_scores`` ask how much a linear map could explain.
 """
 
-from softeq_jax.measures.features._correlation import feature_correlation
+from softeq_jax.measures.features._correlation import (
+    FeatureCorrelation,
+    LayerCorrelation,
+    feature_correlation,
+)
+from softeq_jax.measures.features._evaluation import FeatureOptions
 from softeq_jax.measures.features._fitted import FittedMap, fitted_map_score
 from softeq_jax.measures.features._footprints import Footprint, footprints, infer_layouts
-from softeq_jax.measures.features._report import FeatureCorrelation, LayerCorrelation
 from softeq_jax.measures.features._subspaces import SubspaceScore, subspace_scores
 from softeq_jax.measures.features._taps import linen_features
 
 __all__ = [
     "FeatureCorrelation",
+    "FeatureOptions",
     "FittedMap",
     "Footprint",
     "LayerCorrelation",

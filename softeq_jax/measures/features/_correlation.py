@@ -13,29 +13,200 @@ other argument belongs to another image. The measure is a reconstruction in the 
 Motyka & van Gemert (2023), whose definitions were not at hand; its numbers are not theirs.
 """
 
+import dataclasses
 import functools
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Unpack
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from softeq_jax.measures._layouts import Invariant, Layout
+from softeq_jax._text import table
+from softeq_jax.measures._statistics import Estimate
+from softeq_jax.measures.base._functions import Array
+from softeq_jax.measures.base._layouts import Invariant, Layout
 from softeq_jax.measures.features._evaluation import (
-    Array,
     Evaluation,
+    FeatureBatch,
+    FeatureOptions,
     check_finite,
     evaluation,
     partners_of,
 )
-from softeq_jax.measures.features._moments import Moments, column_correlation, moments
-from softeq_jax.measures.features._pearson import Centered, centered, correlation, mean_over
-from softeq_jax.measures.features._positions import Crop, Site
-from softeq_jax.measures.features._report import FeatureCorrelation, LayerCorrelation
+from softeq_jax.measures.features._moments import (
+    Centered,
+    Moments,
+    centered,
+    column_correlation,
+    correlation,
+    mean_over,
+    moments,
+)
+from softeq_jax.measures.features._positions import Site
 from softeq_jax.measures.features._taps import Features
-from softeq_jax.measures.finite._statistics import Estimate
 from softeq_jax.measures.finite._transform import Transform
+
+
+@dataclasses.dataclass(frozen=True)
+class LayerCorrelation:
+    """One layer of a ``FeatureCorrelation``; G transforms, n images.
+
+    Every estimate has ``value``, ``standard_error`` (over images), ``per_image`` ``[n]`` and
+    ``interval(key)`` (bootstrap over images). What is undefined (all channels dead, too few
+    positions, the equivariance of a vector on which nothing acts) has weight 0 in it; its
+    value is NaN where nothing is left.
+
+    Attributes:
+      name: of the feature.
+      layout: its layout.
+      shape: of one example.
+      crop: entries left out at the (top, bottom, left, right) edge.
+      samples: int ``[G]``, positions (without positions: channels) that enter a correlation.
+      exact: bool ``[G]``, whether g' permutes the entries.
+      equivariance: ``corr(F(g x), g' F(x))``, mean over live channels.
+      equivariance_control: ``corr(F(g x), g' F(x'))``, x' another image.
+      ceiling: ``corr(g'^-1 g' F(x), F(x))``; 1 where g' is exact.
+      invariance: ``corr(F(g x), F(x))``.
+      invariance_control: ``corr(F(g x), F(x'))``.
+      error: ``E ||F(g x) - g' F(x)|| / E ||g' F(x)||`` over the positions; it sees the gain.
+      dead_fraction: float64 ``[G, n]``, the share of channels that are (nearly) constant; NaN
+        where there are too few positions to tell.
+      units: float64 ``[G, units]`` correlation of each unit over the data set, NaN for dead
+        units; None unless asked for.
+      units_control: the same with another image.
+      note: why it is undefined for some or all transforms, or "".
+    """
+
+    name: str
+    layout: Layout
+    shape: tuple[int, ...]
+    crop: tuple[int, int, int, int]
+    samples: np.ndarray
+    exact: np.ndarray
+    equivariance: Estimate
+    equivariance_control: Estimate
+    ceiling: Estimate
+    invariance: Estimate
+    invariance_control: Estimate
+    error: Estimate
+    dead_fraction: np.ndarray
+    units: np.ndarray | None = None
+    units_control: np.ndarray | None = None
+    note: str = ""
+
+
+STATISTICS = (
+    "equivariance",
+    "equivariance_control",
+    "ceiling",
+    "invariance",
+    "invariance_control",
+    "error",
+)
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class FeatureCorrelation:
+    """The result of ``feature_correlation``.
+
+    Attributes:
+      layers: in the order of depth.
+      transforms: their names.
+      n: number of images.
+    """
+
+    layers: tuple[LayerCorrelation, ...]
+    transforms: tuple[str, ...]
+    n: int
+
+    def __getitem__(self, name: str) -> LayerCorrelation:
+        """The layer of this name."""
+        for layer in self.layers:
+            if layer.name == name:
+                return layer
+        raise KeyError(f"no layer {name!r}, only {[layer.name for layer in self.layers]}")
+
+    def curve(self, statistic: str) -> tuple[np.ndarray, np.ndarray]:
+        """A statistic over depth: values and standard errors, float64 ``[layers]``.
+
+        Args:
+          statistic: "equivariance", "equivariance_control", "ceiling", "invariance",
+            "invariance_control" or "error".
+
+        Raises:
+          ValueError: another name.
+        """
+        if statistic not in STATISTICS:
+            raise ValueError(f"no statistic {statistic!r}, choose from {list(STATISTICS)}")
+        found = [getattr(layer, statistic) for layer in self.layers]
+        return (
+            np.array([estimate.value for estimate in found]),
+            np.array([estimate.standard_error for estimate in found]),
+        )
+
+    def rows(self) -> list[dict]:
+        """One dictionary of plain numbers per layer, for a file or a data frame."""
+        rows = []
+        for depth, layer in enumerate(self.layers):
+            row = {
+                "depth": depth,
+                "layer": layer.name,
+                "shape": layer.shape,
+                "crop": layer.crop,
+                "samples": int(layer.samples.min()),
+                "exact": bool(layer.exact.all()),
+                "dead_fraction": _mean(layer.dead_fraction),
+            }
+            for statistic in STATISTICS:
+                estimate = getattr(layer, statistic)
+                row[statistic] = estimate.value
+                row[f"{statistic}_se"] = estimate.standard_error
+            for name in ("units", "units_control"):
+                row[name] = _mean(getattr(layer, name))
+            rows.append({**row, "note": layer.note})
+        return rows
+
+    def table(self) -> str:
+        """The layers as text; "-" where a statistic is undefined."""
+        head = ["layer", "shape", "equivariance", "control", "ceiling"]
+        head += ["invariance", "control", "error", "dead", ""]
+        lines = [
+            [
+                row["layer"],
+                "x".join(str(size) for size in row["shape"]),
+                _number(row, "equivariance", with_error=True),
+                *(_number(row, name) for name in ("equivariance_control", "ceiling")),
+                _number(row, "invariance", with_error=True),
+                *(_number(row, name) for name in ("invariance_control", "error")),
+                _percent(row["dead_fraction"]),
+                row["note"],
+            ]
+            for row in self.rows()
+        ]
+        text = table(head, lines, right="-rrrrrrrr-")
+        return f"{text}\n{self.n} images, {len(self.transforms)} transforms; +- standard error"
+
+    def __repr__(self) -> str:
+        return self.table()
+
+
+def _mean(values: np.ndarray | None) -> float:
+    """Mean of what is no NaN; NaN where nothing is left."""
+    if values is None or not np.isfinite(values).any():
+        return float("nan")
+    return float(np.nanmean(values))
+
+
+def _percent(value: float) -> str:
+    return "-" if np.isnan(value) else f"{value:.1%}"
+
+
+def _number(row: dict, key: str, with_error: bool = False) -> str:
+    if np.isnan(row[key]):
+        return "-"
+    return f"{row[key]:.3f}" + (f" +- {row[f'{key}_se']:.3f}" if with_error else "")
+
 
 FEWEST = 3
 """Samples below which a correlation is not reported: of two points it is always 1 or -1."""
@@ -46,14 +217,10 @@ def feature_correlation(
     images: Array,
     transforms: Transform | Sequence[Transform],
     *,
-    layouts: Mapping[str, Layout | str | Any] | None = None,
-    input: Layout | str | Any = "image",
-    crop: Crop = None,
     eps: float = 1e-5,
     floor: float = 0.0,
     units: bool = False,
-    key: jax.Array | None = None,
-    batch_size: int | None = None,
+    **options: Unpack[FeatureOptions],
 ) -> FeatureCorrelation:
     """Correlation of every feature with its transform, with controls and ceilings.
 
@@ -65,19 +232,13 @@ def feature_correlation(
       features: images to ``{name: array}``, in the order of depth; see ``linen_features``.
       images: ``[n, h, w, c]``, floating point, n >= 2.
       transforms: one or several of ``measures.finite``.
-      layouts: name or pattern to layout; see ``infer_layouts``. ``[n, c]`` needs none.
-      input: layout of the images.
-      crop: what is left out at the edges of feature maps, in entries: None, a number, "receptive"
-        (everything that padding influences, measured by ``footprints``), or a mapping of names
-        to a number, to (top, bottom, left, right), to a ``Footprint`` or to "receptive". A map
-        whose entries see the whole image has no receptive interior and is then undefined.
       eps: a channel is dead where its standard deviation over the positions is at most ``eps``
         times its root mean square, in any of F(g x), g' F(x) and F(x). Dead channels are left
         out and counted.
-      floor: likewise, in units of the feature.
+      floor: a channel is dead, too, where its standard deviation is at most this, in units of the
+        feature.
       units: also correlate every unit of a feature without positions over the data set.
-      key: draws the partners of the control; None: the image half the set away.
-      batch_size: images at a time; None: all.
+      **options: see ``FeatureOptions``.
 
     Returns:
       Per layer, transform and image. Where fewer than 3 positions (or channels) remain a layer
@@ -90,14 +251,14 @@ def feature_correlation(
         does not fit, or a transform that does not act on a feature (a shift by a fraction of
         its pitch with interpolation="exact", a turn of a map that is not centered).
     """
-    job = evaluation(features, images, transforms, layouts, crop, input)
+    job = evaluation(features, images, transforms, options, "feature_correlation")
     index = np.arange(len(images))
-    partners = partners_of(len(images), key)
+    partners = partners_of(len(images), job.key)
     exact = tuple(tuple(site.is_exact(t) for t in job.transforms) for site in job.sites)
     flat = [site for site in job.sites if not site.is_planar] if units else []
     scores: list[list] = [[] for _ in job.transforms]
     totals: dict[tuple[str, int], tuple[Moments | None, Moments | None]] = {}
-    for batch in job.over(index, batch_size, partners):
+    for batch in job.over(index, partners):
         check_finite(batch.still, job.sites, "of the images")
         for g, transform in enumerate(job.transforms):
             moved = job.moved(transform, batch.images)
@@ -206,7 +367,9 @@ def _score(a: Centered, b: Centered, alive: jax.Array, axis: int) -> jax.Array:
     return mean_over(correlation(a, b, axis), jnp.squeeze(alive, axis))
 
 
-def _unit_moments(site: Site, moved: dict, batch: Any) -> tuple[Moments, Moments]:
+def _unit_moments(
+    site: Site, moved: dict[str, jax.Array], batch: FeatureBatch
+) -> tuple[Moments, Moments]:
     """Of the units of an image against those of the moved one, for the image and its partner."""
     y, x, o = (
         np.asarray(site.positions(values[site.name]))[: batch.real, 0]

@@ -11,19 +11,25 @@ the features of other images (measures.md C).
 
 import dataclasses
 import itertools
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, Unpack
 
 import jax
 import numpy as np
 
-from softeq_jax.measures._layouts import Layout
-from softeq_jax.measures.features._evaluation import Array, Evaluation, evaluation, partners_of
+from softeq_jax._checks import coefficient
+from softeq_jax.measures._statistics import Estimate
+from softeq_jax.measures.base._functions import Array
+from softeq_jax.measures.features._evaluation import (
+    Evaluation,
+    FeatureOptions,
+    Pairs,
+    evaluation,
+    pairs,
+    partners_of,
+)
 from softeq_jax.measures.features._moments import Moments, moments
-from softeq_jax.measures.features._pairs import Pairs, pairs
-from softeq_jax.measures.features._positions import Crop
 from softeq_jax.measures.features._taps import Features
-from softeq_jax.measures.finite._statistics import Estimate
 from softeq_jax.measures.finite._transform import Transform
 
 KINDS = ("channels", "dense")
@@ -86,17 +92,13 @@ def fitted_map_score(
     images: Array,
     transform: Transform,
     *,
-    layouts: Mapping[str, Layout | str | Any] | None = None,
-    input: Layout | str | Any = "image",
-    crop: Crop = None,
     kind: str = "channels",
     transport: bool = True,
     split: float | tuple[Array, Array] = 0.5,
     ridge: float = 0.0,
-    key: jax.Array | None = None,
-    batch_size: int | None = None,
+    **options: Unpack[FeatureOptions],
 ) -> dict[str, FittedMap]:
-    """Fits ``F(g x)`` linearly from ``F(x)`` and reports R^2 on held-out images.
+    """R^2 on held-out images of a linear map, fitted from ``F(x)`` to ``F(g x)``.
 
     Sums are merged in double precision on the host, where the normal equations are solved by
     an eigendecomposition (directions below rounding are left out: the solution of least norm).
@@ -105,9 +107,6 @@ def fitted_map_score(
       features: images to ``{name: array}``.
       images: ``[n, h, w, c]``.
       transform: one of ``measures.finite``.
-      layouts: see ``feature_correlation``, like input, crop and batch_size.
-      input: layout of the images.
-      crop: entries left out.
       kind: "channels": one map of the channels for all positions (of a feature without positions:
         of its vector). "dense": one of all positions and channels together.
       transport: whether the action of g on the map (g' of ``feature_correlation``) carries the
@@ -115,8 +114,7 @@ def fitted_map_score(
       split: the share of the images to fit on, or the indices of those to fit and to judge on.
       ridge: the penalty, in units of the mean variance of an input: ``ridge * tr(S) / p`` is
         added to the diagonal of the covariance S.
-      key: shuffles the images before they are split, and draws the partners of the control.
-      batch_size: images at a time.
+      **options: see ``FeatureOptions``; the key shuffles the images before they are split.
 
     Returns:
       Name to fitted map, in the order of depth.
@@ -128,13 +126,12 @@ def fitted_map_score(
     """
     if kind not in KINDS:
         raise ValueError(f"no kind of map is called {kind!r}, choose from {list(KINDS)}")
-    if not ridge >= 0:
-        raise ValueError(f"ridge must be at least 0, got {ridge}")
-    job = evaluation(features, images, transform, layouts, crop, input)
-    train, test, partners = _parts(len(images), split, key)
+    coefficient(ridge, "ridge")
+    job = evaluation(features, images, transform, options, "fitted_map_score")
+    train, test, partners = _parts(len(images), split, job.key)
 
     def rows(index: np.ndarray) -> Iterable[dict[str, Pairs]]:
-        for batch in pairs(job, index, partners, batch_size, transport):
+        for batch in pairs(job, index, partners, transport):
             yield {name: _form(name, value, kind) for name, value in batch.items()}
 
     sums = _training_sums(rows(train))

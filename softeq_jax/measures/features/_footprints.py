@@ -1,7 +1,7 @@
 r"""Which pixels of the input an entry of a feature map depends on, measured by differentiation.
 
 Row i of a map behind convolutions reads the input rows ``[s i + first, s i + last]``, cut off at
-the edge of the image; likewise for columns. A pull-back of random cotangents on that row is
+the edge of the image, and so for columns. A pull-back of random cotangents on that row is
 nonzero on exactly these rows, up to units that happen to be inactive, so a union over random
 images, all channels and all columns finds the ends. From the ends of a few rows follow
 
@@ -19,8 +19,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from softeq_jax.measures._functions import split_callable
-from softeq_jax.measures._layouts import Image
+from softeq_jax.measures.base._functions import split_callable
+from softeq_jax.measures.base._layouts import Image
 from softeq_jax.measures.features._taps import Features, feature_shapes
 
 Edges = tuple[int, int, int, int]
@@ -34,9 +34,10 @@ class Footprint:
     Attributes:
       layout: the map's ``Image`` with measured origin and pitch; None where an entry depends on
         the whole image along an axis, or the windows do not follow a line (adaptive pooling).
-      radius: (y, x) half the size of the window of an entry, in pixels of the input; None likewise.
+      radius: (y, x) half the size of the window of an entry, in pixels of the input; None where
+        the layout is.
       border: entries at the (top, bottom, left, right) edge whose window reaches beyond the
-        image, so that padding influences them; None likewise.
+        image, so that padding influences them; None where the layout is.
       reason: why there is none, else "".
     """
 
@@ -56,7 +57,7 @@ def footprints(
     seed: int = 0,
     dtype: jnp.dtype = jnp.float32,
 ) -> dict[str, Footprint]:
-    """Measures how every feature map with rows and columns reads the input.
+    """Footprints of feature maps: how each with rows and columns reads the input, measured.
 
     Costs, per draw and feature, one backward pass of a batch of at most 32 random images.
 
@@ -133,14 +134,14 @@ def infer_layouts(
     draws: int = 3,
     seed: int = 0,
 ) -> dict[str, Image]:
-    """The measured layouts of the feature maps, as the argument ``layouts`` of the measures.
+    """Layouts of feature maps as measured, for the argument ``layouts`` of the measures.
 
     Args:
-      features: see ``footprints``, like the other arguments.
-      image_shape: (h, w, c).
-      axes: the row and column axis.
-      draws: random draws.
-      seed: of the draws.
+      features: see ``footprints``.
+      image_shape: see ``footprints``.
+      axes: see ``footprints``.
+      draws: see ``footprints``.
+      seed: see ``footprints``.
 
     Raises:
       ValueError: see ``footprints``; or a map whose geometry cannot be measured: use

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from softeq_jax.measures._layouts import Image, Layout, Tokens
+from softeq_jax.measures.base._layouts import Image, Layout, Tokens
 from softeq_jax.measures.features._footprints import Edges, Footprint, border_of
 from softeq_jax.measures.finite._shifts import Shift
 from softeq_jax.measures.finite._transform import Transform, grid_of, is_planar, placed

@@ -12,17 +12,20 @@ claimed to reproduce their scores.
 """
 
 import dataclasses
-from collections.abc import Mapping
-from typing import Any
+from typing import Unpack
 
 import jax
 import numpy as np
 
-from softeq_jax.measures._layouts import Layout
-from softeq_jax.measures.features._evaluation import Array, evaluation, partners_of
+from softeq_jax.measures.base._functions import Array
+from softeq_jax.measures.features._evaluation import (
+    FeatureOptions,
+    Pairs,
+    evaluation,
+    pairs,
+    partners_of,
+)
 from softeq_jax.measures.features._moments import Moments, column_correlation, moments
-from softeq_jax.measures.features._pairs import Pairs, pairs
-from softeq_jax.measures.features._positions import Crop
 from softeq_jax.measures.features._taps import Features
 from softeq_jax.measures.finite._transform import Transform
 
@@ -68,15 +71,11 @@ def subspace_scores(
     images: Array,
     transform: Transform,
     *,
-    layouts: Mapping[str, Layout | str | Any] | None = None,
-    input: Layout | str | Any = "image",
-    crop: Crop = None,
     energy: float = 0.99,
     transport: bool = True,
     ratio: float = 10.0,
     eps: float = 1e-5,
-    key: jax.Array | None = None,
-    batch_size: int | None = None,
+    **options: Unpack[FeatureOptions],
 ) -> dict[str, SubspaceScore]:
     """Canonical correlation of features with those of the transformed images.
 
@@ -84,9 +83,6 @@ def subspace_scores(
       features: images to ``{name: array}``.
       images: ``[n, h, w, c]``, n >= 2.
       transform: one of ``measures.finite``.
-      layouts: see ``feature_correlation``, like input, crop, key and batch_size.
-      input: layout of the images.
-      crop: entries left out.
       energy: share of the variance that the bases keep, in (0, 1].
       transport: whether g' carries the positions of A along for the equivariance. Without it only
         what happens at one position is compared, and no action has to be known.
@@ -94,8 +90,8 @@ def subspace_scores(
         any two matrices are correlated, and the score saturates at 1.
       eps: a channel is dead if its standard deviation is at most this share of its root mean
         square.
-      key: draws the partners of the control and the permutation of rows; None: fixed ones.
-      batch_size: images at a time. Rows are permuted within a batch.
+      **options: see ``FeatureOptions``; the key draws the permutation of rows, too, within a
+        batch (None: a fixed one).
 
     Returns:
       Name to scores, in the order of depth.
@@ -107,13 +103,13 @@ def subspace_scores(
         raise ValueError(f"energy must be in (0, 1], got {energy}")
     if not ratio >= 1:
         raise ValueError(f"ratio must be at least 1, got {ratio}")
-    job = evaluation(features, images, transform, layouts, crop, input)
-    index, partners = np.arange(len(images)), partners_of(len(images), key)
-    seed = 0 if key is None else np.asarray(jax.random.key_data(key)).ravel()
+    job = evaluation(features, images, transform, options, "subspace_scores")
+    index, partners = np.arange(len(images)), partners_of(len(images), job.key)
+    seed = 0 if job.key is None else np.asarray(jax.random.key_data(job.key)).ravel()
     rng = np.random.default_rng(seed)
     sums: dict[str, tuple[Moments, ...]] = {}
     shapes = {}
-    for batch in pairs(job, index, partners, batch_size, transport):
+    for batch in pairs(job, index, partners, transport):
         for name, value in batch.items():
             count, columns = value.moved.shape[1:]
             shapes[name] = (len(images) * count, columns)

@@ -6,16 +6,16 @@ names; nothing is guessed from a shape, except that ``[n, c]`` is a vector on wh
 """
 
 import dataclasses
-import fnmatch
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 
-from softeq_jax.measures._layouts import Invariant, Layout, as_layout
+from softeq_jax._paths import refuse_idle
+from softeq_jax.measures.base._functions import Array
+from softeq_jax.measures.base._layouts import Invariant, Layout, as_layout, covers
 
-Array = jax.Array
-Features = Callable[[Array], dict[str, Array]]
+Features = Callable[[Array], dict[str, jax.Array]]
 Shapes = Mapping[str, tuple[int, ...]]
 
 
@@ -28,9 +28,9 @@ def linen_features(
       module: a ``flax.linen.Module``.
       variables: its variables, as for ``module.apply``.
       *args: further positional arguments of ``module.apply`` behind the images.
-      filter: pattern (``fnmatch``) of the names to collect. A name is the path of the module,
-        such as ``"stage1/block0/conv"``; the whole network is ``"output"``, a second call of a
-        module appends ``"#2"``, and so on.
+      filter: pattern of the names to collect, ``*`` standing for any letters. A name is the path
+        of the module, such as ``"stage1/block0/conv"``; the whole network is ``"output"``, a
+        second call of a module appends ``"#2"``, and so on.
       **kwargs: keyword arguments of ``module.apply``, such as ``train=False``.
 
     Returns:
@@ -78,7 +78,7 @@ class Tapped:
             path = "/".join(context.module.path) or "output"
             calls[path] = calls.get(path, 0) + 1
             name = path if calls[path] == 1 else f"{path}#{calls[path]}"
-            if fnmatch.fnmatchcase(name, self.filter):
+            if covers(self.filter, name):
                 if get_opaque_trace_state(convention="flax") != outside:
                     raise ValueError(
                         f"{name} runs inside a lifted transformation (nn.remat, nn.scan, ...), "
@@ -103,7 +103,7 @@ def feature_layouts(
 
     Args:
       shapes: name to shape, in the order of depth.
-      layouts: name or pattern (``fnmatch``) to layout (as ``measures.Image``, or "image", "tokens",
+      layouts: name or pattern to layout (as ``measures.Image``, or "image", "tokens",
         "invariant"). The exact name counts first, then the first pattern that matches.
 
     Returns:
@@ -117,7 +117,7 @@ def feature_layouts(
     used, result = set(), {}
     for name, shape in shapes.items():
         hits = [p for p in layouts if p == name]
-        hits += [p for p in layouts if fnmatch.fnmatchcase(name, p)]
+        hits += [p for p in layouts if covers(p, name)]
         if hits:
             used.add(hits[0])
             result[name] = as_layout(layouts[hits[0]], f"the layout of {name}")
@@ -131,12 +131,7 @@ def feature_layouts(
                 f"convolutional maps"
             )
         result[name].check(tuple(shape), f"feature {name!r}")
-    unused = [pattern for pattern in layouts if pattern not in used]
-    if unused:
-        raise ValueError(
-            f"the layouts of {unused} decide about no feature (an earlier pattern may shadow "
-            f"them); the features are {list(shapes)}"
-        )
+    refuse_idle(layouts, used, list(shapes), "layouts of no feature")
     return result
 
 

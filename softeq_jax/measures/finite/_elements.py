@@ -9,17 +9,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from softeq_jax.groups import Group, PlanarGroup
-from softeq_jax.measures._layouts import Invariant, Layout
-from softeq_jax.measures.finite._fibers import act, fiber_of
+from softeq_jax.measures.base._functions import Array
+from softeq_jax.measures.base._layouts import Frame, Invariant, Layout, Shape
 from softeq_jax.measures.finite._transform import (
-    Array,
-    Frame,
-    Shape,
     Transform,
+    act_on_fiber,
+    fiber_of,
     is_planar,
     ones_mask,
 )
-from softeq_jax.measures.finite._turns import Turn, turned
+from softeq_jax.measures.finite._turns import QuarterTurn, turned
 from softeq_jax.measures.finite._warps import rotation
 
 
@@ -74,10 +73,10 @@ class Element(Transform):
             return
         turns, flipped, angle = self._parts()
         if turns is not None:
-            Turn(turns, flipped)._check_grid(shape, layout, frame)
+            QuarterTurn(turns, flipped)._check_grid(shape, layout, frame)
             return
         if flipped:
-            Turn(0, True)._check_grid(shape, layout, frame)
+            QuarterTurn(0, True)._check_grid(shape, layout, frame)
         rotation(angle).check(shape, _without_fiber(layout), frame)
 
     def _parts(self) -> tuple[int | None, bool, float]:
@@ -97,13 +96,13 @@ class Element(Transform):
         self.check(x.shape, layout, frame)
         x = jnp.asarray(x)
         if not is_planar(layout):
-            return x if isinstance(layout, Invariant) else act(layout, self.matrix, x)
+            return x if isinstance(layout, Invariant) else act_on_fiber(layout, self.matrix, x)
         turns, flipped, angle = self._parts()
         if turns is not None:
             moved = turned(x, turns, flipped, layout)
         else:
             moved = rotation(angle)(turned(x, 0, flipped, layout), _without_fiber(layout), frame)
-        return act(layout, self.matrix, moved)
+        return act_on_fiber(layout, self.matrix, moved)
 
     def mask(self, shape: Shape, layout: Layout, frame: Frame) -> jax.Array:
         """See ``Transform.mask``."""
@@ -116,7 +115,7 @@ class Element(Transform):
         if not is_planar(layout):
             return True
         turns, flipped, _ = self._parts()
-        return turns is not None and Turn(turns, flipped).is_exact(
+        return turns is not None and QuarterTurn(turns, flipped).is_exact(
             shape, _without_fiber(layout), frame
         )
 

@@ -2,36 +2,169 @@ r"""One pass over images and transforms that all finite measures share.
 
 For every batch x and every transform T the evaluator yields ``f(T x)``, ``T' f(x)`` and what else
 a metric asks for. A metric is a triple of pure functions, like an optimizer of optax:
-``init(transforms, n)``, ``update(state, outcome, slot)`` and ``compute(state)``. Batches are
-filled up to one size, so that f is compiled once; ``slot.real`` says how many examples count.
+``init(transforms, n)``, ``update(state, comparison, slot)`` and ``compute(state)``. The function is
+compiled once, with its arrays as arguments: batches are filled up to one size, and ``slot.real``
+says how many examples count.
 """
 
+import dataclasses
+import functools
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Unpack
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from softeq_jax.groups import Group
-from softeq_jax.measures._functions import Function, batches, check_inputs
-from softeq_jax.measures._layouts import Layout, as_layout
-from softeq_jax.measures.finite._families import group_transforms
-from softeq_jax.measures.finite._program import (
-    Program,
-    checked_mask,
-    frame_of,
-    match,
-    move,
-    program_of,
+from softeq_jax.measures.base._functions import (
+    Array,
+    Function,
+    Skeleton,
+    batches,
+    check_inputs,
+    check_outputs,
+    compiled,
+    one_array,
+    split_callable,
+    with_head,
 )
-from softeq_jax.measures.finite._transform import Array, Frame, Transform
+from softeq_jax.measures.base._layouts import Frame, Layout, Shape
+from softeq_jax.measures.base._options import Options, Setting, resolved
+from softeq_jax.measures.finite._families import group_transforms, haar_transforms
+from softeq_jax.measures.finite._transform import Transform, grid_of, is_planar
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Program:
+    """A function with its head, ready to be called on batches.
+
+    Attributes:
+      skeleton: what it is without its arrays, for the compiler; None: it is called as it is.
+      arrays: its parameters, where it is a pytree.
+      plain: the function itself, with its head.
+      head: the head.
+    """
+
+    skeleton: Skeleton | None
+    arrays: list[Array]
+    plain: Function
+    head: str | Function
+
+    def __call__(self, x: Array) -> jax.Array:
+        if self.skeleton is None:
+            return jnp.asarray(one_array(self.plain(x)))
+        return _call(self.arrays, x, skeleton=self.skeleton, head=self.head)
+
+    def checked(self, x: Array, what: str) -> jax.Array:
+        """The output, once it is known to be finite and to have one entry per example.
+
+        Raises:
+          ValueError: it is not.
+        """
+        y = self(x)
+        if y.ndim < 1 or y.shape[0] != x.shape[0]:
+            raise ValueError(
+                f"{what} has shape {y.shape} for {x.shape[0]} inputs: the function must return "
+                f"[n, ...], one entry per example"
+            )
+        if not bool(_all_finite(y)):
+            check_outputs(y, what, ": check the inputs and the parameters of the function")
+        return y
+
+
+def program_of(f: Function, head: str | Function, jit: bool = True) -> Program:
+    """The function with a head, compiled unless ``jit`` is False.
+
+    Args:
+      f: images to outputs ``[n, ...]``; the arrays of a pytree that can be called, such as
+        ``jax.tree_util.Partial``, are arguments of the compiled program.
+      head: "logits", "probabilities", "log_probabilities" or a function of the output.
+      jit: False for functions that JAX cannot trace.
+
+    Raises:
+      TypeError: f cannot be called.
+      ValueError: an unknown head.
+    """
+    if not callable(f):
+        raise TypeError(f"what is measured must be a function of the images, got {f!r}")
+    plain = with_head(f, head)
+    if not jit:
+        return Program(None, [], plain, head)
+    arrays, skeleton = split_callable(f, head)
+    return Program(skeleton, arrays, plain, head)
+
+
+def frame_of(shape: Shape, layout: Layout) -> Frame:
+    """Rows and columns of the input; (1, 1) where nothing lies on a grid."""
+    return grid_of(shape, layout) if is_planar(layout) else (1, 1)
+
+
+def move(transform: Transform, x: Array, layout: Layout, frame: Frame) -> jax.Array:
+    """``T x``; compiled once per kind where the transform has numbers, else run as it is.
+
+    ``transform.check`` comes first.
+    """
+    if not jax.tree.leaves(transform):
+        return transform(x, layout, frame)
+    return _move(transform, x, layout, frame)
+
+
+def match(transform: Transform, x: Array, layout: Layout, frame: Frame) -> jax.Array:
+    """``transform.match``, compiled where it does anything."""
+    if transform.filter is None:
+        return x
+    return _match(transform, x, layout, frame)
+
+
+def checked_mask(transform: Transform, shape: Shape, layout: Layout, frame: Frame) -> jax.Array:
+    """The mask, if it leaves anything.
+
+    Raises:
+      ValueError: every entry is masked.
+    """
+    static = not jax.tree.leaves(transform)
+    mask = (transform.mask if static else functools.partial(_mask, transform))(shape, layout, frame)
+    if not np.any(np.asarray(mask)):
+        raise ValueError(
+            f"{transform.name} leaves nothing of an array of shape {shape} inside its mask: "
+            f"choose a smaller transform, boundary='circular', or interpolation='bilinear'"
+        )
+    return mask
+
+
+@functools.partial(jax.jit, static_argnames=("layout", "frame"))
+def _move(transform: Transform, x: Array, layout: Layout, frame: Frame) -> jax.Array:
+    return transform(x, layout, frame)
+
+
+@functools.partial(jax.jit, static_argnames=("shape", "layout", "frame"))
+def _mask(transform: Transform, shape: Shape, layout: Layout, frame: Frame) -> jax.Array:
+    return transform.mask(shape, layout, frame)
+
+
+@functools.partial(jax.jit, static_argnames=("layout", "frame"))
+def _match(transform: Transform, x: Array, layout: Layout, frame: Frame) -> jax.Array:
+    return transform.match(x, layout, frame)
+
+
+@compiled
+def _call(arrays: list[Array], x: Array, *, skeleton: Skeleton, head: str | Function) -> jax.Array:
+    return one_array(with_head(skeleton(arrays), head)(x))
+
+
+@jax.jit
+def _all_finite(y: jax.Array) -> jax.Array:
+    return jnp.all(jnp.isfinite(y))
+
 
 OTHER = "other"
 BACK = "back"
+SAMPLES = 32
+"""Elements that are drawn of an infinite group."""
 
 
-class Outcome(NamedTuple):
+class Comparison(NamedTuple):
     """What f makes of a batch x and of T x.
 
     Attributes:
@@ -57,7 +190,7 @@ class Outcome(NamedTuple):
 
 
 class Slot(NamedTuple):
-    """Where an outcome belongs.
+    """Where an comparison belongs.
 
     Attributes:
       transform: its index.
@@ -75,26 +208,26 @@ class Metric(NamedTuple):
 
     Attributes:
       init: from the numbers of transforms and of images to the empty accumulator.
-      update: accumulator, outcome and slot to the next accumulator; float64 on the host is safe.
+      update: accumulator, comparison and slot to the next accumulator; float64 on the host is safe.
       compute: the result.
-      needs: of "other" and "back", what it reads of an outcome.
+      needs: of "other" and "back", what it reads of an comparison.
     """
 
     init: Callable[[int, int], Any]
-    update: Callable[[Any, Outcome, Slot], Any]
+    update: Callable[[Any, Comparison, Slot], Any]
     compute: Callable[[Any], Any]
     needs: frozenset[str] = frozenset()
 
 
 def per_image(
-    measure: Callable[[Outcome], dict[str, jax.Array]],
+    measure: Callable[[Comparison], dict[str, jax.Array]],
     compute: Callable[[dict[str, np.ndarray]], Any] = lambda values: values,
     needs: frozenset[str] = frozenset(),
 ) -> Metric:
     """A metric that keeps numbers per image and transform.
 
     Args:
-      measure: from an outcome to named arrays ``[n]``; compiled.
+      measure: from an comparison to named arrays ``[n]``; compiled.
       compute: from the same names with float64 ``[transforms, images]`` to the result.
       needs: as of ``Metric``.
     """
@@ -103,11 +236,11 @@ def per_image(
     def init(transforms: int, images: int) -> tuple:
         return transforms, images, ()
 
-    def update(state: tuple, outcome: Outcome, slot: Slot) -> tuple:
+    def update(state: tuple, comparison: Comparison, slot: Slot) -> tuple:
         transforms, images, pieces = state
         values = {
             name: np.asarray(value, np.float64)[: slot.real]
-            for name, value in measure(outcome).items()
+            for name, value in measure(comparison).items()
         }
         return transforms, images, (*pieces, (slot, values))
 
@@ -122,19 +255,18 @@ def per_image(
     return Metric(init, update, finish, needs)
 
 
+Transforms = Group | Transform | Sequence[Transform]
+"""What is taken for transforms: those of a finite group are its elements."""
+
+
 def evaluate(
     f: Function,
     images: Array,
-    transforms: Sequence[Transform],
+    transforms: Transforms,
     metrics: Sequence[Metric],
-    *,
-    input: str | Layout = "image",
-    output: str | Layout | None = None,
-    head: str | Function = "logits",
-    batch_size: int | None = None,
-    jit: bool = True,
+    **options: Unpack[Options],
 ) -> list[Any]:
-    """Runs metrics over all images and transforms in one pass (measures.md D.11).
+    """Metrics over all images and transforms, in one pass (measures.md D.11).
 
     Costs ``1 + len(transforms)`` calls of f per image; one more per transform if a metric needs
     ``back``, and one batch more in all if one needs ``other``. f is compiled once for all.
@@ -144,57 +276,49 @@ def evaluate(
       images: ``[n, ...]``, floating point.
       transforms: what acts.
       metrics: see ``Metric``.
-      input: layout of the images: "image", "tokens", a ``Layout`` or a representation.
-      output: layout of the outputs, on which the transforms act too; "invariant": not. None:
-        invariant scores ``[n]`` or ``[n, c]``; anything larger has to be declared.
-      head: "logits" (the output as it is), "probabilities", "log_probabilities" or a function.
-      batch_size: images per call of f; None: all at once.
-      jit: False for functions that JAX cannot trace.
+      **options: all but stencil, see ``Options``.
 
     Returns:
       One result per metric.
 
     Raises:
-      TypeError: integer images, or something that is no transform.
+      TypeError: integer images, or something that is no transform or option.
       ValueError: non-finite inputs or outputs, no transform, a transform that does not fit a
         layout, an empty mask, or a single image where another one is needed.
     """
     metrics, transforms = list(metrics), check_transforms(transforms)
-    needs = frozenset().union(*(metric.needs for metric in metrics))
-    program = program_of(f, head, jit)
-    stream = outcomes(program, images, transforms, input, output, batch_size, needs)
+    needs: frozenset[str] = frozenset().union(*(metric.needs for metric in metrics))
+    setting = setting_of(images, transforms, resolved(options, "evaluate", without=("stencil",)))
+    program = program_of(f, setting.head, setting.jit)
+    stream = comparisons(program, images, transforms, setting, needs)
     states = [metric.init(len(transforms), len(images)) for metric in metrics]
-    for slot, outcome in stream:
+    for slot, comparison in stream:
         states = [
-            metric.update(state, outcome, slot)
+            metric.update(state, comparison, slot)
             for metric, state in zip(metrics, states, strict=True)
         ]
     return [metric.compute(state) for metric, state in zip(metrics, states, strict=True)]
 
 
-def outcomes(
+def comparisons(
     program: Program,
     images: Array,
     transforms: Sequence[Transform],
-    input: str | Layout = "image",
-    output: str | Layout | None = None,
-    batch_size: int | None = None,
+    setting: Setting,
     needs: frozenset[str] = frozenset(),
-) -> Iterator[tuple[Slot, Outcome]]:
-    """The outcomes of every batch and transform, see ``evaluate``."""
-    transforms = check_transforms(transforms)
-    setting = setting_of(images, transforms, input, output)
+) -> Iterator[tuple[Slot, Comparison]]:
+    """The comparisons of every batch and transform, see ``evaluate``."""
     if OTHER in needs and len(images) < 2:
         raise ValueError("another image is needed to compare with, but there is only one")
     start, before = 0, {}
-    for x, real in batches(images, batch_size):
+    for x, real in batches(images, setting.batch_size):
         uprights, rolled = {}, {}
         for index, transform in enumerate(transforms):
             kind = transform.filter
             if kind not in uprights:
                 uprights[kind] = _upright(program, transform, x, setting)
                 if start == 0:
-                    setting.check_output(uprights[kind], transforms)
+                    check_output(uprights[kind], transforms, setting)
                 if OTHER in needs:
                     if start == 0:
                         last = _upright(program, transform, _last(images, len(x)), setting)
@@ -202,48 +326,42 @@ def outcomes(
                     rolled[kind] = jnp.concatenate([before[kind], uprights[kind][:-1]])
                     before[kind] = uprights[kind][real - 1 : real]
             pair = uprights[kind], rolled.get(kind)
-            yield Slot(index, start, real), _outcome(program, transform, x, *pair, setting, needs)
+            yield (
+                Slot(index, start, real),
+                _comparison(program, transform, x, *pair, setting, needs),
+            )
         start += real
 
 
-class Setting(NamedTuple):
-    """How inputs and outputs lie on the plane.
-
-    Attributes:
-      layout: of the inputs.
-      out: of the outputs.
-      frame: rows and columns of the inputs.
-    """
-
-    layout: Layout
-    out: Layout
-    frame: Frame
-
-    def check_output(self, y: jax.Array, transforms: Sequence[Transform]) -> None:
-        """ValueError unless the layout fits the outputs and every transform acts on them."""
-        self.out.check(y.shape, "the output")
-        for transform in transforms:
-            transform.check(y.shape, self.out, self.frame)
-
-
-def setting_of(
-    images: Array, transforms: Sequence[Transform], input: str | Layout, output: str | Layout
-) -> Setting:
-    """The setting, once the images are known to be good and every transform to act on them.
+def setting_of(images: Array, transforms: Sequence[Transform], setting: Setting) -> Setting:
+    """The setting of images, which are known to be good and moved by every transform.
 
     Raises:
       TypeError, ValueError: see ``evaluate``.
     """
     images = check_inputs(images)
-    layout, out = as_layout(input, "input"), as_layout(output, "output")
-    layout.check(images.shape, "the input")
-    frame = frame_of(images.shape, layout)
+    setting.input.check(images.shape, "the input")
+    frame = frame_of(images.shape, setting.input)
     for transform in transforms:
-        transform.check(images.shape, layout, frame)
-    return Setting(layout, out, frame)
+        transform.check(images.shape, setting.input, frame)
+    return dataclasses.replace(setting, frame=frame)
 
 
-def check_transforms(transforms: Sequence[Transform]) -> list[Transform]:
+def places(setting: Setting) -> tuple[Layout, Layout, Frame]:
+    """Layouts of inputs and outputs, and rows and columns of the inputs, once they are known."""
+    assert setting.frame is not None
+    return setting.input, setting.output, setting.frame
+
+
+def check_output(y: jax.Array, transforms: Sequence[Transform], setting: Setting) -> None:
+    """ValueError unless the layout fits the outputs and every transform acts on them."""
+    _, out, frame = places(setting)
+    out.check(y.shape, "the output")
+    for transform in transforms:
+        transform.check(y.shape, out, frame)
+
+
+def check_transforms(transforms: Transforms) -> list[Transform]:
     """The transforms as a list; those of a finite group are its elements.
 
     Raises:
@@ -251,26 +369,48 @@ def check_transforms(transforms: Sequence[Transform]) -> list[Transform]:
       TypeError: something else.
     """
     if isinstance(transforms, Group):
-        transforms = group_transforms(transforms)
-    elif isinstance(transforms, Transform | str):
-        transforms = [transforms]
-    transforms = list(transforms)
-    if not transforms:
+        return [*group_transforms(transforms)]
+    single = isinstance(transforms, Transform | str)
+    found: list[Any] = [transforms] if single else list(transforms)
+    if not found:
         raise ValueError("the list of transforms is empty")
-    for transform in transforms:
+    for transform in found:
         if not isinstance(transform, Transform):
             raise TypeError(
                 f"expected transforms such as measures.finite.shift(0, 1), got {transform!r}; for "
                 f"the elements of a group use group_transforms(group)"
             )
-    return transforms
+    return found
+
+
+def transforms_of(group: Any, n: int | None = None, key: Any = None) -> list[Transform]:
+    """The elements, or samples, of a group as transforms; a list of transforms as it is.
+
+    Raises:
+      ValueError: samples without a key, or ``n`` for a list of transforms.
+    """
+    if not isinstance(group, Group):
+        if n is not None:
+            raise ValueError("n counts samples of a group; a list of transforms has its own length")
+        return check_transforms(group)
+    if n is None and group.is_finite:
+        return [*group_transforms(group)]
+    if key is None:
+        raise ValueError(f"samples of {group} need key=jax.random.key(...)")
+    return [*haar_transforms(group, key, SAMPLES if n is None else n)]
+
+
+def names_of(transforms: Sequence[Transform]) -> tuple[str, ...]:
+    """The names of transforms, one per row of an estimate."""
+    return tuple(transform.name for transform in transforms)
 
 
 def _upright(program: Program, transform: Transform, x: Array, setting: Setting) -> jax.Array:
-    return program.checked(match(transform, x, setting.layout, setting.frame), "f(x)")
+    layout, _, frame = places(setting)
+    return program.checked(match(transform, x, layout, frame), "f(x)")
 
 
-def _outcome(
+def _comparison(
     program: Program,
     transform: Transform,
     x: Array,
@@ -278,15 +418,15 @@ def _outcome(
     rolled: jax.Array | None,
     setting: Setting,
     needs: frozenset[str],
-) -> Outcome:
-    layout, out, frame = setting
+) -> Comparison:
+    layout, out, frame = places(setting)
     moved_inputs = move(transform, x, layout, frame)
     moved = program.checked(moved_inputs, f"f(T x) under {transform.name}")
     back = None
     if BACK in needs:
         returned = move(transform.inverse, moved_inputs, layout, frame)
         back = program.checked(returned, f"f(T^-1 T x) under {transform.name}")
-    return Outcome(
+    return Comparison(
         moved=match(transform, moved, out, frame),
         expected=move(transform, upright, out, frame),
         mask=checked_mask(transform, upright.shape, out, frame),

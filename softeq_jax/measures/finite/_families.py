@@ -5,10 +5,11 @@ import math
 import jax
 import numpy as np
 
+from softeq_jax._checks import whole
 from softeq_jax.groups import Group
 from softeq_jax.measures.finite._elements import Element, element
 from softeq_jax.measures.finite._shifts import Shift, shift
-from softeq_jax.measures.finite._turns import Turn, quarter_turn
+from softeq_jax.measures.finite._turns import QuarterTurn, quarter_turn
 from softeq_jax.measures.finite._warps import Rotation, rotation
 
 
@@ -23,9 +24,8 @@ def circular_shifts(max_shift: int, n: int, key: jax.Array) -> list[Shift]:
     Raises:
       ValueError: a negative range, or n below 1.
     """
-    _check_count(n)
-    if max_shift < 0:
-        raise ValueError(f"max_shift must be at least 0 pixels, got {max_shift}")
+    whole(n, "the number of transforms")
+    whole(max_shift, "max_shift", 0)
     drawn = np.asarray(jax.random.randint(key, (n, 2), -max_shift, max_shift + 1))
     return [shift(int(dy), int(dx)) for dy, dx in drawn]
 
@@ -39,17 +39,17 @@ def uniform_rotations(
       n: how many.
       key: a JAX key.
       limit: radians; by default every angle of SO(2).
-      interpolation: as of ``rotation``.
+      interpolation: see ``rotation``.
 
     Raises:
       ValueError: n below 1.
     """
-    _check_count(n)
+    whole(n, "the number of transforms")
     angles = np.asarray(jax.random.uniform(key, (n,), minval=-limit, maxval=limit))
     return [rotation(float(angle), interpolation) for angle in angles]
 
 
-def cyclic_rotations(n: int) -> list[Turn | Rotation]:
+def cyclic_rotations(n: int) -> list[QuarterTurn | Rotation]:
     """The rotations by ``2 pi j / n``, j = 0 .. n-1; quarter turns are exact.
 
     Args:
@@ -58,7 +58,7 @@ def cyclic_rotations(n: int) -> list[Turn | Rotation]:
     Raises:
       ValueError: n below 1.
     """
-    _check_count(n)
+    whole(n, "the number of transforms")
     return [
         quarter_turn(4 * j // n) if 4 * j % n == 0 else rotation(2 * math.pi * j / n)
         for j in range(n)
@@ -85,10 +85,5 @@ def haar_transforms(group: Group, key: jax.Array, n: int) -> list[Element]:
     Raises:
       ValueError: n below 1, or no uniform sampler is known for the group.
     """
-    _check_count(n)
+    whole(n, "the number of transforms")
     return [element(group, g) for g in np.asarray(group.sample(key, n))]
-
-
-def _check_count(n: int) -> None:
-    if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1:
-        raise ValueError(f"the number of transforms must be an integer of at least 1, got {n!r}")

@@ -7,28 +7,33 @@ infinitely many decibels. Where transforms interpolate (EQ-R, EQ-T-frac) the ide
 number, which is the ceiling: measure it on the same images.
 """
 
-from collections.abc import Sequence
-from typing import Any
+from typing import Unpack
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from softeq_jax.measures._functions import Function, as_key, check_inputs
-from softeq_jax.measures._layouts import Layout, as_layout
+from softeq_jax._checks import coefficient
+from softeq_jax.measures._statistics import Estimate
+from softeq_jax.measures.base._functions import Array, Function, as_key, check_inputs
+from softeq_jax.measures.base._layouts import as_layout
+from softeq_jax.measures.base._options import Options
 from softeq_jax.measures.finite._errors import ratio_metric
-from softeq_jax.measures.finite._evaluator import Outcome, check_transforms, evaluate
+from softeq_jax.measures.finite._evaluator import (
+    Comparison,
+    Transforms,
+    check_transforms,
+    evaluate,
+    frame_of,
+)
 from softeq_jax.measures.finite._families import uniform_rotations
-from softeq_jax.measures.finite._program import frame_of
 from softeq_jax.measures.finite._shifts import shift
-from softeq_jax.measures.finite._statistics import Estimate
-from softeq_jax.measures.finite._transform import Array, Transform
 
 LIMIT = 1 / 8
 SPAN = 2.0
 
 
-def _mean_square(o: Outcome) -> dict[str, jax.Array]:
+def _mean_square(o: Comparison) -> dict[str, jax.Array]:
     difference = o.moved.astype(jnp.promote_types(o.moved.dtype, jnp.float32)) - o.expected
     mask = jnp.broadcast_to(o.mask.astype(difference.dtype), difference.shape)
     n = difference.shape[0]
@@ -41,29 +46,22 @@ def _mean_square(o: Outcome) -> dict[str, jax.Array]:
 def psnr(
     f: Function,
     images: Array,
-    transforms: Sequence[Transform],
+    transforms: Transforms,
     name: str = "PSNR",
     *,
-    input: str | Layout = "image",
-    output: str | Layout | None = None,
-    head: str | Function = "logits",
     span: float = SPAN,
-    batch_size: int | None = None,
-    jit: bool = True,
+    **options: Unpack[Options],
 ) -> Estimate:
-    """The ratio in decibels for any transforms.
+    """Signal-to-noise ratio of equivariance in decibels, for any transforms.
 
     Args:
       f: images to outputs that lie in a range of length ``span``.
       images: ``[n, ...]``, floating point.
       transforms: over which the sums run.
       name: for tables.
-      input: layout of the images, see ``evaluate``.
-      output: layout of the outputs; "image" for maps, None for class scores.
-      head: "probabilities" for classifiers that return logits (then the span is 1).
-      span: largest minus smallest possible output; 2 for [-1, 1].
-      batch_size: see ``evaluate``.
-      jit: see ``evaluate``.
+      span: largest minus smallest possible output; 2 for [-1, 1]. A classifier that returns
+        logits is measured with head="probabilities", and then the span is 1.
+      **options: all but stencil, see ``Options``.
 
     Returns:
       An ``Estimate`` in decibels.
@@ -71,21 +69,10 @@ def psnr(
     Raises:
       TypeError, ValueError: see ``evaluate``; ValueError for a span that is not positive.
     """
-    if not span > 0:
-        raise ValueError(f"span must be positive, got {span}")
+    coefficient(span, "span", positive=True)
     transforms = check_transforms(transforms)
     metric = ratio_metric(name, _mean_square, transforms, span=span)
-    return evaluate(
-        f,
-        images,
-        transforms,
-        [metric],
-        input=input,
-        output=output,
-        head=head,
-        batch_size=batch_size,
-        jit=jit,
-    )[0]
+    return evaluate(f, images, transforms, [metric], **options)[0]
 
 
 def eq_t(
@@ -97,14 +84,14 @@ def eq_t(
     limit: float = LIMIT,
     boundary: str = "circular",
     multiple: int = 1,
-    input: str | Layout = "image",
-    **options: Any,
+    span: float = SPAN,
+    **options: Unpack[Options],
 ) -> Estimate:
-    """EQ-T: shifts by whole pixels, uniform up to a part of the size along each axis.
+    """EQ-T in decibels: shifts by whole pixels, uniform up to a part of the size along each axis.
 
     Args:
-      f: as of ``psnr``.
-      images: as of ``psnr``.
+      f: see ``psnr``.
+      images: see ``psnr``.
       key: a JAX key for the shifts, or a seed; None: seed 0.
       n: number of shifts.
       limit: largest shift as a part of the height and of the width.
@@ -112,17 +99,17 @@ def eq_t(
         the published numbers use.
       multiple: the shifts are rounded to multiples of this many pixels, such as the stride of a
         feature map.
-      input: as of ``psnr``.
-      **options: ``output``, ``head``, ``span``, ``batch_size`` and ``jit`` of ``psnr``.
+      span: see ``psnr``.
+      **options: see ``psnr``.
 
     Raises:
       TypeError, ValueError: see ``psnr``.
     """
     drawn = (
-        np.rint(_uniform(images, input, as_key(key), n, limit) / multiple).astype(int) * multiple
+        np.rint(_uniform(images, options, as_key(key), n, limit) / multiple).astype(int) * multiple
     )
     transforms = [shift(int(dy), int(dx), boundary) for dy, dx in drawn]
-    return psnr(f, images, transforms, "EQ-T", input=input, **options)
+    return psnr(f, images, transforms, "EQ-T", span=span, **options)
 
 
 def eq_t_frac(
@@ -133,29 +120,29 @@ def eq_t_frac(
     n: int = 16,
     limit: float = LIMIT,
     boundary: str = "circular",
-    input: str | Layout = "image",
-    **options: Any,
+    span: float = SPAN,
+    **options: Unpack[Options],
 ) -> Estimate:
-    """EQ-T-frac: as ``eq_t``, with fractional shifts by Lanczos-3.
+    """EQ-T-frac in decibels: as ``eq_t``, with fractional shifts by Lanczos-3.
 
     With a boundary other than "circular" the mask is eroded by the six taps.
 
     Args:
-      f: as of ``psnr``.
-      images: as of ``psnr``.
-      key: as of ``eq_t``.
-      n: likewise.
-      limit: likewise.
-      boundary: likewise.
-      input: likewise.
-      **options: likewise.
+      f: see ``psnr``.
+      images: see ``psnr``.
+      key: see ``eq_t``.
+      n: see ``eq_t``.
+      limit: see ``eq_t``.
+      boundary: see ``eq_t``.
+      span: see ``psnr``.
+      **options: see ``psnr``.
 
     Raises:
       TypeError, ValueError: see ``psnr``.
     """
-    drawn = _uniform(images, input, as_key(key), n, limit)
+    drawn = _uniform(images, options, as_key(key), n, limit)
     transforms = [shift(float(dy), float(dx), boundary, "lanczos") for dy, dx in drawn]
-    return psnr(f, images, transforms, "EQ-T-frac", input=input, **options)
+    return psnr(f, images, transforms, "EQ-T-frac", span=span, **options)
 
 
 def eq_r(
@@ -165,38 +152,36 @@ def eq_r(
     key: jax.Array | int | None = None,
     n: int = 16,
     limit: float = np.pi,
-    input: str | Layout = "image",
-    **options: Any,
+    span: float = SPAN,
+    **options: Unpack[Options],
 ) -> Estimate:
-    """EQ-R: band-limited rotations by uniform angles, all of the circle by default.
+    """EQ-R in decibels: band-limited rotations by uniform angles, all of the circle by default.
 
     Everything is rotated within the disc of frequencies that every rotation keeps; what is to be
     compared with a rotated array goes through the same filter without the rotation: x before
     ``T' f(x)``, and ``f(T x)``. See ``rotation``.
 
     Args:
-      f: as of ``psnr``.
-      images: as of ``psnr``.
+      f: see ``psnr``.
+      images: see ``psnr``.
       key: a JAX key for the angles, or a seed; None: seed 0.
       n: number of angles.
       limit: largest angle, radians.
-      input: as of ``psnr``.
-      **options: as of ``eq_t``.
+      span: see ``psnr``.
+      **options: see ``psnr``.
 
     Raises:
       TypeError, ValueError: see ``psnr``; the masks leave nothing of maps below about 15 entries.
     """
     transforms = uniform_rotations(n, as_key(key), limit, "bandlimited")
-    return psnr(f, images, transforms, "EQ-R", input=input, **options)
+    return psnr(f, images, transforms, "EQ-R", span=span, **options)
 
 
-def _uniform(
-    images: Array, input: str | Layout, key: jax.Array, n: int, limit: float
-) -> np.ndarray:
+def _uniform(images: Array, options: Options, key: jax.Array, n: int, limit: float) -> np.ndarray:
     """float64 ``[n, 2]``, pixels uniform within the limit."""
     if n < 1 or not limit > 0:
         raise ValueError(f"shifts need n of at least 1 and a positive limit, got {n} and {limit}")
-    layout = as_layout(input, "input")
+    layout = as_layout(options.get("input", "image"), "input")
     images = check_inputs(images)
     layout.check(images.shape, "the input")
     size = np.array(frame_of(images.shape, layout))

@@ -1,4 +1,4 @@
-"""Translations of the plane."""
+"""Translations of the plane, by whole entries or interpolated."""
 
 import dataclasses
 import functools
@@ -6,7 +6,9 @@ import functools
 import jax
 import jax.numpy as jnp
 
-from softeq_jax.measures._layouts import Layout
+from softeq_jax._checks import is_traced
+from softeq_jax.measures.base._functions import Array
+from softeq_jax.measures.base._layouts import Frame, Layout, Shape
 from softeq_jax.measures.finite._resample import (
     BOUNDARIES,
     INTERPOLATIONS,
@@ -15,13 +17,9 @@ from softeq_jax.measures.finite._resample import (
     shift_axis,
 )
 from softeq_jax.measures.finite._transform import (
-    Array,
-    Frame,
-    Shape,
     Transform,
     check_floating,
     grid_mask,
-    is_concrete,
     is_planar,
     ones_mask,
     placed,
@@ -77,7 +75,7 @@ class Shift(Transform):
 
     def __call__(self, x: Array, layout: Layout, frame: Frame) -> jax.Array:
         """See ``Transform.__call__``; nothing moves on a fiber or an invariant."""
-        if is_concrete(self.dy, self.dx):
+        if not (is_traced(self.dy) or is_traced(self.dx)):
             self.check(x.shape, layout, frame)
         if not is_planar(layout):
             return jnp.asarray(x)

@@ -8,16 +8,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from softeq_jax.measures._layouts import Layout
-from softeq_jax.measures.finite._fibers import act, planar_element
+from softeq_jax.measures.base._functions import Array
+from softeq_jax.measures.base._layouts import Frame, Layout, Shape
 from softeq_jax.measures.finite._transform import (
-    Array,
-    Frame,
-    Shape,
     Transform,
+    act_on_fiber,
     is_planar,
     ones_mask,
     placed,
+    planar_element,
     plane_of,
 )
 
@@ -27,7 +26,7 @@ _WHOLE = 1e-6
 
 @functools.partial(jax.tree_util.register_dataclass, data_fields=[], meta_fields=["turns", "flip"])
 @dataclasses.dataclass(frozen=True)
-class Turn(Transform):
+class QuarterTurn(Transform):
     """``R(turns * pi / 2) F^flip``: made by ``quarter_turn`` and ``flip``.
 
     Attributes:
@@ -47,9 +46,9 @@ class Turn(Transform):
         return f"quarter turn {self.turns}"
 
     @property
-    def inverse(self) -> "Turn":
+    def inverse(self) -> "QuarterTurn":
         """The turn back; a flip with any turns is its own inverse."""
-        return self if self.flip else Turn(-self.turns % 4)
+        return self if self.flip else QuarterTurn(-self.turns % 4)
 
     def check(self, shape: Shape, layout: Layout, frame: Frame) -> None:
         """ValueError unless the grid is mapped to itself, and the fiber's group has the turn."""
@@ -91,7 +90,7 @@ class Turn(Transform):
         self.check(x.shape, layout, frame)
         x = jnp.asarray(x)
         g = planar_element(layout, self.turns * math.pi / 2, self.flip, self.name)
-        return act(layout, g, turned(x, self.turns, self.flip, layout))
+        return act_on_fiber(layout, g, turned(x, self.turns, self.flip, layout))
 
     def mask(self, shape: Shape, layout: Layout, frame: Frame) -> jax.Array:
         """Ones: nothing is cut off."""
@@ -115,7 +114,7 @@ def turned(x: jax.Array, turns: int, flip: bool, layout: Layout) -> jax.Array:
     return plane.restore(jnp.rot90(values, turns, plane.axes))
 
 
-def quarter_turn(k: int = 1) -> Turn:
+def quarter_turn(k: int = 1) -> QuarterTurn:
     """The rotation by k times 90 degrees counter-clockwise as seen, ``np.rot90(x, k)``.
 
     It turns about the center of the input, so a feature map must be centered there: square with
@@ -129,10 +128,10 @@ def quarter_turn(k: int = 1) -> Turn:
     """
     if isinstance(k, bool) or not isinstance(k, int | np.integer):
         raise ValueError(f"quarter_turn needs a whole number of quarter turns, got {k!r}")
-    return Turn(int(k) % 4)
+    return QuarterTurn(int(k) % 4)
 
 
-def flip(kind: str = "left-right") -> Turn:
+def flip(kind: str = "left-right") -> QuarterTurn:
     """A reflection about the middle column or the middle row of the input.
 
     Args:
@@ -143,4 +142,4 @@ def flip(kind: str = "left-right") -> Turn:
     """
     if kind not in _FLIPS:
         raise ValueError(f"no flip is called {kind!r}, choose from {list(_FLIPS)}")
-    return Turn(round(_FLIPS[kind] / (math.pi / 2)), True)
+    return QuarterTurn(round(_FLIPS[kind] / (math.pi / 2)), True)

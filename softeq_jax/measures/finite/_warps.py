@@ -10,27 +10,26 @@ import math
 import jax
 import jax.numpy as jnp
 
-from softeq_jax.measures._layouts import Layout, Placement
-from softeq_jax.measures.finite._bandlimit import (
+from softeq_jax._checks import is_traced
+from softeq_jax.measures.base._functions import Array
+from softeq_jax.measures.base._layouts import Frame, Layout, Placement, Shape
+from softeq_jax.measures.finite._resample import (
     RADIUS,
     check_isotropic,
     lowpass,
     sample_bandlimited,
+    sample_bilinear,
 )
-from softeq_jax.measures.finite._fibers import check_turn, turn
-from softeq_jax.measures.finite._resample import sample_bilinear
 from softeq_jax.measures.finite._transform import (
-    Array,
-    Frame,
-    Shape,
     Transform,
     check_floating,
+    check_turn,
     grid_mask,
-    is_concrete,
     is_planar,
     ones_mask,
     placed,
     plane_of,
+    turn_fiber,
 )
 
 _EDGE = 1e-3  # entries by which a pre-image may miss the map through rounding
@@ -81,13 +80,13 @@ class Rotation(Transform):
         """See ``Transform.__call__``; zero outside."""
         self.check(x.shape, layout, frame)
         if not is_planar(layout):
-            return turn(layout, self.angle, jnp.asarray(x))
+            return turn_fiber(layout, self.angle, jnp.asarray(x))
         check_floating(x, "a rotation")
         plane = plane_of(x, layout)
         source = self._source(*placed(x.shape, layout, frame))
         sample = sample_bandlimited if self.interpolation == "bandlimited" else sample_bilinear
         values = sample(plane.values, plane.axes, *source)
-        return turn(layout, self.angle, plane.restore(values))
+        return turn_fiber(layout, self.angle, plane.restore(values))
 
     @property
     def filter(self) -> str | None:
@@ -190,7 +189,7 @@ def rotation(angle: float, interpolation: str = "bilinear") -> Rotation:
         raise ValueError(
             f"no interpolation is called {interpolation!r}, choose from {list(ROTATIONS)}"
         )
-    if is_concrete(angle) and not math.isfinite(angle):
+    if not is_traced(angle) and not math.isfinite(angle):
         raise ValueError(f"the angle must be finite, got {angle}")
     return Rotation(angle, interpolation)
 
@@ -206,7 +205,7 @@ def scaling(factor: float) -> Scaling:
     Raises:
       ValueError: the factor is not positive and finite.
     """
-    if is_concrete(factor) and not (factor > 0 and math.isfinite(factor)):
+    if not is_traced(factor) and not (factor > 0 and math.isfinite(factor)):
         raise ValueError(f"the factor must be positive and finite, got {factor}")
     return Scaling(factor)
 

@@ -1,22 +1,45 @@
-r"""The largest error of equivariance, over samples and by ascent along a one-parameter family."""
+r"""The largest error of equivariance: over samples, by ascent along a family, and by its size.
+
+The worst case over samples is a lower bound of the sup; along a one-parameter family the best
+sample goes uphill. The Lipschitz constant along an orbit at finite size,
+``LLC(r) = sup_{0 < |t| <= r} ||f(T_t x) - T'_t f(x)|| / |t|``, tends to the norm of the Lie
+derivative as r goes to 0 (measures.md C); where the curve leaves it, "local" ends.
+"""
 
 import dataclasses
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Unpack
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from softeq_jax.groups import Group
-from softeq_jax.measures._functions import Function, Skeleton, batches, compiled, with_head
-from softeq_jax.measures._layouts import Layout
-from softeq_jax.measures.finite._deviation import error_norm, transforms_of
-from softeq_jax.measures.finite._errors import names_of, squared
-from softeq_jax.measures.finite._evaluator import Setting, evaluate, per_image, setting_of
-from softeq_jax.measures.finite._program import Program, match, program_of
-from softeq_jax.measures.finite._transform import Array, Transform
+from softeq_jax.measures._statistics import mean_and_error
+from softeq_jax.measures.base._functions import (
+    Array,
+    Function,
+    Skeleton,
+    batches,
+    compiled,
+    with_head,
+)
+from softeq_jax.measures.base._options import Options, Setting, resolved
+from softeq_jax.measures.finite._errors import error_norm, squared
+from softeq_jax.measures.finite._evaluator import (
+    Comparison,
+    Program,
+    Transforms,
+    evaluate,
+    match,
+    names_of,
+    per_image,
+    places,
+    program_of,
+    setting_of,
+    transforms_of,
+)
+from softeq_jax.measures.finite._transform import Transform
 
 Family = Callable[[Any], Transform]
 
@@ -28,7 +51,7 @@ class WorstCase:
     Attributes:
       errors: float64 ``[transforms, n]``, the norms.
       transforms: their names.
-      truth_errors: those of the true function, likewise; None if it was not given.
+      truth_errors: those of the true function; None if it was not given.
       parameters: float64 ``[transforms]``, t of each; None without a family.
       ascended: float64 ``[n]``, the largest error of each image after the ascent in t, at least
         the largest sampled one; None without an ascent.
@@ -86,16 +109,12 @@ class WorstCase:
 def worst_case_error(
     f: Function,
     images: Array,
-    group: Group | Sequence[Transform],
+    group: Transforms,
     *,
     truth: Function | None = None,
     n: int | None = None,
     key: jax.Array | None = None,
-    input: str | Layout = "image",
-    output: str | Layout | None = None,
-    head: str | Function = "logits",
-    batch_size: int | None = None,
-    jit: bool = True,
+    **options: Unpack[Options],
 ) -> WorstCase:
     r"""``max_{g, x} ||f(T_g x) - T'_g f(x)||`` (Wang, Walters, Yu 2022; measures.md C).
 
@@ -103,40 +122,25 @@ def worst_case_error(
     infinite group it is a lower bound.
 
     Args:
-      f: as of ``relative_error``.
-      images: likewise.
+      f: see ``relative_error``.
+      images: see ``relative_error``.
       group: a finite group (every element), a compact one (n Haar samples), or transforms.
       truth: the function that the data follow, if it is known: its error says how equivariant f
         should be. It goes without the head.
       n: number of samples; None: every element of a finite group, 32 of an infinite one.
       key: a JAX key, needed for samples.
-      input: as of ``relative_error``.
-      output: likewise.
-      head: likewise.
-      batch_size: likewise.
-      jit: likewise.
+      **options: all but stencil, see ``Options``.
 
     Raises:
       TypeError, ValueError: see ``evaluate``.
     """
     transforms = transforms_of(group, n, key)
 
-    def errors(function: Function, head: str | Function) -> np.ndarray:
-        metric = per_image(_norms)
-        return evaluate(
-            function,
-            images,
-            transforms,
-            [metric],
-            input=input,
-            output=output,
-            head=head,
-            batch_size=batch_size,
-            jit=jit,
-        )[0]["error"]
+    def errors(function: Function, given: Options) -> np.ndarray:
+        return evaluate(function, images, transforms, [per_image(_norms)], **given)[0]["error"]
 
-    own = None if truth is None else errors(truth, "logits")
-    return WorstCase(errors(f, head), names_of(transforms), own)
+    own = None if truth is None else errors(truth, {**options, "head": "logits"})
+    return WorstCase(errors(f, options), names_of(transforms), own)
 
 
 def worst_case_along(
@@ -147,65 +151,53 @@ def worst_case_along(
     *,
     steps: int = 20,
     truth: Function | None = None,
-    input: str | Layout = "image",
-    output: str | Layout | None = None,
-    head: str | Function = "logits",
-    batch_size: int | None = None,
+    **options: Unpack[Options],
 ) -> WorstCase:
-    """The worst case along a one-parameter family, from the best sample uphill in t.
+    """The worst case along a one-parameter family: from the best sample uphill in t.
 
     Each image goes its own way, within the range of the samples: steps in the direction of its
     derivative, taken only where the error grows, then longer ones after a success and half as
     long ones after a failure. So the result is at least the sampled maximum, at most the sup.
 
     Args:
-      f: as of ``relative_error``; differentiable.
-      images: likewise.
+      f: see ``relative_error``; differentiable.
+      images: see ``relative_error``.
       family: t to a transform, such as ``rotation``, or ``lambda t: shift(t, 0.0,
         interpolation="lanczos")``; differentiable in t.
       ts: the samples.
       steps: of the ascent; each costs one gradient.
-      truth: as of ``worst_case_error``.
-      input: as of ``relative_error``.
-      output: likewise.
-      head: likewise.
-      batch_size: likewise.
+      truth: see ``worst_case_error``.
+      **options: all but jit and stencil, see ``Options``.
 
     Raises:
       TypeError, ValueError: see ``evaluate``; ValueError for fewer than two samples, or where
         the error has no finite derivative.
     """
-    ts = np.asarray(ts, np.float64).ravel()
-    if len(np.unique(ts)) < 2 or not np.all(np.isfinite(ts)):
-        raise ValueError(f"the ascent needs two or more finite samples of t, got {ts.tolist()}")
-    transforms = [family(float(t)) for t in ts]
-    sampled = worst_case_error(
-        f,
-        images,
-        transforms,
-        truth=truth,
-        input=input,
-        output=output,
-        head=head,
-        batch_size=batch_size,
-    )
-    setting = setting_of(images, transforms, input, output)
-    program = program_of(f, head)
-    best = ts[sampled.errors.argmax(axis=0)]
+    setting = resolved(options, "worst_case_along", without=("jit", "stencil"))
+    samples = np.asarray(ts, np.float64).ravel()
+    if len(np.unique(samples)) < 2 or not np.all(np.isfinite(samples)):
+        raise ValueError(
+            f"the ascent needs two or more finite samples of t, got {samples.tolist()}"
+        )
+    transforms = [family(float(t)) for t in samples]
+    sampled = worst_case_error(f, images, transforms, truth=truth, **options)
+    setting = setting_of(images, transforms, setting)
+    program, limits = program_of(f, setting.head), (samples.min(), samples.max())
+    best = samples[sampled.errors.argmax(axis=0)]
     reached, at, start = sampled.errors.max(axis=0), best.copy(), 0
-    for x, real in batches(images, batch_size):
+    for x, real in batches(images, setting.batch_size):
         first = best[np.minimum(start + np.arange(len(x)), len(best) - 1)]
-        values, t = _ascend(program, family, setting, x, first, (ts.min(), ts.max()), steps)
+        values, t = _ascend(program, family, setting, x, first, limits, steps)
         kept = slice(start, start + real)
         higher = values[:real] > reached[kept]
         reached[kept] = np.where(higher, values[:real], reached[kept])
         at[kept] = np.where(higher, t[:real], at[kept])
         start += real
-    return dataclasses.replace(sampled, parameters=ts, ascended=reached, ascended_at=at)
+    return dataclasses.replace(sampled, parameters=samples, ascended=reached, ascended_at=at)
 
 
-def _norms(outcome: Any) -> dict[str, jax.Array]:
-    return {"error": error_norm(outcome)}
+def _norms(comparison: Comparison) -> dict[str, jax.Array]:
+    return {"error": error_norm(comparison)}
 
 
 def _ascend(
@@ -223,11 +215,11 @@ def _ascend(
         program.arrays,
         jnp.asarray(x),
         skeleton=program.skeleton,
-        head=program.head,
         family=family,
         setting=setting,
     )
-    upright = program(match(family(float(t[0])), x, setting.layout, setting.frame))
+    layout, _, frame = places(setting)
+    upright = program(match(family(float(t[0])), x, layout, frame))
     energy, slope = (np.asarray(part, np.float64) for part in climb(upright, t))
     if not np.all(np.isfinite(slope)):
         raise ValueError(
@@ -253,12 +245,11 @@ def _energy_and_slope(
     t: jax.Array,
     *,
     skeleton: Skeleton,
-    head: str | Function,
     family: Family,
     setting: Setting,
 ) -> tuple[jax.Array, jax.Array]:
     """Squared errors ``[n]`` at one t per image, and their derivatives."""
-    layout, out, frame = setting
+    layout, out, frame = places(setting)
     one = (1, *upright.shape[1:])
 
     def expected(t: jax.Array, y: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -267,7 +258,7 @@ def _energy_and_slope(
 
     def energies(t: jax.Array) -> tuple[jax.Array, jax.Array]:
         moved = jax.vmap(lambda t, x: family(t)(x[None], layout, frame)[0])(t, x)
-        y = with_head(skeleton(arrays), head)(moved)
+        y = with_head(skeleton(arrays), setting.head)(moved)
         y = jax.vmap(lambda t, y: family(t).match(y[None], out, frame)[0])(t, y)
         turned, mask = jax.vmap(expected)(t, upright)
         error = squared(y, turned, mask)
@@ -275,3 +266,73 @@ def _energy_and_slope(
 
     slope, error = jax.grad(energies, has_aux=True)(t)
     return error, slope
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class OrbitLipschitz:
+    """Difference quotients along an orbit.
+
+    Attributes:
+      ts: float64 ``[t]``, in order of size.
+      ratios: float64 ``[t, n]``, ``||f(T_t x) - T'_t f(x)|| / |t|``.
+    """
+
+    ts: np.ndarray
+    ratios: np.ndarray
+
+    @property
+    def radii(self) -> np.ndarray:
+        """The sizes |t|, each once, growing."""
+        return np.unique(np.abs(self.ts))
+
+    @property
+    def suprema(self) -> np.ndarray:
+        """``LLC(r)`` of every image over the sampled t, ``[radii, n]``."""
+        return np.stack([self.ratios[np.abs(self.ts) <= r].max(axis=0) for r in self.radii])
+
+    def at(self, r: float) -> tuple[float, float]:
+        """Mean of ``LLC(r)`` over images, and its standard error.
+
+        Raises:
+          ValueError: no sample of this size or below.
+        """
+        chosen = np.abs(self.ts) <= r * (1 + 1e-9)
+        if not chosen.any():
+            raise ValueError(f"no t up to {r} among the samples, the smallest is {self.radii[0]}")
+        return mean_and_error(self.ratios[chosen].max(axis=0))
+
+    def table(self) -> str:
+        """One row per radius."""
+        rows = (f"LLC({r:<10.4g}) {{:>12.5g}} +- {{:.2g}}".format(*self.at(r)) for r in self.radii)
+        return "\n".join(rows)
+
+    def __repr__(self) -> str:
+        return self.table()
+
+
+def orbit_lipschitz(
+    f: Function,
+    images: Array,
+    family: Family,
+    ts: Sequence[float],
+    **options: Unpack[Options],
+) -> OrbitLipschitz:
+    """The Lipschitz constant along an orbit: difference quotients and their running supremum.
+
+    Args:
+      f: see ``relative_error``.
+      images: see ``relative_error``.
+      family: t to a transform, with ``family(0)`` the identity, such as ``rotation``.
+      ts: sizes in the unit of the family, none 0; a lower bound of the sup between them.
+      **options: all but stencil, see ``Options``.
+
+    Raises:
+      TypeError, ValueError: see ``evaluate``; ValueError for no t, or one that is 0.
+    """
+    samples = np.asarray(ts, np.float64).ravel()
+    if samples.size == 0 or not np.all(np.isfinite(samples)) or np.any(samples == 0):
+        raise ValueError(f"ts must be finite and different from 0, got {samples.tolist()}")
+    samples = samples[np.argsort(np.abs(samples), kind="stable")]
+    transforms = [family(float(t)) for t in samples]
+    errors = worst_case_error(f, images, transforms, **options).errors
+    return OrbitLipschitz(samples, errors / np.abs(samples)[:, None])

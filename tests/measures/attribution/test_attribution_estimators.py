@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from softeq_jax import groups, reps
-from softeq_jax.measures._layouts import Fiber
 from softeq_jax.measures.attribution import layerwise, plan
+from softeq_jax.measures.base._layouts import Fiber
 
 GENERATORS = ("translation_y", "rotation")
 X = np.random.default_rng(3).standard_normal((5, 6, 6, 2)).astype(np.float32)
@@ -299,8 +299,8 @@ def test_confident_predictions(estimator):
 
 
 def test_a_batch_of_wrong_sums_is_refused_but_not_a_negligible_image():
-    from softeq_jax.measures._generators import FLOWS
-    from softeq_jax.measures.attribution._summary import without_shares
+    from softeq_jax.measures.attribution._pullbacks import without_shares
+    from softeq_jax.measures.base._generators import FLOWS
 
     host = {
         "total": np.ones((4, 1, 2)),

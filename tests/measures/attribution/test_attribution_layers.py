@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
-from softeq_jax.measures._layouts import Image, Tokens
 from softeq_jax.measures.attribution import layerwise, linen, plan, tap
 from softeq_jax.measures.attribution._layerwise import _cut
+from softeq_jax.measures.base._layouts import Image, Tokens
 from softeq_jax.models import CifarResNet, ViT
 
 LIKE = jax.ShapeDtypeStruct((2, 8, 8, 3), jnp.float32)

@@ -5,14 +5,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from softeq_jax.measures._functions import split_callable
-from softeq_jax.measures._generators import FLOWS
-from softeq_jax.measures._stencils import Stencil, as_stencil
 from softeq_jax.measures.attribution import layerwise, linen, plan
-from softeq_jax.measures.attribution._estimators import Stages
-from softeq_jax.measures.attribution._flow import Flow as DataFlow
-from softeq_jax.measures.attribution._regions import partition
-from softeq_jax.measures.attribution._telescope import Problem, Values
+from softeq_jax.measures.attribution._dataflow import Flow as DataFlow
+from softeq_jax.measures.attribution._partition import partition
+from softeq_jax.measures.attribution._pullbacks import Problem, Stages, Values
+from softeq_jax.measures.base._actions import Stencil, as_stencil
+from softeq_jax.measures.base._functions import split_callable
+from softeq_jax.measures.base._generators import FLOWS
 from softeq_jax.models import CifarResNet, ViT
 
 GENERATORS = ("translation_x", "rotation")

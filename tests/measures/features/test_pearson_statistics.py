@@ -4,8 +4,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from softeq_jax.measures.features._moments import column_correlation, moments
-from softeq_jax.measures.features._pearson import centered, correlation, mean_over
+from softeq_jax.measures.features._moments import (
+    centered,
+    column_correlation,
+    correlation,
+    mean_over,
+    moments,
+)
 
 
 def _correlate(a, b, weights=None):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from softeq_jax.measures import finite
-from softeq_jax.measures._layouts import Image
+from softeq_jax.measures.base._layouts import Image
 
 KEY = jax.random.key(7)
 

@@ -9,7 +9,7 @@ import pytest
 
 from softeq_jax import groups, reps
 from softeq_jax.measures import finite, kl_divergence
-from softeq_jax.measures._layouts import Image
+from softeq_jax.measures.base._layouts import Image
 
 C4 = groups.cyclic(4)
 KEY = jax.random.key(0)

@@ -7,7 +7,7 @@ import pytest
 
 from softeq_jax import groups, reps
 from softeq_jax.measures import finite
-from softeq_jax.measures._layouts import Image, Tokens
+from softeq_jax.measures.base._layouts import Image, Tokens
 from softeq_jax.measures.finite._evaluator import BACK, OTHER
 
 

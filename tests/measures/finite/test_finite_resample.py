@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.special import j1
 
 from softeq_jax.measures import finite
-from softeq_jax.measures._layouts import Image
+from softeq_jax.measures.base._layouts import Image
 from softeq_jax.measures.finite._resample import shift_axis
 
 IMAGE = Image()

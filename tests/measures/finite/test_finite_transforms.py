@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from softeq_jax import groups, reps
 from softeq_jax.measures import finite, rotate_bilinear
-from softeq_jax.measures._layouts import Fiber, Image, Invariant, Tokens, as_layout
+from softeq_jax.measures.base._layouts import Fiber, Image, Invariant, Tokens, as_layout
 
 IMAGE = Image()
 FRAME = (8, 8)

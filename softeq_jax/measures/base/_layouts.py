@@ -9,6 +9,7 @@ array says how it is laid out.
 
 import abc
 import dataclasses
+import fnmatch
 import math
 from typing import Any
 
@@ -18,6 +19,8 @@ from softeq_jax.reps import Rep
 
 Pair = tuple[float, float]
 Shape = tuple[int, ...]
+Frame = tuple[int, int]
+"""Rows and columns of an input."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,7 +126,7 @@ class Image(Layout):
         """Rows and columns of an array of this shape."""
         return shape[self.axes[0]], shape[self.axes[1]]
 
-    def placement(self, shape: Shape, frame: tuple[int, int]) -> Placement:
+    def placement(self, shape: Shape, frame: Frame) -> Placement:
         """Where the entries lie, for an input of ``frame`` rows and columns."""
         return _placement(self.grid(shape), frame, self.pitch, self.origin)
 
@@ -136,9 +139,9 @@ class Tokens(Layout):
       grid: rows and columns; None: square, from the length of the sequence.
       prefix: tokens in front of the grid (class tokens, registers), on which nothing acts.
       axis: the token axis.
-      pitch: as of ``Image``.
-      origin: as of ``Image``.
-      rectangular: as of ``Image``.
+      pitch: see ``Image``.
+      origin: see ``Image``.
+      rectangular: see ``Image``.
     """
 
     grid: tuple[int, int] | None = None
@@ -169,7 +172,7 @@ class Tokens(Layout):
         side = math.isqrt(max(shape[self.axis] - self.prefix, 0))
         return self.grid if self.grid is not None else (side, side)
 
-    def placement(self, shape: Shape, frame: tuple[int, int]) -> Placement:
+    def placement(self, shape: Shape, frame: Frame) -> Placement:
         """Where the grid tokens lie, for an input of ``frame`` rows and columns."""
         return _placement(self.sides(shape), frame, self.pitch, self.origin)
 
@@ -235,9 +238,18 @@ def as_layout(layout: Any, what: str) -> Layout:
     )
 
 
+def covers(pattern: str, name: str) -> bool:
+    """Whether a pattern covers the name of an array inside a network.
+
+    ``*`` stands for any letters, "/" among them: unlike parameters, whose paths are patterns of
+    segments, arrays are named by tests of a beginning or an end, as in ``"stage1*"``.
+    """
+    return fnmatch.fnmatchcase(name, pattern)
+
+
 def _placement(
     grid: tuple[int, int],
-    frame: tuple[int, int],
+    frame: Frame,
     pitch: float | Pair | None,
     origin: Pair | None,
 ) -> Placement:

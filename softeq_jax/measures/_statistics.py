@@ -4,12 +4,26 @@ import dataclasses
 import functools
 import math
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import numpy as np
+from numpy.typing import ArrayLike
 
 DECIBELS = 10 / math.log(10)
 _DRAWN = 2**22  # indices that are drawn at once
+
+
+def mean_and_error(values: ArrayLike) -> tuple[float, float]:
+    """Mean and its standard error over independent examples; host side, float64.
+
+    The error is ``std / sqrt(n)`` with the unbiased standard deviation (0 for one example).
+    """
+    values = np.asarray(values, dtype=np.float64).ravel()
+    if values.size == 0:
+        raise ValueError("no values to average")
+    spread = values.std(ddof=1) if values.size > 1 else 0.0
+    return float(values.mean()), float(spread / np.sqrt(values.size))
 
 
 def bootstrap(
@@ -55,7 +69,7 @@ class Estimate:
     Attributes:
       name: as it appears in tables.
       numerators: a, ``[transforms, n]``.
-      denominators: b, likewise; ones for a plain mean.
+      denominators: b, ``[transforms, n]``; ones for a plain mean.
       transforms: their names, one per row.
       span: the range of the outputs, for decibels; None: the plain ratio.
     """
@@ -125,8 +139,8 @@ class Estimate:
     def __repr__(self) -> str:
         return self.table()
 
-    def _of(self, a: float, b: float) -> float:
-        return float(self._each(np.float64(a), np.float64(b)))
+    def _of(self, a: Any, b: Any) -> float:
+        return float(self._each(np.asarray(a, np.float64), np.asarray(b, np.float64)))
 
     def _each(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
         with np.errstate(divide="ignore", invalid="ignore"):

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from softeq_jax.groups import Group
+from softeq_jax.measures.base._layouts import Fiber, Layout
 
 LUMA = (0.299, 0.587, 0.114)
 """Weights of red, green and blue in the luma of Rec. 601."""
@@ -83,7 +84,7 @@ class Color(Generator):
     Attributes:
       mean: of the normalization ``(pixel - mean) / std`` that the network's inputs went through,
         one per channel, or a number for all.
-      std: likewise.
+      std: of the same normalization.
     """
 
     mean: tuple[float, ...] = (0.0,)
@@ -181,7 +182,7 @@ def color(name: str, *, mean: Sequence[float] = (0.0,), std: Sequence[float] = (
     Args:
       name: "brightness", "contrast", "saturation" or "hue".
       mean: of the normalization, one per channel or one for all.
-      std: likewise; pixel = std * value + mean.
+      std: of the same: pixel = std * value + mean.
 
     Raises:
       ValueError: an unknown name, or a std that is not positive.
@@ -230,16 +231,9 @@ def lie_basis(group: Group) -> tuple[LieElement, ...]:
     return tuple(lie_element(group, index) for index in range(k))
 
 
-def as_list(generators: Any) -> list[Any]:
-    """Generators as a list, also if only one is given.
-
-    Raises:
-      TypeError: nothing is given.
-    """
-    if generators is None:
-        raise TypeError("name a generator, such as 'rotation', or several")
-    single = isinstance(generators, str | Generator | int | np.integer)
-    return [generators] if single else list(generators)
+def is_single(generators: Any) -> bool:
+    """Whether this is one generator, rather than several."""
+    return isinstance(generators, str | Generator | int | np.integer)
 
 
 def as_generator(generator: Any, group: Group | None = None) -> Generator:
@@ -266,6 +260,29 @@ def as_generator(generator: Any, group: Group | None = None) -> Generator:
         f"a generator is a name ({', '.join(names)}), a measures.Flow, Color or LieElement, or "
         f"the index of a Lie generator if a representation acts on the input; got {generator!r}"
     )
+
+
+def as_generators(given: Any, layout: Layout) -> tuple[Generator, ...]:
+    """The generators that a user named, for inputs of a layout.
+
+    Raises:
+      TypeError: nothing is given, or something that is no generator.
+      ValueError: an unknown name or index; none, or two of one name.
+    """
+    if given is None:
+        raise TypeError("name a generator, such as 'rotation', or several")
+    group = layout.rep.group if isinstance(layout, Fiber) else None
+    items = [given] if is_single(given) else list(given)
+    chosen = tuple(as_generator(item, group) for item in items)
+    names = [generator.name for generator in chosen]
+    if not chosen or len(set(names)) < len(names):
+        raise ValueError(f"generators must be given, each once, got {names}")
+    return chosen
+
+
+def own_functions(generators: Sequence[Generator]) -> tuple[Callable[..., Any], ...]:
+    """What of the generators is a function of the user's, which may close over anything."""
+    return tuple(generator.function for generator in generators if isinstance(generator, Action))
 
 
 def _per_channel(values: tuple[float, ...], channels: int, what: Color) -> np.ndarray:

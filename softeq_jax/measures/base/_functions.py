@@ -9,6 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from softeq_jax._checks import is_traced, whole
+
 Array = jax.Array | np.ndarray
 Function = Callable[[Array], Array]
 
@@ -54,14 +56,14 @@ def check_inputs(images: Array, what: str = "images") -> Array:
         )
     if len(images.shape) < 2 or images.shape[0] == 0:
         raise ValueError(f"{what} must be [n, ...] with n >= 1, got shape {tuple(images.shape)}")
-    if not isinstance(images, jax.core.Tracer) and not np.all(np.isfinite(images)):
+    if not is_traced(images) and not np.all(np.isfinite(images)):
         raise ValueError(f"{what} hold NaN or infinite entries")
     return images
 
 
 def check_outputs(outputs: Array, what: str, hint: str = "") -> None:
     """ValueError where a concrete output has a NaN or infinite entry."""
-    if isinstance(outputs, jax.core.Tracer):
+    if is_traced(outputs):
         return
     bad = ~np.isfinite(np.asarray(outputs))
     if bad.any():
@@ -86,14 +88,22 @@ def one_array(y: Any) -> Any:
     return y
 
 
-def with_head(f: Function, head: str | Function) -> Function:
-    """``head(f(x))``; head is a key of ``HEADS`` or a function of the output."""
+def as_head(head: str | Function) -> Function:
+    """The function of the output that a head stands for: a key of ``HEADS``, or itself.
+
+    Raises:
+      ValueError: an unknown name.
+    """
     if callable(head):
-        function = head
-    elif head in HEADS:
-        function = HEADS[head]
-    else:
+        return head
+    if head not in HEADS:
         raise ValueError(f"no head is called {head!r}, choose from {list(HEADS)} or a function")
+    return HEADS[head]
+
+
+def with_head(f: Function, head: str | Function) -> Function:
+    """``head(f(x))``; see ``as_head``."""
+    function = as_head(head)
     return f if function is HEADS["logits"] else lambda x: function(f(x))
 
 
@@ -218,10 +228,7 @@ def batches(images: Array, batch_size: int | None) -> Iterator[tuple[Array, int]
       ValueError: ``batch_size`` is below 1.
     """
     n = len(images)
-    size = n if batch_size is None else batch_size
-    if size < 1:
-        raise ValueError(f"batch_size must be at least 1, got {batch_size}")
-    size = min(size, n)
+    size = n if batch_size is None else min(whole(batch_size, "batch_size"), n)
     for start in range(0, n, size):
         piece = images[start : start + size]
         real = len(piece)

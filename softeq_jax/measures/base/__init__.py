@@ -1,0 +1,1 @@
+"""What all measures build on: layouts, generators and their action, stencils, options, calls."""

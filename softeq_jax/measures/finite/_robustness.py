@@ -1,0 +1,275 @@
+r"""Robustness of a classifier: KL divergence of its predictions and accuracy when images move.
+
+Evaluation rotates by bilinear resampling with zero fill, as the published numbers do. That is no
+group action: it blurs and cuts corners. How much of a measured error is due to it is measured
+apart, by the *interpolation floor*: the same distance between an image and its rotation forth
+and back.
+"""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Unpack
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from softeq_jax.measures._statistics import Estimate, mean_and_error, mean_of
+from softeq_jax.measures.base._functions import Array, Function
+from softeq_jax.measures.base._options import Options, resolved
+from softeq_jax.measures.finite._evaluator import (
+    BACK,
+    Comparison,
+    Transforms,
+    check_transforms,
+    evaluate,
+    names_of,
+    per_image,
+)
+
+
+def rotate_bilinear(images: Array, angle: Array | float) -> jax.Array:
+    """Rotates images counter-clockwise about their center, bilinear, zero outside.
+
+    Args:
+      images: [..., h, w, c], floating point.
+      angle: scalar, in radians; may be traced. Quarter turns of square images agree with
+        ``np.rot90(images, 1, axes=(-3, -2))`` to rounding.
+
+    Returns:
+      Array of the same shape and dtype.
+
+    Raises:
+      TypeError: integer images (convert and normalize them first).
+      ValueError: fewer than three axes.
+    """
+    images = jnp.asarray(images)
+    if not jnp.issubdtype(images.dtype, jnp.floating):
+        raise TypeError(f"images must be floating point, got {images.dtype}")
+    if images.ndim < 3:
+        raise ValueError(f"images must have axes [..., h, w, c], got shape {images.shape}")
+    h, w = images.shape[-3:-1]
+    row, col = jnp.meshgrid(jnp.arange(h), jnp.arange(w), indexing="ij")
+    x, y = col - 0.5 * (w - 1), 0.5 * (h - 1) - row
+    cos, sin = jnp.cos(angle), jnp.sin(angle)
+    source_col = cos * x + sin * y + 0.5 * (w - 1)
+    source_row = 0.5 * (h - 1) - (cos * y - sin * x)
+    top, left = jnp.floor(source_row), jnp.floor(source_col)
+    result = jnp.zeros(images.shape, jnp.promote_types(images.dtype, jnp.float32))
+    for down in (0, 1):
+        for right in (0, 1):
+            r, c = top + down, left + right
+            weight = (1 - jnp.abs(source_row - r)) * (1 - jnp.abs(source_col - c))
+            inside = (r >= 0) & (r < h) & (c >= 0) & (c < w)
+            rows = jnp.clip(r, 0, h - 1).astype(int)
+            cols = jnp.clip(c, 0, w - 1).astype(int)
+            values = images[..., rows, cols, :]
+            result = result + jnp.where(inside, weight, 0.0)[..., None] * values
+    return result.astype(images.dtype)
+
+
+_rotate = jax.jit(rotate_bilinear)
+
+
+def kl_divergence(logits: Array, other: Array) -> jax.Array:
+    """``KL(softmax(logits) || softmax(other))`` per example, natural logarithm.
+
+    Args:
+      logits: [..., c].
+      other: [..., c].
+
+    Returns:
+      [...], non-negative up to rounding, in nats.
+    """
+    p, q = jax.nn.log_softmax(logits), jax.nn.log_softmax(other)
+    return jnp.sum(jnp.exp(p) * (p - q), axis=-1)
+
+
+def kl_with_floor(upright: Array, moved: Array, back: Array) -> dict[str, jax.Array]:
+    """KL divergences of predictions from those of the images as they are, with the floor.
+
+    Args:
+      upright: logits ``[..., c]`` of the images.
+      moved: of the transformed images.
+      back: of images that were transformed forth and back: what interpolation and cut-off content
+        do without any net transform (about twice, as the image is resampled twice).
+
+    Returns:
+      "kl" and "floor" ``[...]``, in nats.
+    """
+    return {"kl": kl_divergence(upright, moved), "floor": kl_divergence(upright, back)}
+
+
+def check_classes(y: jax.Array, what: str) -> jax.Array:
+    """The outputs, if they are class scores.
+
+    Raises:
+      ValueError: they are not.
+    """
+    if y.ndim != 2:
+        raise ValueError(f"{what} compares class scores [n, classes], got shape {y.shape}")
+    return y
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class KLConsistency:
+    """How far a transform moves the predicted distribution, and resampling alone.
+
+    Attributes:
+      kl: ``KL(f(x) || f(T x))``, nats.
+      floor: ``KL(f(x) || f(T^-1 T x))``, nats: interpolation and cut-off content without any net
+        transform (about twice, as the image is resampled twice).
+      upright: int ``[n]``, the top class of each image.
+      top: int ``[transforms, n]``, that of the moved images.
+    """
+
+    kl: Estimate
+    floor: Estimate
+    upright: np.ndarray
+    top: np.ndarray
+
+    def table(self) -> str:
+        """Two rows."""
+        return f"{self.kl.table()}\n{self.floor.table()}"
+
+    def __repr__(self) -> str:
+        return self.table()
+
+
+def _kl_pair(o: Comparison) -> dict[str, jax.Array]:
+    assert o.back is not None
+    return kl_with_floor(check_classes(o.upright, "kl_consistency"), o.moved, o.back)
+
+
+def _top(o: Comparison) -> dict[str, jax.Array]:
+    return {"upright": jnp.argmax(o.upright, axis=-1), "top": jnp.argmax(o.moved, axis=-1)}
+
+
+def kl_consistency(
+    f: Function, images: Array, transforms: Transforms, **options: Unpack[Options]
+) -> KLConsistency:
+    """KL divergence ``E KL(f(x) || f(T x))`` of the predicted classes, and its floor.
+
+    As ``rotation_report`` has it for rotations, for any transforms.
+
+    Args:
+      f: images to logits ``[n, classes]`` (with the head).
+      images: see ``relative_error``.
+      transforms: see ``relative_error``.
+      **options: all but output and stencil, see ``Options``; the head must leave logits or log
+        probabilities.
+
+    Raises:
+      TypeError, ValueError: see ``evaluate``; ValueError for outputs that are no class scores.
+    """
+    resolved(options, "kl_consistency", without=("output", "stencil"))
+    transforms = check_transforms(transforms)
+    names = names_of(transforms)
+    metrics = [per_image(_kl_pair, needs=frozenset({BACK})), per_image(_top)]
+    kl, tops = evaluate(f, images, transforms, metrics, output="invariant", **options)
+    return KLConsistency(
+        mean_of("KL(f(x) || f(Tx)) [nats]", kl["kl"], names),
+        mean_of("interpolation floor [nats]", kl["floor"], names),
+        tops["upright"][0].astype(int),
+        tops["top"].astype(int),
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class RotationReport:
+    """Predictions of a classifier, image by image, under a fixed grid of rotations.
+
+    Attributes:
+      angles: float64 [a], radians.
+      correct: bool [n], top-1 upright.
+      correct_rotated: bool [a, n], top-1 at each angle.
+      kl: float64 [a, n], ``KL(f(x) || f(R x))`` in nats.
+      kl_floor: float64 [a, n], ``KL(f(x) || f(R^-1 R x))``: what interpolation and the cut
+        corners do without any net rotation (about twice, since the image is resampled twice).
+    """
+
+    angles: np.ndarray
+    correct: np.ndarray
+    correct_rotated: np.ndarray
+    kl: np.ndarray
+    kl_floor: np.ndarray
+
+    def accuracy(self) -> tuple[float, float]:
+        """Top-1 upright: mean and standard error over images."""
+        return mean_and_error(self.correct)
+
+    def accuracy_rotated(self, limit: float = np.inf) -> tuple[float, float]:
+        """Top-1 averaged over the angles up to ``limit``: mean, standard error over images."""
+        return mean_and_error(self.correct_rotated[self._up_to(limit)].mean(axis=0))
+
+    def kl_at(self, angle: float) -> tuple[float, float]:
+        """Mean KL over the grid angles +angle and -angle, and its standard error over images."""
+        return mean_and_error(self.kl[self._at(angle)].mean(axis=0))
+
+    def kl_floor_at(self, angle: float) -> tuple[float, float]:
+        """The interpolation floor of ``kl_at``."""
+        return mean_and_error(self.kl_floor[self._at(angle)].mean(axis=0))
+
+    def _up_to(self, limit: float) -> np.ndarray:
+        chosen = np.abs(self.angles) <= limit + 1e-9
+        if not chosen.any():
+            raise ValueError(f"no angle up to {limit} in the grid {self.angles}")
+        return chosen
+
+    def _at(self, angle: float) -> np.ndarray:
+        chosen = np.isclose(np.abs(self.angles), abs(angle), atol=1e-9)
+        if not chosen.any():
+            raise ValueError(f"angle {angle} is not in the grid {self.angles}")
+        return chosen
+
+
+def rotation_report(
+    predict: Callable[[Array], Array],
+    images: Array,
+    labels: Array,
+    angles: Sequence[float],
+) -> RotationReport:
+    """Predictions of a classifier upright and at every angle of a fixed grid.
+
+    Args:
+      predict: images [n, h, w, c] to logits [n, classes].
+      images: floating point, normalized as the classifier wants them; the zero fill of the
+        rotation is in this scale.
+      labels: int [n].
+      angles: radians, the same grid for every classifier that is to be compared.
+
+    Returns:
+      Outcomes by angle and image. Costs 1 + 2 a calls of ``predict``.
+
+    Raises:
+      ValueError: no angle, labels of another length, or non-finite logits.
+    """
+    angles = np.asarray(angles, dtype=np.float64).ravel()
+    labels = np.asarray(labels)
+    if angles.size == 0:
+        raise ValueError("the grid of angles is empty")
+    if labels.shape != (len(images),):
+        raise ValueError(f"{len(images)} images need as many labels, got shape {labels.shape}")
+    upright = _finite(predict(images), "upright")
+    correct, kl, floor = [], [], []
+    for angle in angles:
+        turned = np.asarray(_rotate(images, angle))
+        logits = _finite(predict(turned), f"at angle {angle:.4g}")
+        back = _finite(predict(np.asarray(_rotate(turned, -angle))), f"back from {angle:.4g}")
+        correct.append(logits.argmax(-1) == labels)
+        found = kl_with_floor(upright, logits, back)
+        kl.append(np.asarray(found["kl"], dtype=np.float64))
+        floor.append(np.asarray(found["floor"], dtype=np.float64))
+    return RotationReport(
+        angles, upright.argmax(-1) == labels, np.array(correct), np.array(kl), np.array(floor)
+    )
+
+
+def _finite(logits: Array, where: str) -> np.ndarray:
+    logits = np.asarray(logits)
+    if not np.all(np.isfinite(logits)):
+        raise ValueError(f"the classifier returned NaN or infinite logits {where}")
+    return logits
+
+
+Array = jax.Array | np.ndarray
