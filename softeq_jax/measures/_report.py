@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import functools
 import logging
 import math
 import pathlib
@@ -18,7 +19,7 @@ from softeq_jax.measures._statistics import Estimate, mean_and_error
 from softeq_jax.measures.attribution import Attribution, layerwise
 from softeq_jax.measures.base._functions import Array, Function, as_key, check_inputs, with_head
 from softeq_jax.measures.base._layouts import Frame, Image, Invariant, Layout, Tokens
-from softeq_jax.measures.base._options import Options, resolved
+from softeq_jax.measures.base._options import Options, Setting, resolved
 from softeq_jax.measures.features import FeatureCorrelation, feature_correlation
 from softeq_jax.measures.features._taps import Features, feature_layouts, feature_shapes
 from softeq_jax.measures.finite import (
@@ -227,20 +228,21 @@ def report(
     source = setting.input
     sizes: Options = {"input": source, "batch_size": setting.batch_size}
     shared: Options = {**sizes, "output": setting.output, "head": setting.head}
+    derivative: Options = {**shared, "stencil": setting.stencil}
     chosen, placed = lie_setting(generators, setting, images.shape)
     frame = placed.frame
     stages = ["Lie derivative", *["layers"] * attribution]
     if isinstance(source, Image) and frame is not None:
         stages += ["shifts", *["rotations"] * (frame[0] == frame[1])]
     stages += ["features"] * (features is not None)
-    study = _Study(f, images, shared, sizes, frame or (1, 1), _gives_classes(f, images, shared))
+    study = _Study(f, images, setting, shared, sizes, frame or (1, 1))
     lie, shares, correlation, finite, polar, floor = {}, None, None, (), None, None
     for stage in _shown(stages, progress):
         _log.info("measuring: %s", stage)
         if stage == "Lie derivative":
-            lie = lie_errors(f, images, chosen, stencil=setting.stencil, **shared)
+            lie = lie_errors(f, images, chosen, **derivative)
         elif stage == "layers":
-            shares = layerwise(f, images, chosen, stencil=setting.stencil, by=by, **shared)
+            shares = layerwise(f, images, chosen, by=by, **derivative)
         elif stage == "shifts":
             finite = study.finite(key)
         elif stage == "rotations":
@@ -260,25 +262,38 @@ class _Study:
     Attributes:
       f: the function.
       images: its inputs.
+      setting: how they are measured.
       shared: options of measures of its outputs.
       sizes: those of classifiers, which compare scores.
       frame: rows and columns of the images.
-      classes: whether the outputs are class scores.
     """
 
     f: Function
     images: Array
+    setting: Setting
     shared: Options
     sizes: Options
     frame: Frame
-    classes: bool
+
+    @functools.cached_property
+    def shape(self) -> tuple[int, ...]:
+        """Of the outputs."""
+        y = jax.eval_shape(with_head(self.f, self.setting.head), self.images)
+        return tuple(getattr(y, "shape", ()))
+
+    @property
+    def classes(self) -> bool:
+        """Whether the outputs are class scores."""
+        if not isinstance(self.setting.output, Invariant):
+            return False
+        named = isinstance(self.setting.head, str)
+        return named and len(self.shape) == 2 and self.shape[1] > 1
 
     def places(self) -> list[tuple[tuple[int, ...], Layout]]:
         """Shapes and layouts of the images and of the outputs."""
-        shape = jax.eval_shape(with_head(self.f, self.shared["head"]), self.images).shape
-        return [(self.images.shape, self.shared["input"]), (shape, self.shared["output"])]
+        return [(self.images.shape, self.setting.input), (self.shape, self.setting.output)]
 
-    def polar(self, turns: list[Transform]) -> tuple[Estimate | None, Estimate | None]:
+    def polar(self, turns: Sequence[Transform]) -> tuple[Estimate | None, Estimate | None]:
         """The error at every angle, and what interpolation alone does of class scores."""
         if self.classes:
             found = kl_consistency(self.f, self.images, turns, **self.sizes)
@@ -313,13 +328,6 @@ class _Study:
                 estimate = measure(self.f, self.images, moves, **self.shared)
                 found.append(dataclasses.replace(estimate, name=f"{estimate.name}, {name}"))
         return tuple(found)
-
-
-def _gives_classes(f: Function, images: Array, options: Options) -> bool:
-    if not isinstance(options["output"], Invariant) or not isinstance(options["head"], str):
-        return False
-    y = jax.eval_shape(with_head(f, options["head"]), images[:1])
-    return len(getattr(y, "shape", ())) == 2 and y.shape[1] > 1
 
 
 def _shifts(

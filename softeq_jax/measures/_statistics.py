@@ -26,6 +26,45 @@ def mean_and_error(values: ArrayLike) -> tuple[float, float]:
     return float(values.mean()), float(spread / np.sqrt(values.size))
 
 
+def weighted_means(shares: np.ndarray, squares: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Means of shares with the weights ``||L||^2``, a ratio of expectations, and their errors.
+
+    Args:
+      shares: ``[layers, n]``; images with a NaN are left out.
+      squares: ``[n, ...]``, summing to the weight of each image.
+
+    Returns:
+      Means and standard errors (delta method), each ``[layers]``; NaN where they are undefined.
+    """
+    weights = squares.reshape(len(squares), -1).sum(axis=1)
+    weights = np.where(np.isfinite(shares).all(axis=0), weights, 0.0)
+    count = int(np.count_nonzero(weights))
+    if not count:
+        nothing = np.full(len(shares), np.nan)
+        return nothing, nothing
+    kept = np.where(weights > 0, shares, 0.0)
+    mean = kept @ weights / weights.sum()
+    if count < 2:
+        return mean, np.full(len(shares), np.nan)
+    spread = ((kept - mean[:, None]) * weights) ** 2
+    variance = spread.sum(axis=1) * count / (count - 1)
+    return mean, np.sqrt(variance) / weights.sum()
+
+
+def given_means(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Means over the last axis of what is finite, and their standard errors."""
+    given = np.isfinite(values)
+    count = given.sum(axis=-1)
+    kept = np.where(given, values, 0.0)
+    nothing = np.full(count.shape, np.nan)
+    mean = np.divide(kept.sum(axis=-1), count, out=nothing.copy(), where=count > 0)
+    spread = np.where(given, values - mean[..., None], 0.0)
+    variance = np.divide(
+        np.sum(spread**2, axis=-1), count * (count - 1), out=nothing, where=count > 1
+    )
+    return mean, np.sqrt(variance)
+
+
 def bootstrap(
     statistic: Callable[[np.ndarray], float], n: int, key: jax.Array, samples: int = 1000
 ) -> np.ndarray:

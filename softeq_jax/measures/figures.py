@@ -163,7 +163,7 @@ def polar_error(
     Args:
       angles: radians, one for each transform of the estimates.
       curves: name to an estimate with one transform per angle.
-      floors: likewise, drawn dotted: what interpolation alone does.
+      floors: what interpolation alone does, drawn dotted.
 
     Returns:
       A figure.
@@ -172,19 +172,19 @@ def polar_error(
       ValueError: an estimate with another number of transforms.
       ImportError: matplotlib is not installed.
     """
-    angles = np.asarray(angles, dtype=np.float64)
+    at = np.asarray(angles, dtype=np.float64)
     figure = _figure(4.8, 4.4)
     axis = figure.add_subplot(projection="polar")
-    order = np.argsort(angles % (2 * np.pi))
+    order = np.argsort(at % (2 * np.pi))
     closed = np.append(order, order[:1])
     for group, style in ((curves, {"linewidth": 1.5}), (floors or {}, {"linestyle": ":"})):
         for i, (name, estimate) in enumerate(group.items()):
             values = estimate.per_transform
-            if values.shape != angles.shape:
-                raise ValueError(f"{name} has {values.size} transforms for {angles.size} angles")
+            if values.shape != at.shape:
+                raise ValueError(f"{name} has {values.size} transforms for {at.size} angles")
             label = name if group is curves else f"{name}, interpolation alone"
             axis.plot(
-                angles[closed], values[closed], color=COLORS[i % len(COLORS)], label=label, **style
+                at[closed], values[closed], color=COLORS[i % len(COLORS)], label=label, **style
             )
     axis.set_title(next(iter(curves.values())).name, fontsize=9)
     axis.legend(frameon=False, fontsize=7, loc="lower left", bbox_to_anchor=(-0.2, -0.12))

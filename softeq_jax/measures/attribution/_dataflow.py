@@ -75,7 +75,7 @@ def propagate(
         if not fact.is_constant and graph.is_smooth(variable):
             found = layout_of(fact.marks)
             layouts |= {} if found is None else {variable: found}
-    layouts |= {**chosen, graph.outputs[0]: output, root: layout}
+    layouts |= {**chosen, graph.output: output, root: layout}
     if alignment == "corner":
         layouts = {v: cornered(at, graph.shapes[v].shape, frame) for v, at in layouts.items()}
     return Facts(dependent, layouts, facts)
@@ -173,8 +173,7 @@ def _scan(
     consts, carry = params["num_consts"], params["num_carry"]
     slices = []
     for whole in operands[consts + carry :]:
-        known = whole.marks is not None and whole.marks[0] is None
-        marks = whole.marks[1:] if known else None
+        marks = whole.marks[1:] if whole.marks is not None and whole.marks[0] is None else None
         slices.append(Operand(marks, whole.shape[1:], whole.is_constant))
     results = _settle(params["jaxpr"], operands[:consts], operands[consts : consts + carry], slices)
     stacked = [
@@ -258,7 +257,7 @@ class DataFlow:
 
     def __init__(self, graph: Graph, facts: Facts) -> None:
         self.graph, self.facts = graph, facts
-        self.root, self.output = graph.arguments[-1], graph.outputs[0]
+        self.root, self.output = graph.arguments[-1], graph.output
         self.moving = [
             k
             for k, operation in enumerate(graph.operations)

@@ -117,6 +117,13 @@ class Graph:
     outputs: tuple[Atom, ...]
     has_reverse_rules: bool
 
+    @property
+    def output(self) -> int:
+        """The variable of the output of a network, which depends on its input."""
+        first = self.outputs[0]
+        assert isinstance(first, int)
+        return first
+
     def dependent(self, roots: Sequence[int]) -> tuple[bool, ...]:
         """For every variable, whether it depends on one of ``roots``."""
         result = [False] * len(self.shapes)
@@ -230,8 +237,9 @@ class _Builder:
     ) -> tuple[Atom, ...]:
         known: dict[jex.Var, Atom] = dict(zip(jaxpr.invars, arguments, strict=True))
         for variable, value in zip(jaxpr.constvars, constants, strict=True):
-            known[variable] = self.new(variable.aval)
-            self.constants.append((known[variable], value))
+            number = self.new(variable.aval)
+            known[variable] = number
+            self.constants.append((number, value))
 
         def operand(atom: Any) -> Atom:
             return Fixed(atom.val) if isinstance(atom, jex.Literal) else known[atom]

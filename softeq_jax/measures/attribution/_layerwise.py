@@ -19,6 +19,7 @@ import numpy as np
 
 from softeq_jax._checks import known_options, whole
 from softeq_jax._text import table
+from softeq_jax.measures._statistics import given_means, weighted_means
 from softeq_jax.measures.attribution._dataflow import DataFlow, propagate
 from softeq_jax.measures.attribution._graph import HEAD, Graph, flatten
 from softeq_jax.measures.attribution._partition import By, partition
@@ -93,7 +94,7 @@ class Attribution:
         method) is NaN for fewer than two images, the mean for none.
         """
         return {
-            name: _weighted(values, np.abs(self.totals[name].astype(np.float64)) ** 2)
+            name: weighted_means(values, np.abs(self.totals[name].astype(np.float64)) ** 2)
             for name, values in self.shares.items()
         }
 
@@ -107,7 +108,7 @@ class Attribution:
             raise ValueError("estimator='shares' has no norms: use 'exact' or 'hutchinson'")
         result = {}
         for name, values in self.squared_norms.items():
-            mean, error = _mean(values)
+            mean, error = given_means(values)
             root = np.sqrt(mean)
             scale = np.divide(0.5, root, out=np.zeros_like(root), where=root > 0)
             result[name] = (root, error * scale)
@@ -128,7 +129,7 @@ class Attribution:
         cosines = (
             None
             if self.cosines is None
-            else {name: _mean(values)[0] for name, values in self.cosines.items()}
+            else {name: given_means(values)[0] for name, values in self.cosines.items()}
         )
         rows = []
         for name in self.generators:
@@ -182,37 +183,6 @@ class Attribution:
         text = table(head, lines, right="--" + "r" * (len(head) - 2))
         left = len(self.layers) - len(kept)
         return f"{text}\n{left} further layers have smaller shares" if left else text
-
-
-def _weighted(shares: np.ndarray, squares: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean of shares ``[layers, n]`` with the weights ``||L||^2``, and its standard error."""
-    weights = squares.reshape(len(squares), -1).sum(axis=1)
-    weights = np.where(np.isfinite(shares).all(axis=0), weights, 0.0)
-    count = int(np.count_nonzero(weights))
-    if not count:
-        nothing = np.full(len(shares), np.nan)
-        return nothing, nothing
-    kept = np.where(weights > 0, shares, 0.0)
-    mean = kept @ weights / weights.sum()
-    if count < 2:
-        return mean, np.full(len(shares), np.nan)
-    spread = ((kept - mean[:, None]) * weights) ** 2
-    variance = spread.sum(axis=1) * count / (count - 1)
-    return mean, np.sqrt(variance) / weights.sum()
-
-
-def _mean(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard error over the last axis, NaN left out."""
-    given = np.isfinite(values)
-    count = given.sum(axis=-1)
-    kept = np.where(given, values, 0.0)
-    nothing = np.full(count.shape, np.nan)
-    mean = np.divide(kept.sum(axis=-1), count, out=nothing.copy(), where=count > 0)
-    spread = np.where(given, values - mean[..., None], 0.0)
-    variance = np.divide(
-        np.sum(spread**2, axis=-1), count * (count - 1), out=nothing, where=count > 1
-    )
-    return mean, np.sqrt(variance)
 
 
 def abstract(a: Array) -> jax.ShapeDtypeStruct:
@@ -402,7 +372,7 @@ def plan(
         by,
         tuple((options.get("layouts") or {}).items()),
         alignment,
-        bool(jax.config.jax_enable_x64),
+        bool(jax.config.jax_enable_x64),  # pyright: ignore[reportAttributeAccessIssue] made at run time
     )
     return dataclasses.replace(cut, _arrays=tuple(arrays))
 
@@ -431,9 +401,9 @@ def _cut(
     with jax.default_matmul_precision("highest"):
         traced = jax.make_jaxpr(lambda values, x: one_array(function(values, x)))(arrays, images)
     graph = flatten(traced)
-    root, result = graph.arguments[-1], graph.outputs[0]
+    root = graph.arguments[-1]
     check_result(graph, root, images.shape[0])
-    setting.output.check(graph.shapes[result].shape, "the output")
+    setting.output.check(graph.shapes[graph.output].shape, "the output")
     output = Invariant() if isinstance(setting.output, Invariant) else setting.output
     layout, frame = setting.input, setting.frame
     facts = propagate(graph, root, layout, output, frame, dict(layouts), alignment)

@@ -101,19 +101,20 @@ def marks_of(layout: Layout, shape: tuple[int, ...], frame: Frame | None) -> Mar
       ValueError: a grid is declared, but the input of the network is none.
     """
     marks: list[Mark] = [BATCH, *[None] * (len(shape) - 1)]
-    if isinstance(layout, Image | Tokens) and frame is None:
-        raise ValueError(f"{layout} lies on the pixels of the input, but the input is no image")
-    if isinstance(layout, Image):
+    if isinstance(layout, Image | Tokens):
+        if frame is None:
+            raise ValueError(f"{layout} lies on the pixels of the input, but the input is no image")
         place = layout.placement(shape, frame)
+        if isinstance(layout, Tokens):
+            sides = layout.sides(shape)
+            marks[layout.axis] = Chain(sides, layout.prefix, place.origin, place.pitch)
+            return tuple(marks)
         for axis, kind, origin, pitch in zip(
             layout.axes, "yx", place.origin, place.pitch, strict=True
         ):
             marks[axis] = Line(kind, origin, pitch)
         if layout.fiber is not None:
             marks[layout.channel] = Copies(layout.fiber)
-    elif isinstance(layout, Tokens):
-        place = layout.placement(shape, frame)
-        marks[layout.axis] = Chain(layout.sides(shape), layout.prefix, place.origin, place.pitch)
     elif isinstance(layout, Fiber):
         for index, axis in enumerate(layout.axes):
             marks[axis] = Part(layout.rep, index)
@@ -126,11 +127,11 @@ def layout_of(marks: Marks) -> Layout | None:
         return None
     if any(isinstance(mark, Packed) for mark in marks):
         return None
-    lines = {mark.kind: axis for axis, mark in enumerate(marks) if isinstance(mark, Line)}
+    lines = {mark.kind: (axis, mark) for axis, mark in enumerate(marks) if isinstance(mark, Line)}
     count = sum(isinstance(mark, Line) for mark in marks)
-    chains = [axis for axis, mark in enumerate(marks) if isinstance(mark, Chain)]
-    parts = [axis for axis, mark in enumerate(marks) if isinstance(mark, Part)]
-    copies = [axis for axis, mark in enumerate(marks) if isinstance(mark, Copies)]
+    chains = [(axis, mark) for axis, mark in enumerate(marks) if isinstance(mark, Chain)]
+    parts = [(axis, mark) for axis, mark in enumerate(marks) if isinstance(mark, Part)]
+    copies = [(axis, mark.fiber) for axis, mark in enumerate(marks) if isinstance(mark, Copies)]
     kinds = bool(lines) + bool(chains) + bool(parts)
     if not kinds and not copies:
         return Invariant()
@@ -139,25 +140,26 @@ def layout_of(marks: Marks) -> Layout | None:
     if lines:
         if count != 2 or len(lines) != 2:
             return None
-        axes = (lines["y"], lines["x"])
-        free = [a for a in range(1, len(marks)) if a not in axes]
-        rows, columns = (marks[axis] for axis in axes)
+        (y, rows), (x, columns) = lines["y"], lines["x"]
+        free = [a for a in range(1, len(marks)) if a not in (y, x)]
+        channel, fiber = copies[0] if copies else (free[-1] if free else -1, None)
         return Image(
-            axes,
-            copies[0] if copies else free[-1] if free else -1,
+            (y, x),
+            channel,
             pitch=(rows.pitch, columns.pitch),
             origin=(rows.origin, columns.origin),
-            fiber=marks[copies[0]].fiber if copies else None,
+            fiber=fiber,
             rectangular=True,
         )
     if chains:
         if len(chains) != 1 or copies:
             return None
-        chain = marks[chains[0]]
-        return Tokens(chain.grid, chain.prefix, chains[0], chain.pitch, chain.origin, True)
+        axis, chain = chains[0]
+        return Tokens(chain.grid, chain.prefix, axis, chain.pitch, chain.origin, True)
     if copies:
-        return None if parts else Fiber(marks[copies[0]].fiber, (copies[0],))
-    return _fiber_of(marks, parts)
+        axis, fiber = copies[0]
+        return None if parts else Fiber(fiber, (axis,))
+    return _fiber_of(parts)
 
 
 def cornered(layout: Layout, shape: tuple[int, ...], frame: Frame | None) -> Layout:
@@ -190,9 +192,9 @@ def combined(first: Mark, second: Mark) -> tuple[bool, Mark]:
     return False, None
 
 
-def _fiber_of(marks: tuple[Mark, ...], parts: list[int]) -> Layout | None:
-    rep = marks[parts[0]].rep
-    order = {marks[axis].index: axis for axis in parts if marks[axis].rep == rep}
+def _fiber_of(parts: list[tuple[int, Part]]) -> Layout | None:
+    rep = parts[0][1].rep
+    order = {part.index: axis for axis, part in parts if part.rep == rep}
     complete = len(order) == len(parts) and sorted(order) == list(range(len(order)))
     if not complete or (len(order) > 1 and len(order) != len(rep.shape)):
         return None
@@ -375,9 +377,9 @@ def concatenated(
         for marks, shape, offset, constant in zip(
             pieces, shapes, _offsets(shapes, axis), is_constant, strict=True
         )
-        if not constant
+        if not constant and marks is not None
     ]
-    if any(marks is None for marks, _, _ in known):
+    if len(known) < len(is_constant) - sum(is_constant):
         return None
     rank = len(shapes[0])
     result: list[Mark] = [None] * rank
@@ -389,8 +391,9 @@ def concatenated(
     along = [(m[axis], s[axis], o) for m, s, o in known if m[axis] is not None]
     if not along:
         return tuple(result)
-    if all(isinstance(mark, Line) for mark, _, _ in along):
-        mark, _, offset = max(along, key=lambda piece: piece[1])
+    lines = [(mark, n, offset) for mark, n, offset in along if isinstance(mark, Line)]
+    if len(lines) == len(along):
+        mark, _, offset = max(lines, key=lambda piece: piece[1])
         result[axis] = Line(mark.kind, mark.origin - mark.pitch * offset, mark.pitch)
         return tuple(result)
     total = sum(shape[axis] for shape in shapes)

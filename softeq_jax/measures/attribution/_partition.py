@@ -122,7 +122,7 @@ def _tapped(flow: DataFlow) -> Layers:
     flow.join_unknown(sets)
     for order in range(len(taps) + 1):
         sets.join(k for k in flow.moving if leads.get(k, len(taps)) == order)
-    labels = [label for label, _ in _numbered([(flow.operation(k).tap, [k]) for k in taps])]
+    labels = [label for label, _ in _numbered([(str(flow.operation(k).tap), [k]) for k in taps])]
     labels.append("output")
     result = []
     for members in sets.groups():
@@ -146,12 +146,12 @@ def _numbered(named: Layers) -> Layers:
 def _label(flow: DataFlow, members: Sequence[int], by_modules: bool) -> str:
     telling = [k for k in members if flow.operation(k).primitive not in REARRANGING] or members
     if by_modules:
-        modules = {flow.leaves.get(k) for k in telling}
-        if len(modules) == 1 and None not in modules:
-            return path(modules.pop(), flow.shared)
-    calls = {flow.calls.get(k) for k in telling}
-    if len(calls) == 1 and None not in calls:
-        return path(calls.pop(), flow.shared)
+        module = _common(flow.leaves, telling)
+        if module is not None:
+            return path(module, flow.shared)
+    call = _common(flow.calls, telling)
+    if call is not None:
+        return path(call, flow.shared)
     best = max(telling, key=lambda k: _weight(flow.operation(k)))
     name = operation_name(flow.operation(best), flow.shared)
     scopes = [flow.operation(k).scope for k in telling]
@@ -166,6 +166,12 @@ def _label(flow: DataFlow, members: Sequence[int], by_modules: bool) -> str:
         return path(together, flow.shared)
     modules = dict.fromkeys(path(flow.leaves[k], flow.shared) for k in telling if k in flow.leaves)
     return "+".join(modules) if modules else name
+
+
+def _common(scopes: dict[int, Scopes], members: Sequence[int]) -> Scopes | None:
+    """The scopes that all of these operations have; None where they differ or one has none."""
+    found = {scopes.get(k) for k in members}
+    return found.pop() if len(found) == 1 else None
 
 
 def _mixes(flow: DataFlow, members: Sequence[int]) -> bool:
@@ -365,8 +371,9 @@ def _is_flat(operand: Operand, out: Operand) -> bool:
         return True
     if len(operand.shape) != len(out.shape):
         return False
+    marks = out.marks or ()
     return all(
-        size == 1 for size, mark in zip(operand.shape, out.marks, strict=True) if is_spatial(mark)
+        size == 1 for size, mark in zip(operand.shape, marks, strict=True) if is_spatial(mark)
     )
 
 
@@ -374,11 +381,8 @@ def _same_places(operand: Operand, out: Operand) -> bool:
     """Whether an operand that moves lies where the result does, axis by axis."""
     if operand.is_constant or len(operand.shape) != len(out.shape):
         return False
-    return all(
-        a == b
-        for a, b in zip(operand.marks, out.marks, strict=True)
-        if is_spatial(a) or is_spatial(b)
-    )
+    pairs = zip(operand.marks or (), out.marks or (), strict=True)
+    return all(a == b for a, b in pairs if is_spatial(a) or is_spatial(b))
 
 
 def _places(operand: Operand) -> list[tuple[Mark, int]]:
@@ -397,5 +401,6 @@ def _mixes_channels(numbers: tuple, ins: list[Operand], out: Operand) -> bool:
     if left.is_constant == right.is_constant:
         return False
     moving, batch = (right, batch_right) if left.is_constant else (left, batch_left)
-    shared = any(is_spatial(moving.marks[axis]) for axis in batch)
+    marks = moving.marks
+    shared = marks is not None and any(is_spatial(marks[axis]) for axis in batch)
     return not shared and _places(moving) == _places(out)

@@ -106,7 +106,7 @@ def total_derivative(problem: Problem, values: Values) -> tuple[jax.Array, jax.A
     y, pushed = jax.vmap(
         lambda tangent: jax.jvp(function, (values.images,), (tangent,)), out_axes=(None, 0)
     )(moved)
-    turned = problem.action(y, problem.facts.layouts[problem.graph.outputs[0]])
+    turned = problem.action(y, problem.facts.layouts[problem.graph.output])
     return pushed - turned, turned, norm(y, 1)
 
 
@@ -189,7 +189,9 @@ def contributions(
     layers = jnp.tensordot(signs, products, 1, precision="highest")
     ends = [k for k, (v, _) in enumerate(problem.partition.edges) if v == problem.root]
     ends.append(len(moved) - 1)
-    scale = sum(norm(moved[k], lead + 1) * norm(cotangents[k], 1) for k in ends)
+    scale = functools.reduce(
+        jnp.add, [norm(moved[k], lead + 1) * norm(cotangents[k], 1) for k in ends]
+    )
     epsilon, tolerance = precision(problem)
     rounding = ROUNDING * epsilon * scale
     total = state.total[chosen]
@@ -211,7 +213,7 @@ def precision(problem: Problem) -> tuple[float, float]:
     16-bit floats get those of sums that are accumulated in float32 from rounded terms.
     """
     dtypes = [problem.graph.shapes[v].dtype for v, _ in problem.partition.edges]
-    dtypes.append(problem.graph.shapes[problem.graph.outputs[0]].dtype)
+    dtypes.append(problem.graph.shapes[problem.graph.output].dtype)
     bits = min(jnp.finfo(dtype).bits for dtype in dtypes)
     return {64: (2.3e-16, 1e-10), 32: (1.2e-7, 1e-4)}.get(bits, (1e-4, 0.1))
 

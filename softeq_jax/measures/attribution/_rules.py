@@ -75,21 +75,21 @@ _RUNNING = ("cumsum", "cumprod", "cummax", "cummin", "cumlogsumexp")
 
 
 def elementwise(operands: Sequence[Operand], shape: Shape) -> Marks:
-    """Joins operands entry by entry, sizes of 1 and scalars being broadcast."""
+    """The marks of operands joined entry by entry, sizes of 1 and scalars being broadcast."""
     moving = [operand for operand in operands if not operand.is_constant]
-    known = [operand for operand in moving if operand.marks is not None]
+    known = [(operand.marks, operand.shape) for operand in moving if operand.marks is not None]
     if len(known) < len(moving):
-        known = [o for o in known if o.shape == shape and any(map(is_spatial, o.marks))]
+        known = [(m, own) for m, own in known if own == shape and any(map(is_spatial, m))]
         if not known:
             return None
     result: list[Mark] = [None] * len(shape)
-    for operand in known:
-        if len(operand.shape) != len(shape):
-            if operand.shape:
+    for marks, own in known:
+        if len(own) != len(shape):
+            if own:
                 return None
             continue
-        for axis, mark in enumerate(operand.marks):
-            if operand.shape[axis] == shape[axis]:
+        for axis, mark in enumerate(marks):
+            if own[axis] == shape[axis]:
                 fits, result[axis] = combined(result[axis], mark)
                 if not fits:
                     return None
@@ -175,9 +175,9 @@ def _factors(old: Shape, new: Shape) -> list[tuple[list[int], list[int]]]:
 
 
 def _merged(marks: list[Mark], sizes: list[int]) -> Mark:
-    kinds = [mark.kind if isinstance(mark, Line) else None for mark in marks]
-    if kinds == ["y", "x"]:
-        rows, columns = marks
+    lines = [mark for mark in marks if isinstance(mark, Line)]
+    if len(lines) == len(marks) and [mark.kind for mark in lines] == ["y", "x"]:
+        rows, columns = lines
         grid = (sizes[0], sizes[1])
         return Chain(grid, 0, (rows.origin, columns.origin), (rows.pitch, columns.pitch))
     if all(mark is None for mark in marks):

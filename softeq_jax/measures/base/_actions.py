@@ -36,6 +36,7 @@ import dataclasses
 import functools
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -111,8 +112,12 @@ class Stencil:
             return _spectral_mirror(n)
         reach = max(abs(k) for k in self.weights)
         _check_length(self, n, reach)
-        read = np.pad(np.eye(n), ((reach, reach), (0, 0)), mode=self.boundary)
-        return sum(w * read[reach + k : reach + k + n] for k, w in self.weights.items())
+        around: Any = self.boundary
+        read = np.pad(np.eye(n), ((reach, reach), (0, 0)), mode=around)
+        result = np.zeros((n, n))
+        for k, weight in self.weights.items():
+            result += weight * read[reach + k : reach + k + n]
+        return result
 
 
 def as_stencil(stencil: "str | Stencil") -> Stencil:
@@ -292,8 +297,15 @@ def _on_image(
                 f"(h, w)), axes=(1, 2)), or use a flow such as 'rotation'"
             )
         else:
-            results.append(_flow_on_image(generator, a, layout, frame, slopes))
+            assert frame is not None
+            results.append(_flow_on_image(_as_flow(generator), a, layout, frame, slopes))
     return jnp.stack(results)
+
+
+def _as_flow(generator: Generator) -> Flow:
+    if not isinstance(generator, Flow):
+        raise TypeError(f"{generator.name} is no Flow, Color, LieElement or Action")
+    return generator
 
 
 def _flow_on_image(
@@ -370,14 +382,14 @@ def _on_fiber(generator: Generator, a: jax.Array, layout: Fiber) -> jax.Array:
             )
         matrix = np.tensordot(np.array(generator.coefficients), rep.lie_matrices(), 1)
         return _mix(matrix, a, layout.axes)
-    if isinstance(generator, Color) or generator.is_translation:
+    if isinstance(generator, Color) or _as_flow(generator).is_translation:
         return jnp.zeros_like(a)
     if len(rep.shape) > 1:
         raise ValueError(
             f"{generator.name} is a flow of the plane; declare a grid that it acts on as "
             f"measures.Image(...), not by the representation {rep}"
         )
-    turned = _turn_fiber(generator, a, rep, layout.axes[0])
+    turned = _turn_fiber(_as_flow(generator), a, rep, layout.axes[0])
     return jnp.zeros_like(a) if turned is None else -turned
 
 

@@ -41,7 +41,7 @@ HEADS: dict[str, Function] = {
 
 
 def check_inputs(images: Array, what: str = "images") -> Array:
-    """The array, if it is floating point, finite and has examples; else an exception.
+    """The images, if they are floating point, finite and have examples.
 
     Raises:
       TypeError: integers, or no array at all.
@@ -62,7 +62,7 @@ def check_inputs(images: Array, what: str = "images") -> Array:
 
 
 def check_outputs(outputs: Array, what: str, hint: str = "") -> None:
-    """ValueError where a concrete output has a NaN or infinite entry."""
+    """Refuses concrete outputs with NaN or infinite entries, by a ValueError."""
     if is_traced(outputs):
         return
     bad = ~np.isfinite(np.asarray(outputs))
@@ -126,7 +126,7 @@ class Skeleton:
         self._leaves = leaves
         self._key = (structure, tuple(_hashable(leaf) for leaf in leaves))
 
-    def __call__(self, arrays: Sequence[Array]) -> Function:
+    def __call__(self, arrays: Sequence[Array]) -> Callable[..., Any]:
         """The function with these arrays in it."""
         given = iter(arrays)
         leaves = [next(given) if leaf is _ARRAY else leaf for leaf in self._leaves]
@@ -138,12 +138,13 @@ class Skeleton:
     def __eq__(self, other: object) -> bool:
         if self is other:
             return True
-        same = isinstance(other, Skeleton) and self.lasting and other.lasting
-        return same and self._key == other._key
+        if not isinstance(other, Skeleton) or not (self.lasting and other.lasting):
+            return False
+        return self._key == other._key
 
 
-def split_callable(f: Function, *others: Any) -> tuple[list[Array], Skeleton]:
-    """Separates the arrays of a function that is itself a pytree.
+def split_callable(f: Callable[..., Any], *others: Any) -> tuple[list[Array], Skeleton]:
+    """The arrays of a function that is itself a pytree, and the function without them.
 
     A ``jax.tree_util.Partial(apply, params)`` or a module of Equinox or NNX is a pytree with arrays
     in it; passing them to ``jit`` as arguments keeps them out of the compiled program, which then
@@ -170,7 +171,7 @@ def split_callable(f: Function, *others: Any) -> tuple[list[Array], Skeleton]:
 
 
 def compiled(body: Callable) -> Callable:
-    """Compiles ``body(*arrays, skeleton, **static)`` for as long as the skeleton allows.
+    """The function ``body(*arrays, skeleton, **static)``, compiled as long as the skeleton allows.
 
     What runs for a lasting skeleton is kept by ``jit``; what runs for another one is kept by the
     skeleton, and goes with it.
@@ -192,7 +193,7 @@ def compiled(body: Callable) -> Callable:
             skeleton.programs[key] = jax.jit(lambda *values: program(*values))
         return skeleton.programs[key](*arrays)
 
-    call.shared = shared
+    call.__dict__["shared"] = shared
     return call
 
 

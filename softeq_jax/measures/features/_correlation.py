@@ -257,7 +257,7 @@ def feature_correlation(
     exact = tuple(tuple(site.is_exact(t) for t in job.transforms) for site in job.sites)
     flat = [site for site in job.sites if not site.is_planar] if units else []
     scores: list[list] = [[] for _ in job.transforms]
-    totals: dict[tuple[str, int], tuple[Moments | None, Moments | None]] = {}
+    totals: dict[tuple[str, int], tuple[Moments, Moments]] = {}
     for batch in job.over(index, partners):
         check_finite(batch.still, job.sites, "of the images")
         for g, transform in enumerate(job.transforms):
@@ -298,7 +298,9 @@ def _scores(
     return [
         _site_scores(
             site,
-            *(values[site.name] for values in (moved, still, other)),
+            moved[site.name],
+            still[site.name],
+            other[site.name],
             transform,
             known,
             functools.partial(centered, axis=1 if site.is_planar else 2, eps=eps, floor=floor),

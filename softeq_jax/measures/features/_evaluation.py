@@ -150,7 +150,8 @@ def evaluation(
     ]
     found = None
     if measured and source.axes == (1, 2) and images.ndim == 4:
-        found = footprints(features, images.shape[1:], names=measured, dtype=images.dtype)
+        h, w, c = images.shape[1:]
+        found = footprints(features, (h, w, c), names=measured, dtype=images.dtype)
     edges = crops(places, crop, found)
     frame = source.grid(images.shape)
     sites = tuple(
@@ -219,10 +220,10 @@ class Pairs(NamedTuple):
       other: as ``carried``, of the partner images.
     """
 
-    carried: np.ndarray
-    moved: np.ndarray
-    still: np.ndarray
-    other: np.ndarray
+    carried: Any
+    moved: Any
+    still: Any
+    other: Any
 
 
 def pairs(

@@ -185,9 +185,9 @@ def _training_sums(batches: Iterable[dict[str, Pairs]]) -> dict[str, tuple[Momen
     for batch in batches:
         for name, value in batch.items():
             y = _flat(value.moved)
-            new = tuple(moments(_flat(x), y) for x in (value.carried, value.other))
+            own, other = moments(_flat(value.carried), y), moments(_flat(value.other), y)
             old = sums.get(name)
-            sums[name] = new if old is None else tuple(a + b for a, b in zip(old, new, strict=True))
+            sums[name] = (own, other) if old is None else (old[0] + own, old[1] + other)
     return sums
 
 
@@ -243,14 +243,21 @@ def _judged(
     for name, parts in left.items():
         *residuals, total = np.concatenate(parts, axis=1)
         m, (matrix, bias) = sums[name][0], maps[name][0]
-        estimates = [
-            Estimate(which, each[None], total[None], transforms)
+        estimates = {
+            which: Estimate(which, each[None], total[None], transforms)
             for which, each in zip(_MAPS, residuals, strict=True)
-        ]
+        }
         missed = np.trace(m.yy) - 2 * np.sum(matrix * m.xy) + np.sum(matrix * (m.xx @ matrix))
         spread = np.trace(m.yy)
         r2_train = float(1 - missed / spread) if spread > 0 else float("nan")
         result[name] = FittedMap(
-            name, matrix, bias, orders[name], *estimates, r2_train, m.count, len(m.x) + 1
+            name,
+            matrix,
+            bias,
+            orders[name],
+            **estimates,
+            r2_train=r2_train,
+            samples=m.count,
+            unknowns=len(m.x) + 1,
         )
     return result

@@ -95,7 +95,7 @@ def footprints(
         if (len(shape) == 4 if names is None else name in names and len(shape) in (3, 4))
     }
     grids = {name: (shape[axes[0]], shape[axes[1]]) for name, shape in maps.items()}
-    chosen = {name: tuple(_probed(size) for size in grid) for name, grid in grids.items()}
+    chosen = {name: (_probed(rows), _probed(cols)) for name, (rows, cols) in grids.items()}
     batch = max((len(r) + len(c) for r, c in chosen.values()), default=0)
 
     arrays, skeleton = split_callable(features)
@@ -148,13 +148,14 @@ def infer_layouts(
         ``footprints``, and declare the layouts of those that see the whole image.
     """
     found = footprints(features, image_shape, axes=axes, draws=draws, seed=seed)
-    failed = {name: print_.reason for name, print_ in found.items() if print_.layout is None}
+    layouts = {name: one.layout for name, one in found.items() if one.layout is not None}
+    failed = {name: one.reason for name, one in found.items() if name not in layouts}
     if failed:
         raise ValueError(
             f"the geometry of some features cannot be measured: {failed}. Take the others from "
             f"footprints(...) and declare the layouts of these"
         )
-    return {name: print_.layout for name, print_ in found.items()}
+    return layouts
 
 
 def _probed(size: int) -> np.ndarray:
@@ -188,22 +189,17 @@ def _footprint(
     axes: tuple[int, int],
 ) -> Footprint:
     rows = len(chosen[0])
-    along = (reads[:rows].any(axis=2), reads[rows : rows + len(chosen[1])].any(axis=1))
-    lines = [_line(used, index) for used, index in zip(along, chosen, strict=True)]
-    for what, line in zip(("rows", "columns"), lines, strict=True):
-        if isinstance(line, str):
-            return Footprint(None, None, None, f"along the {what}, {line}")
-    frame = reads.shape[1:]
-    pitch = tuple(line[0] for line in lines)
-    middle = [(line[1] + line[2]) / 2 for line in lines]
-    origin = tuple(m - (n - 1) / 2 for m, n in zip(middle, frame, strict=True))
-    radius = tuple((line[2] - line[1]) / 2 for line in lines)
-    border = tuple(
-        count
-        for line, size, n in zip(lines, grid, frame, strict=True)
-        for count in _outside(line, size, n)
-    )
-    return Footprint(Image(axes=axes, pitch=pitch, origin=origin), radius, border)
+    y = _line(np.asarray(reads[:rows].any(axis=2)), chosen[0])
+    x = _line(np.asarray(reads[rows : rows + len(chosen[1])].any(axis=1)), chosen[1])
+    if isinstance(y, str):
+        return Footprint(None, None, None, f"along the rows, {y}")
+    if isinstance(x, str):
+        return Footprint(None, None, None, f"along the columns, {x}")
+    h, w = reads.shape[1:]
+    origin = ((y[1] + y[2]) / 2 - (h - 1) / 2, (x[1] + x[2]) / 2 - (w - 1) / 2)
+    radius = ((y[2] - y[1]) / 2, (x[2] - x[1]) / 2)
+    border = (*_outside(y, grid[0], h), *_outside(x, grid[1], w))
+    return Footprint(Image(axes=axes, pitch=(y[0], x[0]), origin=origin), radius, border)
 
 
 def _line(used: np.ndarray, index: np.ndarray) -> tuple[float, float, float] | str:
@@ -233,7 +229,8 @@ def _line(used: np.ndarray, index: np.ndarray) -> tuple[float, float, float] | s
     for period in range(1, _END_ROWS + 1):
         pitch = _pitch(period, sides)
         if pitch is not None:
-            return pitch, *(_offset(i, edge, pitch, period) for i, edge in sides)
+            first_end, last_end = (_offset(i, edge, pitch, period) for i, edge in sides)
+            return pitch, first_end, last_end
     return "the windows of the entries do not advance evenly"
 
 
@@ -280,4 +277,5 @@ def border_of(found: Footprint, grid: tuple[int, int]) -> Edges:
     """Entries to leave out at each edge; the whole map where an entry sees the whole image."""
     if found.border is not None:
         return found.border
-    return (math.ceil(grid[0] / 2),) * 2 + (math.ceil(grid[1] / 2),) * 2
+    rows, cols = (math.ceil(n / 2) for n in grid)
+    return rows, rows, cols, cols

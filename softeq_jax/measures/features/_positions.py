@@ -51,7 +51,7 @@ class Site:
     @property
     def grid(self) -> Frame:
         """Rows and columns; (1, 1) without positions."""
-        return grid_of(self.shape, self.layout) if self.is_planar else (1, 1)
+        return grid_of(self.shape, self.layout) if is_planar(self.layout) else (1, 1)
 
     def check(self, transform: Transform) -> None:
         """ValueError, with the name of the feature, where the transform cannot act on it."""
@@ -119,12 +119,14 @@ class Site:
         return (weights.reshape(self.grid) > _INSIDE).astype(jnp.float32)
 
     def _tiles(self) -> bool:
+        assert is_planar(self.layout)
         grid, placement = placed(self.shape, self.layout, self.frame)
         sizes = (p * g for p, g in zip(placement.pitch, grid, strict=True))
         return all(abs(s - f) < 1e-6 for s, f in zip(sizes, self.frame, strict=True))
 
     def _moved(self, transform: Transform, weights: jax.Array) -> jax.Array:
         """``[rows, cols]``: where the pre-image has weight 1."""
+        assert is_planar(self.layout)
         layout = Image(pitch=self.layout.pitch, origin=self.layout.origin)
         moved = transform(weights[None, :, :, None], layout, self.frame)[0, :, :, 0]
         # Lanczos taps overshoot: whatever is not close to 1 has seen a zero.
@@ -159,7 +161,7 @@ def crops(
         unknown = [name for name in crop if name not in sites]
         if unknown:
             raise ValueError(f"crop names {unknown}, but the features are {list(sites)}")
-    result = {}
+    result: dict[str, Edges] = {}
     for name, (layout, shape) in sites.items():
         wanted = crop.get(name) if isinstance(crop, Mapping) else crop
         result[name] = (0, 0, 0, 0)
@@ -171,7 +173,7 @@ def crops(
         if isinstance(wanted, str):
             if wanted != "receptive":
                 raise ValueError(f"crop must be entries or 'receptive', got {wanted!r}")
-            if name not in (found or {}):
+            if found is None or name not in found:
                 raise ValueError(
                     f"the receptive field of feature {name!r} of shape {shape} was not measured: "
                     f"give its crop in entries, as crop={{{name!r}: 0}} for one that sees the "
@@ -182,7 +184,8 @@ def crops(
         edges = (wanted,) * 4 if isinstance(wanted, int | np.integer) else tuple(wanted)
         if len(edges) != 4 or any(int(e) != e or e < 0 for e in edges):
             raise ValueError(f"the crop of {name!r} must be entries >= 0, one or four of them")
-        result[name] = tuple(int(e) for e in edges)
+        top, bottom, left, right = (int(e) for e in edges)
+        result[name] = (top, bottom, left, right)
     return result
 
 

@@ -12,6 +12,7 @@ claimed to reproduce their scores.
 """
 
 import dataclasses
+import math
 from typing import Unpack
 
 import jax
@@ -120,8 +121,8 @@ def subspace_scores(
                     new if old is None else tuple(a + b for a, b in zip(old, new, strict=True))
                 )
     return {
-        name: _score(name, sums.get(name), *shape, energy, ratio, eps)
-        for name, shape in shapes.items()
+        name: _score(name, sums.get(name), rows, columns, energy, ratio, eps)
+        for name, (rows, columns) in shapes.items()
     }
 
 
@@ -144,20 +145,34 @@ def _score(
     ratio: float,
     eps: float,
 ) -> SubspaceScore:
-    nothing = (float("nan"),) * 6
+    angles, means = [math.nan] * 3, [math.nan] * 3
+    dimensions, dead, note = (0, 0), math.nan, ""
     if sums is None:
         note = f"refused: {rows} rows for {columns} columns, at least {ratio:g} per column needed"
-        return SubspaceScore(name, *nothing, (0, 0), rows, columns, float("nan"), note)
-    bases = [(_basis(m.xx, energy), _basis(m.yy, energy)) for m in sums[:3]]
-    dimensions = tuple(basis.shape[1] for basis in bases[0])
-    if not all(dimensions):
-        note = "refused: the feature is constant"
-        return SubspaceScore(name, *nothing, dimensions, rows, columns, 1.0, note)
-    angles = [_canonical(x, m.xy, y) for (x, y), m in zip(bases, sums[:3], strict=True)]
-    found = [np.abs(column_correlation(m, eps)) for m in sums[3:]]
-    means = [float(np.nanmean(f)) if np.isfinite(f).any() else float("nan") for f in found]
-    dead = float(np.isnan(found[0]).mean())
-    return SubspaceScore(name, *angles, *means, dimensions, rows, columns, dead)
+    else:
+        bases = [(_basis(m.xx, energy), _basis(m.yy, energy)) for m in sums[:3]]
+        dimensions = (bases[0][0].shape[1], bases[0][1].shape[1])
+        if not all(dimensions):
+            dead, note = 1.0, "refused: the feature is constant"
+        else:
+            angles = [_canonical(x, m.xy, y) for (x, y), m in zip(bases, sums[:3], strict=True)]
+            found = [np.abs(column_correlation(m, eps)) for m in sums[3:]]
+            means = [float(np.nanmean(f)) if np.isfinite(f).any() else math.nan for f in found]
+            dead = float(np.isnan(found[0]).mean())
+    return SubspaceScore(
+        name,
+        equivariance=angles[0],
+        equivariance_control=angles[1],
+        equivariance_chance=angles[2],
+        invariance=means[0],
+        invariance_control=means[1],
+        invariance_chance=means[2],
+        dimensions=dimensions,
+        rows=rows,
+        columns=columns,
+        dead_fraction=dead,
+        note=note,
+    )
 
 
 def _basis(covariance: np.ndarray, energy: float) -> np.ndarray:

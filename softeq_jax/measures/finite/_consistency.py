@@ -48,9 +48,9 @@ def roll_each(x: Array, offsets: Array, axes: Axes) -> jax.Array:
     """
 
     def roll(image: jax.Array, offset: jax.Array) -> jax.Array:
-        return jnp.roll(image, (offset[0], offset[1]), tuple(axis - 1 for axis in axes))
+        return jnp.roll(image, offset, tuple(axis - 1 for axis in axes))
 
-    return jax.vmap(roll)(jnp.asarray(x), offsets)
+    return jax.vmap(roll)(jnp.asarray(x), jnp.asarray(offsets))
 
 
 @functools.partial(jax.jit, static_argnames=("size", "axes"))
@@ -69,7 +69,7 @@ def crop_each(x: Array, starts: Array, size: Frame, axes: Axes) -> jax.Array:
             image = jax.lax.dynamic_slice_in_dim(image, first, length, axis - 1)
         return image
 
-    return jax.vmap(crop)(jnp.asarray(x), starts)
+    return jax.vmap(crop)(jnp.asarray(x), jnp.asarray(starts))
 
 
 @functools.partial(jax.jit, static_argnames=("canvas", "axes", "edge"))
@@ -99,7 +99,7 @@ def embed_each(
 
     x = jnp.asarray(x)
     background = jnp.broadcast_to(jnp.asarray(background, x.dtype), (len(x), *background.shape[1:]))
-    return jax.vmap(embed)(x, starts, background)
+    return jax.vmap(embed)(x, jnp.asarray(starts), background)
 
 
 def pad_plane(x: Array, amount: int, padding: str, axes: Axes) -> jax.Array:

@@ -73,10 +73,10 @@ class Element(Transform):
             return
         turns, flipped, angle = self._parts()
         if turns is not None:
-            QuarterTurn(turns, flipped)._check_grid(shape, layout, frame)
+            QuarterTurn(turns, flipped).check_grid(shape, layout, frame)
             return
         if flipped:
-            QuarterTurn(0, True)._check_grid(shape, layout, frame)
+            QuarterTurn(0, True).check_grid(shape, layout, frame)
         rotation(angle).check(shape, _without_fiber(layout), frame)
 
     def _parts(self) -> tuple[int | None, bool, float]:

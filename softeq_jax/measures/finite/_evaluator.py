@@ -110,7 +110,7 @@ def move(transform: Transform, x: Array, layout: Layout, frame: Frame) -> jax.Ar
     return _move(transform, x, layout, frame)
 
 
-def match(transform: Transform, x: Array, layout: Layout, frame: Frame) -> jax.Array:
+def match(transform: Transform, x: Array, layout: Layout, frame: Frame) -> Array:
     """``transform.match``, compiled where it does anything."""
     if transform.filter is None:
         return x
@@ -427,7 +427,7 @@ def _comparison(
         returned = move(transform.inverse, moved_inputs, layout, frame)
         back = program.checked(returned, f"f(T^-1 T x) under {transform.name}")
     return Comparison(
-        moved=match(transform, moved, out, frame),
+        moved=jnp.asarray(match(transform, moved, out, frame)),
         expected=move(transform, upright, out, frame),
         mask=checked_mask(transform, upright.shape, out, frame),
         upright=upright,

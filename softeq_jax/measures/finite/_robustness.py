@@ -166,7 +166,8 @@ def kl_consistency(
     transforms = check_transforms(transforms)
     names = names_of(transforms)
     metrics = [per_image(_kl_pair, needs=frozenset({BACK})), per_image(_top)]
-    kl, tops = evaluate(f, images, transforms, metrics, output="invariant", **options)
+    given: Options = {**options, "output": "invariant"}
+    kl, tops = evaluate(f, images, transforms, metrics, **given)
     return KLConsistency(
         mean_of("KL(f(x) || f(Tx)) [nats]", kl["kl"], names),
         mean_of("interpolation floor [nats]", kl["floor"], names),
@@ -244,15 +245,15 @@ def rotation_report(
     Raises:
       ValueError: no angle, labels of another length, or non-finite logits.
     """
-    angles = np.asarray(angles, dtype=np.float64).ravel()
+    grid = np.asarray(angles, dtype=np.float64).ravel()
     labels = np.asarray(labels)
-    if angles.size == 0:
+    if grid.size == 0:
         raise ValueError("the grid of angles is empty")
     if labels.shape != (len(images),):
         raise ValueError(f"{len(images)} images need as many labels, got shape {labels.shape}")
     upright = _finite(predict(images), "upright")
     correct, kl, floor = [], [], []
-    for angle in angles:
+    for angle in grid:
         turned = np.asarray(_rotate(images, angle))
         logits = _finite(predict(turned), f"at angle {angle:.4g}")
         back = _finite(predict(np.asarray(_rotate(turned, -angle))), f"back from {angle:.4g}")
@@ -261,7 +262,7 @@ def rotation_report(
         kl.append(np.asarray(found["kl"], dtype=np.float64))
         floor.append(np.asarray(found["floor"], dtype=np.float64))
     return RotationReport(
-        angles, upright.argmax(-1) == labels, np.array(correct), np.array(kl), np.array(floor)
+        grid, upright.argmax(-1) == labels, np.array(correct), np.array(kl), np.array(floor)
     )
 
 

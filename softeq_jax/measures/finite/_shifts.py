@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from softeq_jax._checks import is_traced
 from softeq_jax.measures.base._functions import Array
-from softeq_jax.measures.base._layouts import Frame, Layout, Shape
+from softeq_jax.measures.base._layouts import Frame, Image, Layout, Shape, Tokens
 from softeq_jax.measures.finite._resample import (
     BOUNDARIES,
     INTERPOLATIONS,
@@ -58,14 +58,16 @@ class Shift(Transform):
         """The shift back."""
         return dataclasses.replace(self, dy=-self.dy, dx=-self.dx)
 
-    def _entries(self, shape: Shape, layout: Layout, frame: Frame) -> tuple:
+    def _entries(self, shape: Shape, layout: Image | Tokens, frame: Frame) -> tuple:
         _, placement = placed(shape, layout, frame)
         return self.dy / placement.pitch[0], self.dx / placement.pitch[1]
 
     def check(self, shape: Shape, layout: Layout, frame: Frame) -> None:
         """ValueError if interpolation is "exact" and the shift is no whole number of entries."""
         layout.check(shape, "the array")
-        if self.interpolation == "exact" and not self.is_exact(shape, layout, frame):
+        if self.interpolation != "exact" or not is_planar(layout):
+            return
+        if not self.is_exact(shape, layout, frame):
             entries = tuple(float(s) for s in self._entries(shape, layout, frame))
             raise ValueError(
                 f"{self.name} is {entries} entries of an array of shape {shape} on a "

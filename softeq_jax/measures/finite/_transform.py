@@ -216,7 +216,7 @@ def act_on_fiber(layout: Layout, g: Any, x: jax.Array) -> jax.Array:
     if found is None or g is None:
         return x
     rep, axes = found
-    if len(axes) > 1:
+    if len(axes) != 1:
         return rep.apply(g, x, axes=axes)
     split = _split(x, rep, axes[0])
     return _join(rep.apply(g, split, axes=range(split.ndim - len(rep.shape), split.ndim)), x, axes)
@@ -249,7 +249,7 @@ def turn_fiber(layout: Layout, angle: Array | float, x: jax.Array) -> jax.Array:
         return x
     rep, axes = found
     f = rep.frequencies()
-    if len(axes) > 1:
+    if len(axes) != 1:
         last = tuple(range(x.ndim - len(axes), x.ndim))
         moved = jnp.moveaxis(x, axes, last)
         flat = moved.reshape(*moved.shape[: x.ndim - len(axes)], rep.dim)

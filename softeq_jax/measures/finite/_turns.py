@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from softeq_jax.measures.base._functions import Array
-from softeq_jax.measures.base._layouts import Frame, Layout, Shape
+from softeq_jax.measures.base._layouts import Frame, Image, Layout, Shape, Tokens
 from softeq_jax.measures.finite._transform import (
     Transform,
     act_on_fiber,
@@ -55,9 +55,10 @@ class QuarterTurn(Transform):
         layout.check(shape, "the array")
         planar_element(layout, self.turns * math.pi / 2, self.flip, self.name)
         if is_planar(layout):
-            self._check_grid(shape, layout, frame)
+            self.check_grid(shape, layout, frame)
 
-    def _check_grid(self, shape: Shape, layout: Layout, frame: Frame) -> None:
+    def check_grid(self, shape: Shape, layout: Image | Tokens, frame: Frame) -> None:
+        """ValueError unless a grid is mapped to itself."""
         grid, placement = placed(shape, layout, frame)
         swaps = bool(self.turns % 2)
         if swaps and grid[0] != grid[1]:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from softeq_jax.measures.attribution import layerwise, linen, plan
-from softeq_jax.measures.attribution._dataflow import Flow as DataFlow
+from softeq_jax.measures.attribution._dataflow import DataFlow
 from softeq_jax.measures.attribution._partition import partition
 from softeq_jax.measures.attribution._pullbacks import Problem, Stages, Values
 from softeq_jax.measures.base._actions import Stencil, as_stencil
