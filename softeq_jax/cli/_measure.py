@@ -105,11 +105,10 @@ def lie_errors(
 ) -> "dict[str, LieErrors]":
     """``measures.lie_errors`` in batches, so that there is something to show in between."""
     from softeq_jax import measures
-    from softeq_jax.measures.base._functions import batches
 
     head = "probabilities" if classes else "logits"
     found: list[dict[str, Any]] = []
-    for piece, real in shown(list(batches(pixels, batch_size)), "batch"):
+    for piece, real in shown(list(measures.batches(pixels, batch_size)), "batch"):
         errors = measures.lie_errors(f, piece, GENERATORS, output=output, head=head)
         found.append({name: (error, real) for name, error in errors.items()})
     return {name: _joined([piece[name] for piece in found]) for name in GENERATORS}

@@ -90,17 +90,17 @@ def measured(
       ValueError: outputs that are not finite, or angles that are not.
     """
     from softeq_jax import measures
-    from softeq_jax.measures.base._functions import batches
 
-    metric = _class_metric()
     turns = [measures.rotation(math.radians(angle)) for angle in angles]
     pieces: list[dict[str, np.ndarray]] = []
-    for piece, real in shown(list(batches(pixels, batch_size)), "batch"):
+    for piece, real in shown(list(measures.batches(pixels, batch_size)), "batch"):
         if classes:
-            (values,) = measures.evaluate(f, piece, turns, [metric], output=output)
+            found = measures.kl_consistency(f, piece, turns)
+            values = {"kl": found.kl.numerators, "floor": found.floor.numerators}
+            values |= {"top": found.top, "upright": found.upright[None]}
         else:
-            found = measures.relative_error(f, piece, turns, output=output)
-            values = {"numerators": found.numerators, "denominators": found.denominators}
+            error = measures.relative_error(f, piece, turns, output=output)
+            values = {"numerators": error.numerators, "denominators": error.denominators}
         pieces.append({name: value[:, :real] for name, value in values.items()})
     joined = {name: np.concatenate([p[name] for p in pieces], axis=1) for name in pieces[0]}
     names = tuple(turn.name for turn in turns)
@@ -115,21 +115,3 @@ def measured(
         joined["upright"][0],
         joined["top"],
     )
-
-
-def _class_metric() -> Any:
-    """KL divergence, its floor and the top classes, of one pass over the images."""
-    import jax.numpy as jnp
-
-    from softeq_jax.measures import kl_divergence
-    from softeq_jax.measures.finite import Outcome, per_image
-
-    def values(outcome: Outcome) -> dict[str, Any]:
-        return {
-            "kl": kl_divergence(outcome.upright, outcome.moved),
-            "floor": kl_divergence(outcome.upright, outcome.back),
-            "top": jnp.argmax(outcome.moved, axis=-1),
-            "upright": jnp.argmax(outcome.upright, axis=-1),
-        }
-
-    return per_image(values, needs=frozenset({"back"}))

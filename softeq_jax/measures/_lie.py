@@ -106,7 +106,7 @@ def default_generators(layout: Layout, shape: tuple[int, ...]) -> tuple[Generato
 def lie_setting(
     generators: Any, setting: Setting, shape: tuple[int, ...]
 ) -> tuple[tuple[Generator, ...], Setting]:
-    """The generators, None being all that act, and the setting of Lie derivatives.
+    """The generators, and the setting of Lie derivatives along them.
 
     Colors act on the channels of images, and an output may be rectangular where the input is.
 
@@ -120,9 +120,8 @@ def lie_setting(
         if source.rectangular and isinstance(target, Image):
             target = dataclasses.replace(target, rectangular=True)
     frame = frame_of(source, shape)
-    given = default_generators(source, shape) if generators is None else generators
     setting = dataclasses.replace(setting, input=source, output=target, frame=frame)
-    return as_generators(given, source), setting
+    return as_generators(generators, source), setting
 
 
 def frame_of(layout: Layout, shape: tuple[int, ...]) -> Frame | None:
@@ -266,6 +265,8 @@ def lie_errors(
     """
     setting = resolved(options, "lie_errors", without=("jit",), batch_size=64)
     images = check_inputs(images)
+    if generators is None:
+        generators = default_generators(setting.input, images.shape)
     chosen, setting = lie_setting(generators, setting, images.shape)
     if border < 0 or (border and not isinstance(setting.output, Image)):
         raise ValueError(f"border {border} needs an image as output, got {setting.output}")

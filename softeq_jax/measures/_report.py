@@ -14,7 +14,7 @@ import numpy as np
 
 from softeq_jax._text import table
 from softeq_jax.measures import figures
-from softeq_jax.measures._lie import LieErrors, lie_errors, lie_setting
+from softeq_jax.measures._lie import LieErrors, default_generators, lie_errors, lie_setting
 from softeq_jax.measures._statistics import Estimate, mean_and_error
 from softeq_jax.measures.attribution import Attribution, layerwise
 from softeq_jax.measures.base._functions import Array, Function, as_key, check_inputs, with_head
@@ -229,6 +229,8 @@ def report(
     sizes: Options = {"input": source, "batch_size": setting.batch_size}
     shared: Options = {**sizes, "output": setting.output, "head": setting.head}
     derivative: Options = {**shared, "stencil": setting.stencil}
+    if generators is None:
+        generators = default_generators(source, images.shape)
     chosen, placed = lie_setting(generators, setting, images.shape)
     frame = placed.frame
     stages = ["Lie derivative", *["layers"] * attribution]

@@ -7,8 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from softeq_jax.measures import finite
-from softeq_jax.measures.base._layouts import Image
+from softeq_jax.measures import Image, finite
 
 KEY = jax.random.key(7)
 
@@ -87,7 +86,7 @@ def test_consistency_of_other_layouts():
     ("options", "message"),
     [
         ({"boundary": "torus"}, "no boundary"),
-        ({"max_shift": 0}, "at least 1"),
+        ({"max_shift": 0}, "max_shift must be a positive integer"),
         ({"size": (7, 8)}, "do not fit"),
         ({"padding": "wrap"}, "no padding"),
         ({"max_shift": 8}, "cannot reflect"),

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from softeq_jax import groups, reps
-from softeq_jax.measures import finite, kl_divergence
-from softeq_jax.measures.base._layouts import Image
+from softeq_jax.measures import Image, finite, kl_divergence
 
 C4 = groups.cyclic(4)
 KEY = jax.random.key(0)

@@ -6,9 +6,7 @@ import numpy as np
 import pytest
 
 from softeq_jax import groups, reps
-from softeq_jax.measures import finite
-from softeq_jax.measures.base._layouts import Image, Tokens
-from softeq_jax.measures.finite._evaluator import BACK, OTHER
+from softeq_jax.measures import Image, Tokens, finite
 
 
 def noise(*shape, seed=0):
@@ -33,7 +31,7 @@ def collect(names):
         fields = {name: np.asarray(getattr(outcome, name))[: slot.real] for name in names}
         return (*state, (slot, fields))
 
-    needs = frozenset(names) & {OTHER, BACK}
+    needs = frozenset(names) & {"other", "back"}
     return finite.Metric(lambda transforms, images: (), update, lambda state: state, needs)
 
 

@@ -12,8 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from softeq_jax import groups, reps
-from softeq_jax.measures import finite, rotate_bilinear
-from softeq_jax.measures.base._layouts import Fiber, Image, Invariant, Tokens, as_layout
+from softeq_jax.measures import Fiber, Image, Invariant, Tokens, finite, rotate_bilinear
 
 IMAGE = Image()
 FRAME = (8, 8)
@@ -166,7 +165,7 @@ def test_rotation_continues_quarter_turns(k):
     x = noise(2, 6, 6, 8)
     turned = finite.quarter_turn(k)(x, layout, (6, 6))
     np.testing.assert_allclose(finite.rotation(k * np.pi / 2)(x, layout, (6, 6)), turned, atol=1e-5)
-    fiber = as_layout(layout.fiber, "output")
+    fiber = Fiber(layout.fiber)
     np.testing.assert_allclose(
         finite.rotation(k * np.pi / 2)(x, fiber, (6, 6)),
         finite.quarter_turn(k)(x, fiber, (6, 6)),
@@ -224,7 +223,7 @@ def test_scaling_reads_at_the_divided_position():
 
 
 def test_nothing_moves_on_invariants_and_shifts_leave_fibers():
-    y, vector = noise(4, 3), as_layout(reps.vector(groups.so(3)), "output")
+    y, vector = noise(4, 3), Fiber(reps.vector(groups.so(3)))
     for transform in (finite.shift(1, 2), finite.quarter_turn(), finite.rotation(0.3)):
         np.testing.assert_array_equal(transform(y, Invariant(), FRAME), y)
         assert transform.mask(y.shape, Invariant(), FRAME).shape == (1, 1)
@@ -236,9 +235,7 @@ def test_elements_of_any_group_act_on_fibers():
     (transform,) = finite.haar_transforms(group, jax.random.key(0), 1)
     rep = reps.vector(group)
     y = noise(5, 3)
-    np.testing.assert_allclose(
-        transform(y, as_layout(rep, "output"), FRAME), y @ transform.matrix.T, atol=1e-6
-    )
+    np.testing.assert_allclose(transform(y, Fiber(rep), FRAME), y @ transform.matrix.T, atol=1e-6)
     with pytest.raises(ValueError, match=r"measures\.Fiber\(rep\)"):
         transform(noise(1, 8, 8, 3), IMAGE, FRAME)
     with pytest.raises(ValueError, match="does not contain it"):
@@ -311,7 +308,7 @@ def test_families_are_deterministic_and_cover_their_range():
     assert angles.max() > 3
     assert abs(angles.mean()) < 0.3
     kinds = [type(t).__name__ for t in finite.cyclic_rotations(8)]
-    assert kinds == ["Turn", "Rotation"] * 4
+    assert kinds == ["QuarterTurn", "Rotation"] * 4
     x = noise(1, 8, 8, 1)
     for j, transform in enumerate(finite.cyclic_rotations(8)):
         expected = rotate_bilinear(x, 2 * np.pi * j / 8)

@@ -8,10 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from softeq_jax.measures import Image, Invariant
 from softeq_jax.measures.attribution import layerwise, plan
 from softeq_jax.measures.attribution._pullbacks import Problem, Stages
 from softeq_jax.measures.base._actions import Stencil
-from softeq_jax.measures.base._layouts import Image, Invariant
 
 GENERATORS = ("translation_x", "translation_y", "rotation", "scale")
 FORWARD = Stencil("forward", "reflect")

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from softeq_jax import groups, reps
+from softeq_jax.measures import Fiber, Image, Invariant, Tokens
 from softeq_jax.measures.attribution._dataflow import propagate
 from softeq_jax.measures.attribution._graph import flatten
-from softeq_jax.measures.base._layouts import Fiber, Image, Invariant, Tokens
 
 NHWC = ("NHWC", "HWIO", "NHWC")
 

@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import j1
 
-from softeq_jax.measures import finite
-from softeq_jax.measures.base._layouts import Image
+from softeq_jax.measures import Image, finite
 from softeq_jax.measures.finite._resample import shift_axis
 
 IMAGE = Image()
