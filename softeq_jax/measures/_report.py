@@ -116,7 +116,7 @@ class Report:
         return found
 
     def save(self, folder: str | pathlib.Path) -> list[pathlib.Path]:
-        """Writes report.txt, report.csv, layers.csv, features.csv and the figures as PNG.
+        """Files of the report: report.txt, report.csv, layers.csv, features.csv and figures as PNG.
 
         Args:
           folder: made if it is missing; files of these names are replaced.

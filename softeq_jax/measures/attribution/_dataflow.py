@@ -45,7 +45,7 @@ def propagate(
     declared: Mapping[str, Any],
     alignment: str,
 ) -> Facts:
-    """Follows the input's layout through the operations.
+    """The layouts of all variables, followed from that of the input through the operations.
 
     Args:
       graph: to follow it through.
@@ -191,7 +191,7 @@ def _settle(
     carry: Sequence[Operand],
     rest: Sequence[Operand],
 ) -> list[Operand]:
-    """Repeats a loop's body until what is known of its carry stays as it is."""
+    """The results of a loop whose body is repeated until what is known of its carry stays."""
     carry = [dataclasses.replace(fact, value=None) for fact in carry]
     while True:
         results = _call(body, [*consts, *carry, *rest])

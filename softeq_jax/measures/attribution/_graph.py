@@ -141,7 +141,7 @@ class Graph:
 
 
 def tap(x: jax.Array, name: str) -> jax.Array:
-    """Marks an array inside a network as an interface between layers; the identity.
+    """A tap: the identity on an array inside a network, which makes it an interface of layers.
 
     ``layerwise(..., by="taps")`` cuts the network at its taps, and ``layouts={name: ...}`` says
     how the array lies on the input. It is ``jax.ad_checkpoint.checkpoint_name`` with a prefix.
@@ -162,7 +162,7 @@ def tap(x: jax.Array, name: str) -> jax.Array:
 
 
 def flatten(closed: jex.ClosedJaxpr) -> Graph:
-    """Dissolves the calls of a traced function."""
+    """The graph of a traced function, its calls dissolved."""
     builder = _Builder()
     arguments = tuple(builder.new(v.aval) for v in closed.jaxpr.invars)
     outputs = builder.inline(closed.jaxpr, closed.consts, arguments, ())
@@ -182,7 +182,7 @@ def evaluate(
     arguments: Sequence[Any],
     read: Callable[[Operation, int, Any], Any] | None = None,
 ) -> tuple[list[Any], dict[int, Any]]:
-    """Runs the operations; under a transformation, traces them.
+    """The outputs and all variables of a graph, run or (under a transformation) traced.
 
     Args:
       graph: to run.

@@ -131,7 +131,7 @@ class State:
 
 
 def linearize(problem: Problem, values: Values) -> State:
-    """Runs a problem forward."""
+    """The state of a problem that is run forward."""
     graph, edges = problem.graph, problem.partition.edges
     block_of = {graph.operations[k]: index for k, index in problem.partition.block_of.items()}
     number = {edge: index for index, edge in enumerate(edges)}
@@ -161,7 +161,7 @@ def linearize(problem: Problem, values: Values) -> State:
 def contributions(
     problem: Problem, state: State, z: jax.Array, generator: jax.Array | None
 ) -> dict[str, jax.Array]:
-    """Pulls a cotangent back.
+    """The contributions of all layers to a cotangent that is pulled back.
 
     Args:
       problem: what was linearized.

@@ -38,7 +38,7 @@ class Centered(NamedTuple):
 def centered(
     x: jax.Array, weights: jax.Array, axis: int, eps: float = 1e-5, floor: float = 0.0
 ) -> Centered:
-    """Prepares series for ``correlation``.
+    """Series centered and scaled for ``correlation``.
 
     Args:
       x: floating point.

@@ -60,7 +60,7 @@ def shift_axis(
     boundary: str = "circular",
     lobes: int = LANCZOS,
 ) -> jax.Array:
-    """Moves the content of an array along one axis by any number of entries.
+    """An array whose content is moved along one axis by any number of entries.
 
     Args:
       x: an array; floating point unless the interpolation is "exact".

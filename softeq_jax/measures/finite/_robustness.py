@@ -29,7 +29,7 @@ from softeq_jax.measures.finite._evaluator import (
 
 
 def rotate_bilinear(images: Array, angle: Array | float) -> jax.Array:
-    """Rotates images counter-clockwise about their center, bilinear, zero outside.
+    """Images rotated counter-clockwise about their center, bilinear, zero outside.
 
     Args:
       images: [..., h, w, c], floating point.
