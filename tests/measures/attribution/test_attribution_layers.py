@@ -219,7 +219,7 @@ def test_refusals():
         plan(lambda x: {"logits": plain(x)}, LIKE)
     with pytest.raises(ValueError, match="one entry per image"):
         plan(lambda x: plain(x).sum(), LIKE)
-    with pytest.raises(ValueError, match="different names"):
+    with pytest.raises(ValueError, match="each once"):
         plan(plain, LIKE, ("rotation", "rotation"))
     with pytest.raises(ValueError, match="alignment"):
         plan(plain, LIKE, alignment="center")
