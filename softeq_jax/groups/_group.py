@@ -41,9 +41,8 @@ class Group(abc.ABC):
     def lie_generators(self) -> np.ndarray:
         """Basis of the Lie algebra, ``[k, d, d]``; ``k = 0`` for a finite group.
 
-        It is orthonormal for ``<A, B> = tr(A^T B) / 2`` where the matrices are real, for
-        ``2 Re tr(A^H B)`` where they are complex, and for ``2 tr(A^T B)`` for Sp(2n, R), the
-        value on its compact dual. Of non-compact groups the basis is closed under transposition.
+        Orthonormal for ``<A, B> = tr(A^T B) / 2`` (real matrices), ``2 Re tr(A^H B)`` (complex
+        ones), ``2 tr(A^T B)`` (Sp(2n, R)); of non-compact groups closed under transposition.
         """
 
     @property
@@ -97,26 +96,15 @@ class Group(abc.ABC):
     def _require_listable(self) -> None:
         if self.order is None:
             hint = "draw some with sample(key, n), or use" if self.is_compact else "use"
-            raise ValueError(
-                f"{self} has infinitely many elements, which cannot be listed; "
-                f"{hint} a finite subgroup such as C8 or D8"
-            )
+            why = f"infinitely many elements, which cannot be listed; {hint} a finite subgroup"
+            raise ValueError(f"{self} has {why} such as C8 or D8")
         if self.order > LISTABLE:
-            raise ValueError(
-                f"{self} has {self.order} elements, more than the {LISTABLE} that can be listed; "
-                "draw some with sample(key, n)"
-            )
+            why = f"{self.order} elements, more than the {LISTABLE} that can be listed"
+            raise ValueError(f"{self} has {why}; draw some with sample(key, n)")
 
     def sample(self, key: Any, n: int) -> jax.Array:
-        """``n`` independent elements from the invariant (Haar) distribution.
-
-        Returns:
-          ``[n, d, d]`` in the default JAX float (or complex) dtype. Works under ``jit`` (with
-          ``n`` static).
-
-        Raises:
-          ValueError: the group is not compact, or no uniform sampler is known for it.
-        """
+        """``n`` independent elements ``[n, d, d]`` from the invariant (Haar) distribution, in JAX's
+        default dtype, under ``jit`` too; ValueError where there is none, or none that is known."""
         return self._sample(key, whole(n, "the number of samples"))
 
     def _sample(self, key: Any, n: int) -> jax.Array:
@@ -167,7 +155,7 @@ class Group(abc.ABC):
         raise NotImplementedError
 
     def index(self, g: Any) -> int:
-        """Position of one element in ``elements()``; as ``indices``."""
+        """Position of one element in ``elements()``; see ``indices``."""
         return int(self.indices(np.asarray(g)[None])[0])
 
     def words(self) -> Words:

@@ -2,8 +2,9 @@
 
 from softeq_jax.projections._certificate import ROUNDING, Certificate, combine
 from softeq_jax.projections._choose import Splitting, splitting
+from softeq_jax.projections._dials import Dials
 from softeq_jax.projections._filter import removed_part
-from softeq_jax.projections._levels import Dials, Levels
+from softeq_jax.projections._levels import Levels
 from softeq_jax.projections._plan import Plan, Rule, plan, soften
 from softeq_jax.projections._projector import Projector, projector
 from softeq_jax.projections._rules import convolution_rule

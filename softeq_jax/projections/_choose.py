@@ -13,28 +13,9 @@ import numpy as np
 from softeq_jax.projections._filter import Filters, IdentityFilter
 from softeq_jax.projections._levels import Levels, collect
 from softeq_jax.projections._space import Space
-from softeq_jax.projections.backends import (
-    _atoms,
-    _factored,
-    _gram,
-    _isotypic,
-    _krylov,
-    _mean,
-    _spectral,
-)
-from softeq_jax.projections.backends import _orbits as _orbit_means
-from softeq_jax.projections.backends._atoms import Atoms, BuiltBlock
+from softeq_jax.projections.backends import BACKENDS, Atoms, BuiltBlock, _atoms, _factored, _gram
+from softeq_jax.projections.backends._orbits import gains_block
 from softeq_jax.reps import Gains, OnFactor
-
-BACKENDS = {
-    "spectral": _spectral.block,
-    "orbits": _orbit_means.block,
-    "isotypic": _isotypic.block,
-    "gram": _gram.block,
-    "krylov": _krylov.block,
-    "mean": _mean.block,
-}
-"""The back ends that ``projector`` can be told to use; by default it chooses."""
 
 _SMALL = 128  # dimension up to which eigenvectors of the whole block are the fastest
 _AXIS_LIMIT = 800  # dimension up to which one of two axes is decomposed
@@ -104,10 +85,10 @@ def _block(atoms: Atoms, complete: bool, backend: str | None, convention: str) -
     if not atoms:
         return BuiltBlock(IdentityFilter(np.array([0])), np.zeros(1), np.ones(1, int))
     if any(isinstance(atom, Gains) for atom in atoms):
-        return _orbit_means.gains_block(atoms, complete)
+        return gains_block(atoms, complete)
     free = backend is None and convention == "central"
     if backend == "spectral" or (free and _in_the_plane(atoms)):
-        return _spectral.block(atoms, complete)
+        return BACKENDS["spectral"](atoms, complete)
     if free and all(isinstance(atom, OnFactor) for atom in atoms):
         factored = _factored.block(atoms, _transform)
         if factored is not None:
@@ -122,24 +103,24 @@ def _chosen(atoms: Atoms, complete: bool) -> BuiltBlock:
     """Without frequencies of the plane: orbits, eigenvectors, Schur's lemma, or matrix-free."""
     group, n = atoms[0].group, math.prod(atom.dim for atom in atoms)
     if not complete and n > _SMALL and _atoms.joint_moves(atoms) is not None:
-        return _orbit_means.block(atoms, False)
+        return BACKENDS["orbits"](atoms, False)
     central = _gram.has_levels(group, atoms)
     if complete and not central:
         raise ValueError(_gram.no_levels(group, atoms))
     if central and n <= _SMALL:
-        return _gram.block(atoms, True)
+        return BACKENDS["gram"](atoms, True)
     if not complete and _atoms.joint_moves(atoms) is not None:
-        return _orbit_means.block(atoms, False)
+        return BACKENDS["orbits"](atoms, False)
     if central and len(atoms) > 1 and _atoms.larger_half(atoms) <= _AXIS_LIMIT:
-        return _isotypic.block(atoms, complete)
+        return BACKENDS["isotypic"](atoms, complete)
     if n <= _gram.DENSE_LIMIT:
-        return _gram.block(atoms, complete)
+        return BACKENDS["gram"](atoms, complete)
     if complete:
         raise ValueError(
             f"levels above 0 of {_atoms.named(atoms)} (dimension {n}) are beyond what is "
             "diagonalized here; the strict projector is available"
         )
-    return _krylov.block(atoms, False)
+    return BACKENDS["krylov"](atoms, False)
 
 
 def _in_the_plane(atoms: Atoms) -> bool:
@@ -150,6 +131,7 @@ def _in_the_plane(atoms: Atoms) -> bool:
 def _transform(atoms: Atoms) -> BuiltBlock | None:
     """A block that is one orthogonal transform and knows all levels, where there is one."""
     if _in_the_plane(atoms):
-        return _spectral.block(atoms, True)
+        return BACKENDS["spectral"](atoms, True)
     small = math.prod(atom.dim for atom in atoms) <= _SMALL
-    return _gram.block(atoms, True) if small and _gram.has_levels(atoms[0].group, atoms) else None
+    usable = small and _gram.has_levels(atoms[0].group, atoms)
+    return BACKENDS["gram"](atoms, True) if usable else None

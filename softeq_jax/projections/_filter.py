@@ -108,10 +108,8 @@ def along(matrix: Array, tensor: Array, axis: int) -> Array:
 
 def as_dtype(constant: Array, w: Array) -> Array:
     """A constant in the dtype of w (real constants stay real), in the library of w."""
-    kind = np.dtype(w.dtype)
-    if not jnp.issubdtype(constant.dtype, jnp.complexfloating):
-        kind = real_dtype(kind)
-    return (np if isinstance(w, np.ndarray) else jnp).asarray(constant, kind)
+    is_real = not jnp.issubdtype(constant.dtype, jnp.complexfloating)
+    return library(w).asarray(constant, real_dtype(w.dtype) if is_real else w.dtype)
 
 
 def chosen(dropped: Array, index: Array, w: Array) -> Array:
@@ -136,21 +134,7 @@ Filters = tuple[Filter, ...]
 
 def removed_part(space: Space, filters: Filters, w: Array, dropped: Array) -> Array:
     """``w - P w`` of an array with the axes of a space, ``dropped`` being one minus the mask."""
-    return _map_blocks(space, filters, w, lambda filter_, block: filter_.removed(block, dropped))
-
-
-def coefficient_blocks(
-    space: Space, filters: Filters, w: np.ndarray
-) -> list[tuple[Filter, np.ndarray]]:
-    """``(filter, block [n, M])`` of every block of a concrete array, for host computations."""
-    found: list[tuple[Filter, Any]] = []
-
-    def collect(filter_: Filter, block: Array) -> Array:
-        found.append((filter_, block))
-        return block
-
-    _map_blocks(space, filters, w, collect)
-    return found
+    return map_blocks(space, filters, w, lambda filter_, block: filter_.removed(block, dropped))
 
 
 def split_parts(filters: Filters, dropped: Array, w: Array, *, space: Space) -> tuple[Array, Array]:
@@ -167,7 +151,7 @@ def split_parts(filters: Filters, dropped: Array, w: Array, *, space: Space) -> 
 jitted_split_parts = jax.jit(split_parts, static_argnames="space")
 
 
-def _map_blocks(
+def map_blocks(
     space: Space, filters: Filters, w: Array, of_block: Callable[[Filter, Array], Array]
 ) -> Array:
     """The array whose blocks are those of w, each passed through a function of it."""

@@ -1,50 +1,22 @@
-r"""The levels of a projector, and the masks cut from them.
+r"""Levels of a weight space with their dimensions, and the masks that the dials cut from them.
 
 A level belongs to an isotypic component, so every subspace "all levels up to b" is stable under
-the group and independent of the basis of the Lie algebra and of the choice of generators.
-
-==============================  =============================================================
-connected part acts             ``sigma = sqrt(Casimir)``; SO(2), O(2): ``|m|``;
-                                SO(3): ``sqrt(l (l + 1))``
-C_n                             ``sigma = (n / pi) |sin(pi m / n)|``
-D_n                             that of C_n; on what C_n fixes, 0 or, for the flip, ``2 / pi``
-other finite groups             ``sigma^2 = sum over the classes of the generators h of
-                                c_h^2 2 (1 - Re chi(h) / d)``, ``c_h = order(h) / (2 pi)``
-==============================  =============================================================
-
-A vector without a partner frequency (``Rep.unmatched``) has level infinity.
+the group and independent of the basis of the Lie algebra and of the choice of generators:
+``sigma = sqrt(Casimir)`` where the connected part acts (SO(2): ``|m|``, SO(3):
+``sqrt(l (l + 1))``), ``(n / pi) |sin(pi m / n)|`` for C_n, ``2 / pi`` for a flip on what C_n fixes,
+for other finite groups sums over conjugacy classes. What has no partner frequency
+(``Rep.unmatched``) has level infinity.
 """
 
 import math
-from typing import NamedTuple, TypedDict
+from typing import NamedTuple
 
 import numpy as np
 
 from softeq_jax._checks import known_options
+from softeq_jax.projections._dials import MASKS, Dials
 
-MASKS = ("hard", "heat", "resolvent")
 _RELATIVE_CLUSTER = 1e-6
-
-
-class Dials(TypedDict, total=False):
-    """How much of a weight is kept: exactly one of ``cutoff`` and ``softness``, and the mask.
-
-    Attributes:
-      cutoff: b >= 0, in the unit of the levels (1 / radian). A hard mask keeps the levels
-        ``<= b (1 + 1e-6)``; a smooth one has width b. 0 is strict, infinity the identity.
-      softness: s in [0, 1]. 0 is strict, 1 the identity to the bit. A hard mask keeps whole
-        levels, those up to the level whose ``(d_j - n0) / (n - n0)`` is nearest to s (ties to the
-        stricter), where d_j are the cumulative dimensions of the levels, n0 the dimension of level
-        0 and n that of all levels; the whole space is left to s = 1. A smooth mask gets the width
-        at which ``(rank - n0) / (n - n0) = s``.
-      mask: ``"hard"``, ``"heat"`` (``exp(-sigma^2 / (2 b^2))``) or ``"resolvent"``
-        (``1 / (1 + (sigma / b)^2)``); hard, or the present one, if left out. Unlike the level it
-        is static: another kind of mask compiles again.
-    """
-
-    cutoff: float | None
-    softness: float | None
-    mask: str | None
 
 
 class Levels(NamedTuple):
@@ -80,19 +52,18 @@ class Levels(NamedTuple):
     @property
     def total(self) -> int:
         """Dimension of the whole space."""
-        return sum(self.dimensions) + self.infinite
+        return self.matched_dimension + self.infinite
 
 
 def collect(each: list[tuple[np.ndarray, np.ndarray, int]]) -> tuple[Levels, list[np.ndarray]]:
-    """Merges the levels of several blocks.
+    """The joint levels of several blocks, all known.
 
     Args:
       each: for each block the levels of its indices (inf where there is none), the dimension of
         each, and how often the block occurs.
 
     Returns:
-      The joint levels (complete), and for each block the joint index of each of its indices;
-      the last index, ``len(values)``, stands for infinity.
+      The levels, and for each block the joint index of each of its indices, the last for infinity.
     """
     sigma = np.concatenate([np.zeros(1), *(s for s, _, _ in each)])
     counts = np.concatenate([np.zeros(1, int), *(c * times for _, c, times in each)])
@@ -161,11 +132,10 @@ def dropped_at(levels: Levels, wanted: DialSetting) -> tuple[np.ndarray, float]:
 
     Args:
       levels: the levels to cut; complete, unless the setting is strict or the identity.
-      wanted: the setting; see ``Dials``.
+      wanted: the setting.
 
     Returns:
-      (1 - mask, float64 ``[len(values) + 1]``, realized cutoff). A realized cutoff of infinity
-      means the identity.
+      (1 - mask, float64 ``[len(values) + 1]``; realized cutoff, infinity for the identity).
     """
     cutoff = wanted.cutoff
     if cutoff is None:

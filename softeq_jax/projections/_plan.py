@@ -12,8 +12,8 @@ from softeq_jax._checks import is_traced, known_options
 from softeq_jax._paths import first_matches, leaf_paths, naming, refuse_idle
 from softeq_jax._text import table
 from softeq_jax.projections._certificate import Certificate, combine
+from softeq_jax.projections._dials import Dials
 from softeq_jax.projections._filter import Array
-from softeq_jax.projections._levels import Dials
 from softeq_jax.projections._projector import Projector
 from softeq_jax.projections.movement import Question
 

@@ -23,9 +23,11 @@ from softeq_jax._checks import is_traced
 from softeq_jax.projections import _choose, _levels
 from softeq_jax.projections._certificate import Certificate
 from softeq_jax.projections._choose import Splitting, splitting
+from softeq_jax.projections._dials import Dials
 from softeq_jax.projections._filter import Array, Filters, jitted_split_parts, split_parts
-from softeq_jax.projections._levels import Dials, Levels
+from softeq_jax.projections._levels import Levels
 from softeq_jax.projections._space import Space, parse
+from softeq_jax.projections.backends import BACKENDS
 from softeq_jax.projections.movement import Question, certificate
 from softeq_jax.reps import Rep
 
@@ -36,11 +38,9 @@ class Projector:
     """An immutable pytree that filters one kind of weight array. Build it with ``projector``.
 
     Calling it, ``residual`` and ``split`` are array operations that work under any
-    transformation, with the projector as an argument or a constant. ``at``, ``rank``, ``levels``,
-    ``softness``, ``cutoff`` and ``certificate`` are host-side, in float64, and refuse tracers.
-    The level is a data leaf: changing it recompiles nothing, once all levels were built (for large
-    spaces the strict projector is built without them, and ``at`` adds them when it is first asked
-    for a level above 0).
+    transformation, with the projector as an argument or a constant; all else is host-side, in
+    float64, and refuses tracers. The level is a data leaf: changing it recompiles nothing, once
+    all levels were built (large spaces add them when a level above 0 is first asked for).
 
     Attributes:
       filters: what filters each block of the weight.
@@ -65,15 +65,12 @@ class Projector:
     def __call__(self, w: Array) -> Any:
         """``P w``, in the dtype of w (half precision is computed in float32).
 
-        Args:
-          w: array with the axes of the specification. A NumPy float64 (complex128) array is
-            computed by NumPy, and comes back as one, where JAX has none (``jax_enable_x64`` is
-            off).
+        A NumPy float64 (complex128) array is computed by NumPy, and comes back as one, where JAX
+        has no such numbers (``jax_enable_x64`` is off).
 
         Raises:
           ValueError: the shape does not fit the axes.
-          TypeError: w is not a floating-point array, real for real representations and complex
-            for complex ones.
+          TypeError: w is not floating-point, complex for complex representations.
         """
         return self._parts(w)[0]
 
@@ -97,8 +94,7 @@ class Projector:
         """The same projector at another setting of the dials, see ``Dials``.
 
         Raises:
-          ValueError: not exactly one dial, a dial out of range, or a level above 0 of a group or
-            representation that has none.
+          ValueError: not exactly one dial, one out of range, or levels that do not exist.
 
         Example:
           >>> I = sq.reps.image(sq.groups.so(2), (3, 3))
@@ -149,14 +145,10 @@ class Projector:
         return _levels.realized_softness(self.spectrum, self.host_dropped())
 
     def act(self, g: Array, w: Array) -> Any:
-        """``g w``, the weight moved by a group element. Certificates bound ``act(g, w) - w``.
+        """``g w``, the weight moved by a group element ``[d, d]``: certificates bound ``g w - w``.
 
-        Args:
-          g: element of the group, ``[d, d]``.
-          w: as for calling the projector. A NumPy array is moved by NumPy, in its own precision.
-
-        Raises:
-          ValueError: the element is not in the group, or the shape does not fit.
+        A NumPy array is moved by NumPy, in its own precision. ValueError for a matrix that is not
+        in the group, or a shape that does not fit.
         """
         return self.space.act(g, w)
 
@@ -174,10 +166,8 @@ class Projector:
           reflections); for others see ``softeq_jax.certificates``.
 
         Raises:
-          ValueError: NaN or infinite weights, a shape that does not fit, an element that is not
-            in the group.
-          TypeError: a traced weight; as for calling the projector, one that is not complex for a
-            complex representation, or not real floating-point for a real one.
+          ValueError: NaN or infinite weights, a shape that does not fit, no such element.
+          TypeError: a traced weight, or one of the wrong kind of numbers.
 
         Example:
           >>> P = sq.projector("h w", {"h w": sq.reps.image(sq.groups.cyclic(4), (2, 2))})
@@ -199,12 +189,8 @@ class Projector:
         return f"{head}, cutoff={self.cutoff:.4g}, softness={self.softness:.4g})"
 
     def host_dropped(self) -> np.ndarray:
-        """One minus the mask on each level, float64 ``[levels + 1]``.
-
-        Raises:
-          TypeError: it is traced.
-          ValueError: it is a stack of masks (a projector under ``vmap``).
-        """
+        """One minus the mask on each level, float64 ``[levels + 1]``; TypeError if it is traced,
+        ValueError for a stack of masks (a projector under ``vmap``)."""
         dropped = np.asarray(_host(self.dropped, "rank, softness and the like"), dtype=np.float64)
         if dropped.ndim != 1:
             raise ValueError(f"a stack of masks {dropped.shape} has no single rank or softness")
@@ -219,11 +205,7 @@ class Projector:
         return splitting(self.space, self.spectrum.complete, None, self.convention)
 
     def complete(self) -> "Projector":
-        """The same projector with all levels known.
-
-        Raises:
-          ValueError: the group or the representation has no levels above 0.
-        """
+        """The same projector with all levels known; ValueError where there are none above 0."""
         if self.spectrum.complete:
             return self
         built = splitting(self.space, True, None, self.convention)
@@ -286,9 +268,6 @@ def projector(
         values of the stacked generators), for comparison with its numbers only.
       dials: see ``Dials``; strict if neither cutoff nor softness is given.
 
-    Returns:
-      The projector, built in float64 on the host.
-
     Raises:
       ValueError: see ``Projector.at``; unknown axes, mismatched groups, a back end that cannot
         treat these representations.
@@ -300,9 +279,8 @@ def projector(
       >>> np.diag(P(np.diag([1.0, 2.0, 6.0]))).round(6), P.rank()
       (array([3., 3., 3.]), 1)
     """
-    if backend is not None and backend not in _choose.BACKENDS:
-        known = ", ".join(_choose.BACKENDS)
-        raise ValueError(f"unknown back end {backend!r}: expected one of {known}")
+    if backend is not None and backend not in BACKENDS:
+        raise ValueError(f"unknown back end {backend!r}: expected one of {', '.join(BACKENDS)}")
     if convention not in ("central", "stacked"):
         raise ValueError(f"unknown convention {convention!r}: expected 'central' or 'stacked'")
     space = parse(spec, reps)

@@ -5,8 +5,8 @@ from typing import Unpack
 
 from softeq_jax import reps
 from softeq_jax.groups import PlanarGroup
+from softeq_jax.projections._dials import Dials
 from softeq_jax.projections._filter import Array
-from softeq_jax.projections._levels import Dials
 from softeq_jax.projections._projector import Projector, projector
 
 

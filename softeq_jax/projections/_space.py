@@ -108,10 +108,9 @@ def parse(spec: str, reps: Mapping[str, Rep]) -> Space:
     """The space that axis names (see ``projector``) and representations describe.
 
     Raises:
-      ValueError: a name that occurs twice or is unknown, a representation with another number of
-        axes, representations of different groups, no representation at all, or a dual forgotten:
-        axes called ``i`` (``in``) and ``o`` (``out``) are taken for a linear map, which lives in
-        ``V_in.dual`` and ``V_out``.
+      ValueError: a name twice or unknown, a representation of another number of axes, of another
+        group, or none, or a dual forgotten: axes called ``i`` (``in``) and ``o`` (``out``) are
+        taken for a linear map, which lives in ``V_in.dual`` and ``V_out``.
     """
     names = tuple(spec.split())
     plain = [name for name in names if name != "1"]

@@ -4,6 +4,7 @@
 raises ValueError for atoms that it cannot treat.
 """
 
+from softeq_jax.projections.backends import _gram, _isotypic, _krylov, _mean, _orbits, _spectral
 from softeq_jax.projections.backends._atoms import (
     Atoms,
     BuiltBlock,
@@ -17,7 +18,18 @@ from softeq_jax.projections.backends._spectral import (
     joint_frequencies,
 )
 
+BACKENDS = {
+    "spectral": _spectral.block,
+    "orbits": _orbits.block,
+    "isotypic": _isotypic.block,
+    "gram": _gram.block,
+    "krylov": _krylov.block,
+    "mean": _mean.block,
+}
+"""Those that ``projector`` can be told to use; by default it chooses."""
+
 __all__ = [
+    "BACKENDS",
     "Atoms",
     "BuiltBlock",
     "Generators",

@@ -24,7 +24,7 @@ import numpy as np
 from softeq_jax.groups import PlanarGroup
 from softeq_jax.projections._certificate import ROUNDING, Certificate
 from softeq_jax.projections._choose import Splitting
-from softeq_jax.projections._filter import IdentityFilter, coefficient_blocks
+from softeq_jax.projections._filter import Filter, IdentityFilter, map_blocks
 from softeq_jax.projections.backends import JointFrequencies, SpectralFilter, joint_frequencies
 from softeq_jax.projections.movement._question import Inquiry
 
@@ -116,7 +116,13 @@ def _fields(inquiry: Inquiry) -> dict[str, Any]:
 
 
 def _energies(parts: Splitting, w: np.ndarray) -> _Energies:
-    found = coefficient_blocks(parts.space, parts.filters, w)
+    found: list[tuple[Filter, Any]] = []
+
+    def collect(filter_: Filter, block: Any) -> Any:
+        found.append((filter_, block))
+        return block
+
+    map_blocks(parts.space, parts.filters, w, collect)
     each = []
     for (filter_, block), (_, atoms) in zip(found, parts.space.blocks(), strict=True):
         if not isinstance(filter_, SpectralFilter):

@@ -19,8 +19,8 @@ from projection_oracle import (
 )
 
 import softeq_jax as sq
-from softeq_jax.projections._choose import BACKENDS
 from softeq_jax.projections._filter import IdentityFilter
+from softeq_jax.projections.backends import BACKENDS
 
 STRICT_ONLY = ("orbits", "krylov", "mean")
 

@@ -1,0 +1,26 @@
+"""The dials of a projector: how much of a weight is kept, said once for all that take them."""
+
+from typing import TypedDict
+
+MASKS = ("hard", "heat", "resolvent")
+
+
+class Dials(TypedDict, total=False):
+    """How much of a weight is kept: exactly one of ``cutoff`` and ``softness``, and the mask.
+
+    Attributes:
+      cutoff: b >= 0, in the unit of the levels (1 / radian). A hard mask keeps the levels
+        ``<= b (1 + 1e-6)``; a smooth one has width b. 0 is strict, infinity the identity.
+      softness: s in [0, 1]. 0 is strict, 1 the identity to the bit. A hard mask keeps whole
+        levels, those up to the level whose ``(d_j - n0) / (n - n0)`` is nearest to s (ties to the
+        stricter), where d_j are the cumulative dimensions of the levels, n0 the dimension of level
+        0 and n that of all levels; the whole space is left to s = 1. A smooth mask gets the width
+        at which ``(rank - n0) / (n - n0) = s``.
+      mask: ``"hard"``, ``"heat"`` (``exp(-sigma^2 / (2 b^2))``) or ``"resolvent"``
+        (``1 / (1 + (sigma / b)^2)``); hard, or the present one, if left out. Unlike the level it
+        is static: another kind of mask compiles again.
+    """
+
+    cutoff: float | None
+    softness: float | None
+    mask: str | None
