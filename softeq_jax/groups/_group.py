@@ -213,8 +213,7 @@ class Group(abc.ABC):
         """How levels are defined: one sequence of stages for each factor of the group.
 
         The squared level of an isotypic component is the sum over the factors of the value of the
-        first stage that acts non-trivially on it. None where classes that they need cannot be
-        listed.
+        first stage that acts on it. None where classes that they need cannot be listed.
         """
 
 
@@ -230,14 +229,12 @@ def concrete(g: Any, group: Group, batched: bool = False) -> np.ndarray:
             "a group element must be a concrete matrix, but it is being traced; "
             "compute it outside jit, vmap and grad (the array it acts on may be traced)"
         )
-    g = np.asarray(g)
-    d = group.d
+    g, d = np.asarray(g), group.d
     kinds, field = ("fiucV", "complex or real") if group.is_complex else ("fiuV", "real")
     if g.ndim != 2 + batched or g.shape[-2:] != (d, d) or g.dtype.kind not in kinds:
         size = f"[n, {d}, {d}] array" if batched else f"[{d}, {d}] matrix"
-        raise ValueError(
-            f"an element of {group} is a {field} {size}, got shape {g.shape}, {g.dtype}"
-        )
+        got = f"shape {g.shape}, {g.dtype}"
+        raise ValueError(f"an element of {group} is a {field} {size}, got {got}")
     g = g.astype(group.dtype)
     if not np.all(np.isfinite(g)):
         raise ValueError(f"an element of {group} has finite entries, got {g.tolist()}")

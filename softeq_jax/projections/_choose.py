@@ -22,13 +22,10 @@ _AXIS_LIMIT = 800  # dimension up to which one of two axes is decomposed
 
 
 class Splitting(NamedTuple):
-    """A space, split into orthogonal levels by one filter for each block.
+    """A space, split into orthogonal levels by one filter for each of ``space.blocks()``.
 
-    Attributes:
-      space: the axes and representations.
-      filters: one for each of ``space.blocks()``.
-      levels: what is known of the levels.
-      convention: ``"central"``, or ``"stacked"`` for the levels of the published code.
+    ``levels`` is what is known of them, ``convention`` how they are defined: ``"central"``, or
+    ``"stacked"`` as in the published code.
     """
 
     space: Space

@@ -1,10 +1,9 @@
 """Filters: of one block, as every back end builds them, and of a whole weight, block by block.
 
-A block is a tensor product of *atoms* (representations that are not divided further), times batch
-entries: ``[n, M]``, n the product of the dimensions of the atoms. A filter returns the part to
-remove, ``sum_j dropped_j Pi_j w`` with the orthogonal projector ``Pi_j`` on level j. ``dropped`` is
-indexed by the levels of the whole projector (its last entry is for what has no finite level), and
-each filter carries the indices of its own levels.
+A block ``[n, M]`` is a tensor product of *atoms* (representations that are not divided further)
+of dimension n, times batch entries. A filter returns the part to remove, ``sum_j dropped_j Pi_j w``
+with the orthogonal projector ``Pi_j`` on level j. ``dropped`` is indexed by the levels of the whole
+projector, last what has no finite level; each filter carries the indices of its own.
 """
 
 import abc

@@ -154,11 +154,8 @@ def dropped_at(levels: Levels, wanted: DialSetting) -> tuple[np.ndarray, float]:
 
 
 def realized_softness(levels: Levels, dropped: np.ndarray) -> float:
-    """``(rank - n0) / (n - n0)`` of a mask: 1 for the identity and for nothing else.
-
-    A mask that keeps every matched vector but drops unmatched ones reports the largest float
-    below 1, so that asking for the reported softness gives the same mask back.
-    """
+    """``(rank - n0) / (n - n0)`` of a mask: 1 for the identity and for nothing else, so that asking
+    for it gives the same mask back (without unmatched vectors it is the largest float below 1)."""
     if not np.any(dropped):
         return 1.0
     below_one = math.nextafter(1.0, 0.0)
@@ -198,10 +195,8 @@ def _nearest_level(levels: Levels, softness: float) -> float:
 
 
 def _width_of_share(levels: Levels, mask: str, share: float) -> float:
-    """The width b at which a smooth mask keeps this share of what is outside level 0.
-
-    The kept sum is monotone in b; bisection on log b over 24 decades around the levels.
-    """
+    """The width b at which a smooth mask keeps this share of what is outside level 0, by
+    bisection on log b over 24 decades around the levels: the kept sum is monotone in b."""
     values, dimensions = np.array(levels.values[1:]), np.array(levels.dimensions[1:])
     low, high = math.log(values.min() * 1e-12), math.log(values.max() * 1e12)
     for _ in range(200):

@@ -58,10 +58,8 @@ class Space:
 
     def describe(self) -> str:
         """Axes and representations, as in ``h w: Image[7x7](C4)``."""
-        return ", ".join(
-            f"{' '.join(self.names[p] for p in positions)}: {rep!r}"
-            for positions, rep in self.entries
-        )
+        axes = [" ".join(self.names[p] for p in entry.positions) for entry in self.entries]
+        return ", ".join(f"{a}: {e.rep!r}" for a, e in zip(axes, self.entries, strict=True))
 
     def check(self, shape: tuple[int, ...]) -> None:
         """Raises ValueError unless an array of this shape has these axes and actions."""
@@ -147,9 +145,9 @@ def _refuse_forgotten_dual(reps: Mapping[str, Rep]) -> None:
     target = next((key for key in given if key in _OUTPUT), None)
     if source is None or target is None:
         return
-    ends = [_moved_atoms(given[key]) for key in (source, target)]
-    plain = not any(isinstance(atom, Dual) for atom in ends[0])
-    if given[source] == given[target] or (plain and ends[0] & ends[1]):
+    inputs, outputs = (_moved_atoms(given[key]) for key in (source, target))
+    plain = not any(isinstance(atom, Dual) for atom in inputs)
+    if given[source] == given[target] or (plain and inputs & outputs):
         kind = "unitary, not real orthogonal" if given[source].is_orthogonal else "not orthogonal"
         raise ValueError(
             f"{given[source]!r} on the input axis {source!r} is {kind}: a linear map lives in "
@@ -164,12 +162,10 @@ def _moved_atoms(rep: Rep) -> set[Rep]:
 
 
 class Segments:
-    """How the flattened entries of one representation divide into its terms.
+    """How the flattened entries of a representation divide into ``terms``, one a segment.
 
-    Attributes:
-      terms: ``multiplicity`` and atoms of each consecutive segment.
-      order: int ``[dim]``, the entries in the order of the segments, None for the given order.
-      back: the inverse of ``order``.
+    ``order``, int ``[dim]``, brings them into the order of the segments, and ``back`` is its
+    inverse; both are None where that is the given order.
     """
 
     def __init__(self, rep: Rep) -> None:
