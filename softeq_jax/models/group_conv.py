@@ -4,7 +4,7 @@ import functools
 import itertools
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Unpack
 
 import jax
 from flax import linen as nn
@@ -14,7 +14,7 @@ from softeq_jax.models.rules import ModelDials, Rule
 from softeq_jax.models.vision import VisionModel
 from softeq_jax.nn import convolve
 from softeq_jax.nn.equivariant import pointwise
-from softeq_jax.projections import Projector, projector
+from softeq_jax.projections import Dials, Projector, projector
 from softeq_jax.reps import Rep, image, regular
 
 Array = jax.Array
@@ -25,7 +25,7 @@ def kernel_projector(
     window: int,
     fields_in: int | None,
     fields_out: int,
-    **dials: Any,
+    **dials: Unpack[Dials],
 ) -> Projector:
     """The projector of a kernel ``[window, window, in, out]`` between regular feature maps.
 
@@ -35,7 +35,7 @@ def kernel_projector(
       fields_in: copies of the regular representation that come in; None for images, on whose
         channels the group does not act.
       fields_out: copies that go out.
-      **dials: ``softness``, ``cutoff`` and ``mask``, see ``Projector.at``; strict without.
+      dials: see ``projections.Dials``; strict if none is given.
     """
     functions = regular(group)
     acts: dict[str, Rep] = {"h w": image(group, (window, window))}

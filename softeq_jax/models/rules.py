@@ -6,13 +6,14 @@ them and makes the dials.
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any, Unpack, cast
 
 import jax
 import numpy as np
 
+from softeq_jax._checks import known_options
 from softeq_jax.groups import Group, PlanarGroup
-from softeq_jax.projections import Projector, Rule, convolution_rule, projector
+from softeq_jax.projections import Dials, Projector, Rule, convolution_rule, projector
 from softeq_jax.reps import tokens
 
 Array = jax.Array | np.ndarray
@@ -20,45 +21,34 @@ Array = jax.Array | np.ndarray
 
 @dataclasses.dataclass(frozen=True)
 class ModelDials:
-    """Softness of the filters: one dial for weights, one for position tables.
+    """The dials of the filters of a model: one setting for weights, one for position tables.
 
     Attributes:
-      softness: of weights, in [0, 1]; see ``Projector.at``.
-      cutoff: of weights, in 1 / radian, instead.
-      position_softness: of position tables; like the weights' if neither position dial is given.
-      position_cutoff: of position tables, instead.
-      mask: ``"hard"``, ``"heat"`` or ``"resolvent"``, of all.
+      weights: see ``projections.Dials``; strict if there are none.
+      own_positions: those of position tables alone, None where they follow the weights.
     """
 
-    softness: float | None = None
-    cutoff: float | None = None
-    position_softness: float | None = None
-    position_cutoff: float | None = None
-    mask: str = "hard"
+    weights: Dials = dataclasses.field(default_factory=Dials)
+    own_positions: Dials | None = None
 
     @property
-    def weights(self) -> dict[str, Any]:
-        """Keyword arguments for the projectors of weights."""
-        return {"softness": self.softness, "cutoff": self.cutoff, "mask": self.mask}
+    def positions(self) -> Dials:
+        """Those of position tables."""
+        return self.weights if self.own_positions is None else self.own_positions
 
     @property
-    def positions(self) -> dict[str, Any]:
-        """Keyword arguments for the projectors of position tables."""
-        given = {"softness": self.position_softness, "cutoff": self.position_cutoff}
-        if given == {"softness": None, "cutoff": None}:
-            return self.weights
-        return {**given, "mask": self.mask}
+    def softness(self) -> float | None:
+        """That of the weights, None where they have a cutoff."""
+        return self.weights.get("softness")
 
 
 def soft_rules(
     model: Any,
     group: Group,
     *,
-    softness: float | None = None,
     position_softness: float | None = None,
-    cutoff: float | None = None,
     position_cutoff: float | None = None,
-    mask: str = "hard",
+    **dials: Unpack[Dials],
 ) -> dict[str, Rule]:
     """The rules of soft equivariance for a model, for ``softeq_jax.plan(params, rules)``.
 
@@ -85,11 +75,10 @@ def soft_rules(
       group: a planar group (``softeq_jax.groups.cyclic(4)``, ``so(2)``, ``dihedral(n)``, ...) for
         vision models; the model's own group, or one of its subgroups where it says so, for
         structured ones.
-      softness: of weights, 0 (strict) to 1 (untouched to the bit); 0 if no dial is given.
-      position_softness: of position tables; by default that of the weights.
-      cutoff: of weights, in 1 / radian, instead of ``softness``.
-      position_cutoff: of position tables, instead of ``position_softness``.
-      mask: ``"hard"``, ``"heat"`` or ``"resolvent"``.
+      position_softness: softness of position tables; they follow the weights if neither dial of
+        their own is given.
+      position_cutoff: cutoff of position tables, instead.
+      dials: of the weights, and the mask of all, see ``projections.Dials``; strict without.
 
     Returns:
       From a glob over the paths of ``params`` to a projector, a function that makes one for each
@@ -104,11 +93,15 @@ def soft_rules(
         raise TypeError(
             f"{type(model).__name__} has no soft_rules; write them by hand, see softeq_jax.plan"
         )
-    for one, other in ((softness, cutoff), (position_softness, position_cutoff)):
+    known_options(dials, Dials, "soft_rules")
+    own = Dials(softness=position_softness, cutoff=position_cutoff, mask=dials.get("mask"))
+    for given in (dials, own):
+        one, other = given.get("softness"), given.get("cutoff")
         if one is not None and other is not None:
             raise ValueError(f"give a softness or a cutoff, not both: got {one} and {other}")
-    dials = ModelDials(softness, cutoff, position_softness, position_cutoff, mask)
-    return model.soft_rules(group, dials)
+    follows = position_softness is None and position_cutoff is None
+    positions = None if follows else own
+    return model.soft_rules(group, ModelDials(dials, positions))
 
 
 def window_rule(group: Group, dials: ModelDials, *, leave_small_above: float | None = None) -> Rule:

@@ -10,7 +10,7 @@ from flax import linen as nn
 from softeq_jax.groups import Group, so
 from softeq_jax.models.rules import ModelDials, Rule
 from softeq_jax.nn import equivariant as eq
-from softeq_jax.projections import Projector, projector
+from softeq_jax.projections import Dials, Projector, projector
 from softeq_jax.reps import Rep, vector
 
 Array = jax.Array | np.ndarray
@@ -255,7 +255,7 @@ def teacher_forced(
     return {**example, "observed": frames[:, :-1], "future": frames[:, 1:]}
 
 
-def _table_projector(rep: Rep, dials: dict[str, Any]) -> Projector:
+def _table_projector(rep: Rep, dials: Dials) -> Projector:
     return projector("1 t c", {"c": rep}, **dials)
 
 

@@ -4,14 +4,14 @@ from collections.abc import Callable
 from typing import Unpack
 
 from softeq_jax import reps
-from softeq_jax.groups import PlanarGroup
+from softeq_jax.groups import Group
 from softeq_jax.projections._dials import Dials
 from softeq_jax.projections._filter import Array
 from softeq_jax.projections._projector import Projector, projector
 
 
 def convolution_rule(
-    group: PlanarGroup, *, axes: str = "h w i o", **dials: Unpack[Dials]
+    group: Group, *, axes: str = "h w i o", **dials: Unpack[Dials]
 ) -> Callable[[str, Array], Projector | None]:
     """A rule for ``plan`` that filters every convolution kernel larger than 1 x 1.
 

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from softeq_jax._checks import whole
-from softeq_jax.groups import PlanarGroup
+from softeq_jax.groups import Group
 from softeq_jax.reps._frequencies import Frequencies, read_only
 from softeq_jax.reps._planar import PlanarRep, check_planar
 from softeq_jax.reps._rep import Term
@@ -103,7 +103,7 @@ def _side(shape: Any, what: str) -> int:
     return height
 
 
-def image(group: PlanarGroup, shape: tuple[int, int]) -> GridImage:
+def image(group: Group, shape: tuple[int, int]) -> GridImage:
     """The group acting on images of k x k pixels by rotating and flipping them.
 
     The rotation by +90 degrees is ``np.rot90(x, 1)``, counter-clockwise as it is seen, and the
@@ -139,7 +139,7 @@ def image(group: PlanarGroup, shape: tuple[int, int]) -> GridImage:
     return GridImage(check_planar(group, "image"), _side(shape, "image"))
 
 
-def tokens(group: PlanarGroup, shape: tuple[int, int], prefix: int = 0) -> GridTokens:
+def tokens(group: Group, shape: tuple[int, int], prefix: int = 0) -> GridTokens:
     """The same action on a sequence of tokens, as in a vision transformer.
 
     Args:

@@ -107,18 +107,18 @@ def test_a_free_network_starts_equivariant_and_soft_rules_leave_it_alone():
     run = jax.jit(lambda p, x: model.apply({"params": p}, x))
     y = run(params, x)
     assert relative(run(params, model.inputs.apply(element(group), x)), y) < 1e-4
-    soft = sq.plan(params, model.soft_rules(group, ModelDials(softness=0.4)))
+    soft = sq.plan(params, model.soft_rules(group, ModelDials({"softness": 0.4})))
     softened = jax.tree.map(np.float32, soft.project(jax.tree.map(np.float64, params)))
     assert relative(run(softened, x), y) < 1e-4
 
 
 def test_softness_reaches_every_rule_and_one_is_the_identity():
     model = TensorMLP.o5(4, 1, project=False, **SMALL)
-    rules = model.soft_rules(G.o(5), ModelDials(softness=1.0))
+    rules = model.soft_rules(G.o(5), ModelDials({"softness": 1.0}))
     assert {p.softness for p in rules.values()} == {1.0}
     strict = model.soft_rules(G.o(5), ModelDials())
     assert strict["contract0/left/kernel"].rank() == 2 * 3
-    some = model.soft_rules(G.o(5), ModelDials(softness=0.4))
+    some = model.soft_rules(G.o(5), ModelDials({"softness": 0.4}))
     assert 2 * 3 < some["contract0/left/kernel"].rank() < 10 * 15
 
 

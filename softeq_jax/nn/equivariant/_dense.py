@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Unpack
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +11,7 @@ from flax import linen
 
 from softeq_jax.nn._operations import affine
 from softeq_jax.nn.equivariant._fields import check_features, check_real, fields
-from softeq_jax.projections import Projector, projector
+from softeq_jax.projections import Dials, Projector, projector
 from softeq_jax.reps import Rep, trivial
 
 Array = jax.Array
@@ -24,17 +24,14 @@ _AXES = "source target"
 def dense_projectors(
     input: Rep,
     output: Rep,
-    *,
-    softness: float | None = None,
-    cutoff: float | None = None,
-    mask: str = "hard",
+    **dials: Unpack[Dials],
 ) -> tuple[Projector, Projector]:
     """The projectors of kernel ``[in, out]`` and bias ``[out]``; strict if no dial is given.
 
     Args:
       input: real representation on the inputs.
       output: the same on the outputs.
-      softness, cutoff, mask: see ``Projector.at``.
+      dials: see ``projections.Dials``.
 
     Raises:
       TypeError: ``input`` or ``output`` is no representation.
@@ -42,7 +39,6 @@ def dense_projectors(
     """
     check_real(input, "inputs")
     check_real(output, "outputs")
-    dials = {"softness": softness, "cutoff": cutoff, "mask": mask}
     kernel = projector(_AXES, {"source": input.dual, "target": output}, **dials)
     return kernel, projector("target", {"target": output}, **dials)
 
@@ -53,9 +49,7 @@ def dense_rules(
     output: Rep,
     *,
     use_bias: bool = True,
-    softness: float | None = None,
-    cutoff: float | None = None,
-    mask: str = "hard",
+    **dials: Unpack[Dials],
 ) -> dict[str, Projector]:
     """Rules for ``softeq_jax.plan`` of one ``EquivariantDense`` with ``project=False``.
 
@@ -63,7 +57,7 @@ def dense_rules(
       path_prefix: path of the layer's parameters, such as ``"layer0"``; "" for the root.
       input, output: those of the layer.
       use_bias: whether the layer has a bias.
-      softness, cutoff, mask: see ``Projector.at``; strict if no dial is given.
+      dials: see ``projections.Dials``; strict if none is given.
 
     Returns:
       ``{"<prefix>/kernel": projector, "<prefix>/bias": projector}``.
@@ -71,7 +65,7 @@ def dense_rules(
     Raises:
       ValueError: as ``dense_projectors``.
     """
-    found = dense_projectors(input, output, softness=softness, cutoff=cutoff, mask=mask)
+    found = dense_projectors(input, output, **dials)
     names = ("kernel", "bias") if use_bias else ("kernel",)
     start = f"{path_prefix}/" if path_prefix else ""
     return {f"{start}{name}": p for name, p in zip(names, found, strict=False)}

@@ -6,7 +6,7 @@ the free variant has a full matrix there, which a plan can bring back to that fo
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Unpack
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +14,7 @@ from flax import linen
 
 from softeq_jax.groups import Group
 from softeq_jax.nn.equivariant._dense import dense_rules
-from softeq_jax.projections import Projector
+from softeq_jax.projections import Dials, Projector
 from softeq_jax.reps import vector
 
 Array = jax.Array
@@ -54,10 +54,7 @@ def vector_rules(
     group: Group,
     channels: int,
     features: int,
-    *,
-    softness: float | None = None,
-    cutoff: float | None = None,
-    mask: str = "hard",
+    **dials: Unpack[Dials],
 ) -> dict[str, Projector]:
     """Rule for ``softeq_jax.plan`` of one ``VectorDense`` with ``free=True``.
 
@@ -66,13 +63,12 @@ def vector_rules(
       group: acts on each vector by its own matrices.
       channels: vectors in.
       features: vectors out.
-      softness, cutoff, mask: see ``Projector.at``; strict if no dial is given.
+      dials: see ``projections.Dials``; strict if none is given.
 
     Returns:
       ``{"<prefix>/kernel": projector}``.
     """
     v = vector(group)
-    dials = {"softness": softness, "cutoff": cutoff, "mask": mask}
     return dense_rules(path_prefix, channels * v, features * v, use_bias=False, **dials)
 
 
