@@ -222,6 +222,14 @@ def report(
 
     Raises:
       TypeError, ValueError: see ``lie_errors``, ``layerwise`` and ``feature_correlation``.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> images = np.random.default_rng(0).normal(size=(8, 16, 16, 3)).astype("float32")
+      >>> f = lambda x: x.mean((1, 2))  # knows no place
+      >>> found = sq.measures.report(f, images, ["translation_x"], attribution=False, angles=[0.0])
+      >>> found.finite[0]
+      consistency (circular)   1 +- 0   (8 images, 4 transforms)
     """
     setting = resolved(options, "report", without=("jit",), head="probabilities", batch_size=64)
     images, key = check_inputs(images), as_key(key)

@@ -7,6 +7,7 @@ import pytest
 
 from softeq_jax import measures
 
+pytestmark = pytest.mark.usefixtures("optimized")  # most of its time is computation
 NAMES = {
     "translation_x": "translation_x",
     "translation_y": "translation_y",

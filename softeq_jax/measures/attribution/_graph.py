@@ -176,6 +176,34 @@ def flatten(closed: jex.ClosedJaxpr) -> Graph:
     )
 
 
+def check_result(graph: Graph, root: int, count: int) -> None:
+    """Refuses outputs without layers in front of them, and those of another form.
+
+    Raises:
+      ValueError: the output does not depend on the input, is the input, or has no axis of images.
+      TypeError: it is not floating point.
+    """
+    result = graph.outputs[0]
+    if not isinstance(result, int) or not graph.dependent([root])[result]:
+        raise ValueError("the output of f does not depend on its input")
+    if result == root:
+        raise ValueError("f returns its input as it is: there is no layer to attribute to")
+    given = graph.shapes[result]
+    if not graph.is_smooth(result):
+        raise TypeError(f"the output of f must be floating point, got {given.dtype}")
+    if not given.shape or given.shape[0] != count:
+        raise ValueError(
+            f"f must return one entry per image on axis 0: {count} images gave {given.shape}"
+        )
+
+
+def abstract(a: jax.Array | np.ndarray) -> jax.ShapeDtypeStruct:
+    """Shape and dtype; those of keys stay as they are."""
+    extended = jnp.issubdtype(a.dtype, jax.dtypes.extended)
+    dtype = a.dtype if extended else jax.dtypes.canonicalize_dtype(a.dtype)
+    return jax.ShapeDtypeStruct(a.shape, dtype)
+
+
 def evaluate(
     graph: Graph,
     constants: Sequence[Any],

@@ -21,7 +21,7 @@ from softeq_jax._checks import known_options, whole
 from softeq_jax._text import table
 from softeq_jax.measures._statistics import given_means, weighted_means
 from softeq_jax.measures.attribution._dataflow import DataFlow, propagate
-from softeq_jax.measures.attribution._graph import HEAD, Graph, flatten
+from softeq_jax.measures.attribution._graph import HEAD, abstract, check_result, flatten
 from softeq_jax.measures.attribution._partition import By, partition
 from softeq_jax.measures.attribution._pullbacks import (
     ESTIMATORS,
@@ -185,13 +185,6 @@ class Attribution:
         return f"{text}\n{left} further layers have smaller shares" if left else text
 
 
-def abstract(a: Array) -> jax.ShapeDtypeStruct:
-    """Shape and dtype; those of keys stay as they are."""
-    extended = jnp.issubdtype(a.dtype, jax.dtypes.extended)
-    dtype = a.dtype if extended else jax.dtypes.canonicalize_dtype(a.dtype)
-    return jax.ShapeDtypeStruct(a.shape, dtype)
-
-
 def input_layout(layout: Layout, shape: tuple[int, ...]) -> tuple[Layout, Frame | None]:
     """The layout of the images, and their rows and columns if they have any.
 
@@ -222,27 +215,6 @@ def _headed(function: Function, head: str | Function) -> Function:
             return apply(y)
 
     return headed
-
-
-def check_result(graph: Graph, root: int, count: int) -> None:
-    """Refuses outputs without layers in front of them, and those of another form.
-
-    Raises:
-      ValueError: the output does not depend on the input, is the input, or has no axis of images.
-      TypeError: it is not floating point.
-    """
-    result = graph.outputs[0]
-    if not isinstance(result, int) or not graph.dependent([root])[result]:
-        raise ValueError("the output of f does not depend on its input")
-    if result == root:
-        raise ValueError("f returns its input as it is: there is no layer to attribute to")
-    given = graph.shapes[result]
-    if not graph.is_smooth(result):
-        raise TypeError(f"the output of f must be floating point, got {given.dtype}")
-    if not given.shape or given.shape[0] != count:
-        raise ValueError(
-            f"f must return one entry per image on axis 0: {count} images gave {given.shape}"
-        )
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -454,6 +426,16 @@ def layerwise(
       TypeError: integer images, an output that is no floating point array, unknown options.
       ArithmeticError: contributions do not sum to L f: f is not deterministic, mixes examples, or
         has a derivative rule that is not linear.
+
+    Example:
+      >>> import jax, numpy as np, softeq_jax as sq
+      >>> images = np.random.default_rng(0).normal(size=(4, 8, 8, 3)).astype("float32")
+      >>> f = lambda x: jax.nn.relu(x)[:, ::2, ::2].mean((1, 2))
+      >>> found = sq.measures.layerwise(f, images, "translation_x")
+      >>> found.layers
+      ('relu', 'slice', 'sum', 'div')
+      >>> found.shares["translation_x"].sum(axis=0).round(3)  # signed, for every image
+      array([1., 1., 1., 1.])
     """
     check_inputs(images)
     planned = plan(f, images, generators, **options)

@@ -250,6 +250,18 @@ def feature_correlation(
       ValueError: fewer than two images, NaN or infinite features, a layout that is missing or
         does not fit, or a transform that does not act on a feature (a shift by a fraction of
         its pitch with interpolation="exact", a turn of a map that is not centered).
+
+    Example:
+      >>> import jax, numpy as np, softeq_jax as sq
+      >>> images = np.random.default_rng(0).normal(size=(4, 8, 8, 3)).astype("float32")
+      >>> features = lambda x: {"relu": jax.nn.relu(x), "sorted": jax.numpy.sort(x, axis=1)}
+      >>> shift = sq.measures.finite.shift(1, 0)  # by one pixel
+      >>> found = sq.measures.feature_correlation(features, images, shift, layouts={"*": "image"})
+      >>> print(found.table())  # what sorts the rows is invariant, what acts by pixel equivariant
+      layer   shape    equivariance  control  ceiling     invariance  control  error  dead
+      relu    8x8x3   1.000 +- 0.000   0.062    1.000  -0.006 +- 0.028  -0.042  0.000  0.0%
+      sorted  8x8x3   0.351 +- 0.009   0.176    1.000   1.000 +- 0.000   0.739  1.131  0.0%
+      4 images, 1 transforms; +- standard error
     """
     job = evaluation(features, images, transforms, options, "feature_correlation")
     index = np.arange(len(images))

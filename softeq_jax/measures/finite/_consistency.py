@@ -177,6 +177,14 @@ def consistency(
       TypeError: integer images.
       ValueError: an unknown boundary or padding, windows that do not fit, non-finite scores, or
         outputs that are no class scores.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> images = np.random.default_rng(0).normal(size=(8, 16, 16, 3)).astype("float32")
+      >>> sq.measures.consistency(lambda x: x.mean((1, 2)), images, boundary="circular")
+      consistency (circular)   1 +- 0   (8 images, 4 transforms)
+      >>> sq.measures.consistency(lambda x: x[:, 0, 0], images, boundary="circular")
+      consistency (circular)   0.21875 +- 0.088   (8 images, 4 transforms)
     """
     setting = resolved(options, "consistency", without=("output", "head", "stencil"))
     images = check_inputs(images)

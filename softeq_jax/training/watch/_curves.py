@@ -94,7 +94,7 @@ def equivariance_values(
         unless others are given; none: ().
       metric: of the Lie derivatives, see `softeq_jax.measures.local_equivariance_error`.
       input: layout of the images, as in both measures.
-      output: layout of the outputs, likewise.
+      output: layout of the outputs, as in both measures.
       head: what is measured of the outputs: "logits", "probabilities" or "log_probabilities".
       stencil: of the Lie derivatives.
       batch_size: images at a time; None: all.
