@@ -308,7 +308,7 @@ def test_a_strict_projector_upgrades_to_what_a_soft_build_gives():
 def test_an_upgraded_identity_stays_the_identity():
     v = sq.reps.vector(group_of("s5"))
     full = projector([v] * 4, softness=1.0)
-    assert not full.known.complete
+    assert not full.spectrum.complete
     assert len(full.levels()) == 7
     np.testing.assert_array_equal(full.factors(), np.ones(7))
     assert full.softness == 1.0

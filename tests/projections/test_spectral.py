@@ -182,7 +182,7 @@ def test_unmatched_patterns_of_even_grids(name, k):
     with_vector = sq.projector(
         "h w c z", {"h w": image, "c": sq.reps.vector(group_of(name))}, softness=1.0
     )
-    assert with_vector.known.infinite == 2 * u.shape[1]
+    assert with_vector.spectrum.infinite == 2 * u.shape[1]
 
 
 @pytest.mark.parametrize("name", ["so2", "o2"])

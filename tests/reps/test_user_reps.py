@@ -236,7 +236,7 @@ def test_functions_that_are_no_representation(function, dim, message):
 def test_things_that_are_no_functions():
     with pytest.raises(TypeError, match="function of matrices"):
         reps.from_function(groups.so(3), np.eye(3), 3)
-    with pytest.raises(ValueError, match="dimension must be an integer"):
+    with pytest.raises(ValueError, match="dimension must be a positive integer"):
         reps.from_function(groups.so(3), _square, 0)
     for make in (reps.from_generators, lambda g: reps.from_function(g, _square, 9)):
         with pytest.raises(TypeError, match="needs a group"):

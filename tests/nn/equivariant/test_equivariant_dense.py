@@ -109,7 +109,7 @@ def test_rules_name_the_parameters_and_take_the_dials():
     assert rules["a/b/kernel"].softness == 1.0
     assert list(eq.dense_rules("a", IN, OUT, use_bias=False)) == ["a/kernel"]
     heat = eq.dense_rules("a", IN, OUT, cutoff=1.0, mask="heat")["a/kernel"]
-    assert (heat.kind, heat.cutoff) == ("heat", 1.0)
+    assert (heat.mask, heat.cutoff) == ("heat", 1.0)
     with pytest.raises(ValueError, match="softness"):
         eq.dense_rules("a", IN, OUT, softness=1.5)
 
