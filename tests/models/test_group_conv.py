@@ -173,11 +173,11 @@ def test_gradients_reach_every_parameter():
 
 def test_soft_rules_take_the_dials():
     model = GroupConvNet(C4, (2,), 3, project=False)
-    soft = model.soft_rules(C4, ModelDials(softness=0.5))
+    soft = model.soft_rules(C4, ModelDials({"softness": 0.5}))
     strict = model.soft_rules(C4, ModelDials())
     for name in ("conv0/kernel", "conv1/kernel"):
         assert strict[name].rank() < soft[name].rank() < soft[name].dim
-    whole = model.soft_rules(C4, ModelDials(softness=1.0))["conv1/kernel"]
+    whole = model.soft_rules(C4, ModelDials({"softness": 1.0}))["conv1/kernel"]
     assert whole.rank() == whole.dim
 
 

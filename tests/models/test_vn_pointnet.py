@@ -101,7 +101,7 @@ def test_the_strict_plan_of_a_free_network_is_invariant(cross, group):
 def test_rules_cover_every_kernel_on_vectors_and_nothing_else():
     model = VNPointNet(**TINY, free=True)
     params = shapes_of(model)["params"]
-    plan = sq.plan(params, model.soft_rules(SO3, ModelDials(softness=0.2)))
+    plan = sq.plan(params, model.soft_rules(SO3, ModelDials({"softness": 0.2})))
     of_strict = jax.tree_util.tree_leaves_with_path(
         shapes_of(VNPointNet(**TINY))["params"], is_leaf=lambda s: hasattr(s, "shape")
     )

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Unpack
 
 import jax
 import numpy as np
@@ -73,11 +73,7 @@ def equivariance_values(
     generators: Sequence[Any] = ("rotation", "translation_x", "translation_y"),
     transforms: Sequence[measures.Transform] = _QUARTER_TURN,
     metric: str = "mean_sq",
-    input: Any = "image",
-    output: Any = None,
-    head: str = "logits",
-    stencil: Any = "central",
-    batch_size: int | None = 64,
+    **options: Unpack[measures.Options],
 ) -> dict[str, float]:
     r"""How equivariant a network is on some images.
 
@@ -93,11 +89,8 @@ def equivariance_values(
       transforms: of the finite errors, see `softeq_jax.measures.relative_error`; a quarter turn
         unless others are given; none: ().
       metric: of the Lie derivatives, see `softeq_jax.measures.local_equivariance_error`.
-      input: layout of the images, as in both measures.
-      output: layout of the outputs, as in both measures.
-      head: what is measured of the outputs: "logits", "probabilities" or "log_probabilities".
-      stencil: of the Lie derivatives.
-      batch_size: images at a time; None: all.
+      **options: see `softeq_jax.measures.Options`; 64 images at a time unless said otherwise.
+        The stencil is that of the Lie derivatives.
 
     Returns:
       "equivariance/lie_{metric}/{generator}", the mean over the images of
@@ -111,16 +104,18 @@ def equivariance_values(
     """
     if not generators and not transforms:
         raise ValueError("expected a generator or a transform, got neither")
-    layouts = {"input": input, "output": output, "head": head, "batch_size": batch_size}
+    given: measures.Options = {"batch_size": 64, **options}
+    shared: measures.Options = {**given}
+    shared.pop("stencil", None)
     values = {}
     if generators:
         errors = measures.local_equivariance_error(
-            predict, images, generators, metric=metric, stencil=stencil, **layouts
+            predict, images, generators, metric=metric, **given
         )
         for name, error in errors.items():
             values[f"equivariance/lie_{metric}/{_slug(name)}"] = float(error.mean())
     if transforms:
-        estimate = measures.relative_error(predict, images, transforms, **layouts)
+        estimate = measures.relative_error(predict, images, transforms, **shared)
         names = [_slug(name) for name in estimate.transforms]
         if len(set(names)) < len(names):
             raise ValueError(f"expected transforms of different names, got {names}")
