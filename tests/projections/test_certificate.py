@@ -183,6 +183,47 @@ def test_elements_outside_the_group_are_refused():
         so2.certificate(w, within=-0.5)
 
 
+def c4_by_two_back_ends():
+    """One projector with exact frequencies, one without: their certificates are made apart."""
+    image = sq.reps.image(sq.groups.cyclic(4), (3, 3))
+    return [sq.projector("h w c", {"h w": image}, backend=name) for name in ("spectral", "orbits")]
+
+
+@pytest.mark.parametrize("off", [0.0, 5e-7, -5e-7])
+def test_back_ends_understand_one_angle_alike(off):
+    """Within rounding of a multiple of the step it is that multiple, whoever is asked."""
+    w = np.random.default_rng(0).standard_normal((3, 3, 2))
+    for turns in (1, 2, 3, -1, 5):
+        asked = [
+            p.certificate(w, angle=turns * np.pi / 2 + off, flip=False)
+            for p in c4_by_two_back_ends()
+        ]
+        assert asked[0].angle == asked[1].angle
+        assert asked[0].angle == pytest.approx(turns * np.pi / 2, abs=1e-15)
+        assert asked[0].bound == pytest.approx(asked[1].bound, rel=1e-9)
+        both = sq.projections.combine(dict(zip("ab", asked, strict=True)))
+        assert both.bound == pytest.approx(np.sqrt(2) * asked[0].bound, rel=1e-9)
+        certificates = [p.certificate(angle=turns * np.pi / 2 + off) for p in c4_by_two_back_ends()]
+        assert certificates[0].angle == certificates[1].angle == asked[0].angle
+
+
+@pytest.mark.parametrize("within", [np.inf, np.nan, -0.1])
+def test_back_ends_refuse_one_neighbourhood_alike(within):
+    so3 = sq.projector("a", {"a": sq.reps.vector(sq.groups.so(3))})
+    so2 = projector_of("so2", 3)
+    for projector in (*c4_by_two_back_ends(), so2, so3):
+        shape = tuple(n for entry in projector.space.entries for n in entry.rep.shape)
+        w = np.ones((*shape, *(1,) * (len(projector.space.names) - len(shape))))
+        for weight in (w, None):
+            with pytest.raises(ValueError, match="within must be a finite angle >= 0"):
+                projector.certificate(weight, within=within)
+
+
+def test_an_unknown_part_of_a_question_is_named():
+    with pytest.raises(TypeError, match=r"unknown option 'degrees'.*element, angle, flip, within"):
+        projector_of("so2", 3).certificate(np.ones((3, 3, 1)), degrees=30.0)
+
+
 def test_weights_of_the_wrong_kind_are_refused_as_by_the_projector():
     real = sq.projector("a", {"a": sq.reps.vector(sq.groups.so(3))})
     unitary = sq.projector("a", {"a": sq.reps.vector(sq.groups.su(2))})
