@@ -44,6 +44,7 @@ def test_what_is_projected_is_equivariant_and_the_rest_is_not(study):
         assert row["mse"] < 0.3
 
 
+@pytest.mark.slow(23)
 def test_the_study_leaves_a_table_a_figure_and_all_runs(study, small):
     rows, workdir = study
     assert (workdir / "nbody.png").stat().st_size > 10_000

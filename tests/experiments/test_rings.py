@@ -51,6 +51,7 @@ def test_strict_is_invariant_and_free_is_not(study):
     assert accuracy > np.mean([row["accuracy"] for row in by["strict", 0.5, "0.0"]])
 
 
+@pytest.mark.slow(34)
 def test_the_study_leaves_a_table_a_figure_and_all_runs(study, small):
     rows, workdir = study
     assert (workdir / "rings.png").stat().st_size > 10_000

@@ -146,6 +146,7 @@ def test_rows_of_other_settings_are_not_mixed(study):
         run.run(config, folder, folder / "work")
 
 
+@pytest.mark.slow
 def test_bad_studies_are_refused(study):
     config, folder = study
     good = list(config.rows)
@@ -164,6 +165,7 @@ def test_bad_studies_are_refused(study):
             run.run(config, folder, folder / "work")
 
 
+@pytest.mark.slow
 def test_the_measured_movement_is_the_certified_one(study):
     config, folder = study
     network = load_network(config, folder)

@@ -121,6 +121,7 @@ def test_fields(measure, transforms, both_fields, images):
     assert shuffled > 0.05
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "measure",
     [
@@ -146,6 +147,7 @@ def test_divergence_of_the_predictions(both_classifiers, images):
     assert shuffled.kl.value > 1e-8
 
 
+@pytest.mark.slow
 def test_decibels(both_fields, images):
     """A peak signal to noise ratio at the floor of float64 beside an ordinary one."""
     exact, shuffled = (

@@ -94,6 +94,7 @@ def test_clean_stencils(golden, activation, dtype, clean, lottery, stencil):
         assert off(got, golden[f"{case}_features_msq/{key}"]) < clean
 
 
+@pytest.mark.slow
 def test_the_table_of_the_specification(golden):
     """mean_abs and mean_sq of probabilities, forward; mean_sq, central (measures.md G)."""
     f, x = network(golden, "relu", "f32")
@@ -148,6 +149,7 @@ def lottery_generator(name, golden, dtype):
     return measures.Action(name, moved)
 
 
+@pytest.mark.slow
 @each_case
 def test_the_published_rounding(golden, activation, dtype, clean, lottery):
     """With the golden floors, our exact derivative gives the published code's numbers."""

@@ -106,6 +106,7 @@ def test_at_zero_nothing_depends_on_the_free_branch(case, kind):
     assert any(np.any(g != 0) for name, g in grads.items() if not name.startswith("free_"))
 
 
+@pytest.mark.slow
 @both
 def test_at_zero_the_layer_is_equivariant(case, kind):
     apply, params, x = case(kind)

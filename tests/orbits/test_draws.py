@@ -46,6 +46,7 @@ def test_elements_drawn_under_jit_act_as_they_do_outside(what):
     assert np.max(np.abs(np.asarray(found) - x)) > 0.1
 
 
+@pytest.mark.slow
 def test_finite_groups_are_drawn_uniformly():
     group = G.dihedral(4)
     rep = R.regular(group)

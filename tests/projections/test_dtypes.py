@@ -141,6 +141,7 @@ def test_half_precision_is_computed_in_float32():
         np.testing.assert_array_equal(p(half), p(half.astype(jnp.float32)).astype(dtype))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16, jnp.float16])
 def test_softness_one_is_the_identity_to_the_bit(dtype):
     for name in ("spectral", "orbits", "dense", "pairs", "kernel"):

@@ -133,6 +133,7 @@ def test_images_and_their_classes():
     assert found < 1e-10
 
 
+@pytest.mark.slow
 def test_gradients_reach_both_sides():
     params = params_of("c4", 3)
     rep_in, rep_out = ends("c4")
@@ -146,6 +147,7 @@ def test_gradients_reach_both_sides():
     np.testing.assert_allclose(slope, 4 * outside, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_relative():
     params = params_of("so3", 3)
     rep_in, rep_out = ends("so3")

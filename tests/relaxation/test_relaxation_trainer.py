@@ -102,6 +102,7 @@ def test_accumulating_parts_changes_nothing():
     chex.assert_trees_all_close(parts.params, by_hand(control, extra, tree), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_schedule_alone_is_a_method():
     params, plan = two_layers()
     schedule = rx.triangular(STEPS, 0.2)

@@ -46,6 +46,7 @@ def test_exact_and_shares_agree():
         np.testing.assert_array_equal(shares.totals[name], total)
 
 
+@pytest.mark.slow
 def test_hutchinson_is_within_its_errors():
     exact = layerwise(F, X, GENERATORS, estimator="exact")
     found = layerwise(F, X, GENERATORS, estimator="hutchinson", probes=64)
@@ -61,6 +62,7 @@ def test_hutchinson_is_within_its_errors():
     assert 1.4 < ratio < 2.9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("estimator", ["shares", "exact", "hutchinson"])
 def test_batches_do_not_matter(estimator):
     whole = layerwise(F, X, GENERATORS, estimator=estimator, probes=8)

@@ -278,6 +278,7 @@ def test_channels_first():
         np.testing.assert_allclose(a, b, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_layers_come_in_the_order_of_depth_and_curves_follow():
     result = feature_correlation(stack(1), white_noise(3), SHIFTS, layouts=MAPS)
     assert [layer.name for layer in result.layers] == ["early", "late", "head"]

@@ -218,6 +218,7 @@ def test_standard_error_and_interval_agree_with_fresh_samples():
     assert one.interval(jax.random.key(0), 50) != one.interval(jax.random.key(1), 50)
 
 
+@pytest.mark.slow
 def test_decibels():
     one = estimate(span=2.0)
     plain_value = estimate().value

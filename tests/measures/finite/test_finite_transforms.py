@@ -316,6 +316,7 @@ def test_families_are_deterministic_and_cover_their_range():
     assert len(finite.group_transforms(groups.dihedral(4))) == 8
 
 
+@pytest.mark.slow
 def test_eighth_turns_of_c8_are_bilinear_rotations():
     group, x = groups.cyclic(8), noise(1, 8, 8, 2)
     transform = finite.element(group, group.element(np.pi / 4))

@@ -83,6 +83,7 @@ def test_periodic_shifts_lose_only_the_crop():
     np.testing.assert_array_equal(found, rows[:, None] & cols)
 
 
+@pytest.mark.slow
 def test_tokens_have_the_positions_of_their_grid():
     image = Site("map", Image(), (1, SIDE, SIDE, 2), (SIDE, SIDE), (1, 1, 1, 1))
     tokens = Site("t", Tokens(prefix=2), (1, SIDE**2 + 2, 2), (SIDE, SIDE), (1, 1, 1, 1))
