@@ -15,6 +15,7 @@ FOLDERS = (ROOT / name for name in ("experiments", "docs"))
 PAGES = [*ROOT.glob("*.md"), *sorted(page for folder in FOLDERS for page in folder.rglob("*.md"))]
 
 
+@pytest.mark.slow
 def test_the_examples_run_as_pasted(capsys):
     softening, algebra, *_ = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
     names: dict = {}
@@ -50,6 +51,7 @@ def test_the_measures_run_as_pasted(tmp_path, monkeypatch, capsys):
     assert "hyperbolic_rotation" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_the_training_runs_as_pasted(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     _, _, _, training, *_ = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)

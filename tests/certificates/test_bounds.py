@@ -57,6 +57,7 @@ def draw(group, n, rng):
     return np.stack([group.exp(rng.standard_normal(k)) @ h[i % len(h)] for i in range(n)])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", COMPACT)
 def test_sandwich_and_the_mean_square_identity(name):
     """Theorem 2 exactly (finite groups) or within four standard errors; theorem 3 both sides."""
@@ -78,6 +79,7 @@ def test_sandwich_and_the_mean_square_identity(name):
     assert math.sqrt(squares.max()) <= upper
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", GROUPS)
 def test_element_bounds_are_never_exceeded_over_200_draws(name):
     rng = np.random.default_rng(1)
@@ -245,6 +247,7 @@ def test_diameters():
             ct.diameter(bad)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "group", [sq.groups.so(4), sq.groups.su(3), sq.groups.su(4), sq.groups.usp(2)], ids=str
 )

@@ -112,6 +112,7 @@ def test_arrays_that_are_no_images_are_told_in_one_line(capsys, vit, pixels, tmp
     assert "bad.npy" in line
 
 
+@pytest.mark.slow
 def test_other_mistakes_are_told_in_one_line(capsys, vit, pixels, tmp_path):
     good = tmp_path / "good.npz"
     np.savez(good, images=pixels, labels=np.arange(6))

@@ -55,6 +55,7 @@ def cifar_test(data_dir):
     return data.normalize(images, MEAN, STD), labels
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["resnet20", "resnet32"])
 def test_published_logits(data_dir, cifar_test, name):
     folder = data_dir / "pretrained"

@@ -29,6 +29,7 @@ def shapes(model, x=X, **options):
     return variables, jax.eval_shape(lambda v, x: model.apply(v, x, **options), variables, x)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SMALL)
 def test_every_family_is_called_alike(name):
     model = SMALL[name]
@@ -42,6 +43,7 @@ def test_every_family_is_called_alike(name):
     assert set(variables["params"]) - set(headless["params"]) <= {"head", "linear"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "millions"),
     [  # those of the published models
@@ -85,6 +87,7 @@ def test_heads_sit_on_any_backbone(name):
         models.segmenter(backbone, 4, "upernet")
 
 
+@pytest.mark.slow
 def test_batch_statistics_are_updated_in_training_only():
     model = SMALL["resnet-basic"]
     x = jax.random.normal(jax.random.key(0), (4, 16, 16, 3))
@@ -128,6 +131,7 @@ def test_position_tables_are_resized_to_other_images():
     np.testing.assert_array_equal(model.apply(variables, x), same.apply(variables, x))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("antialias", [False, True])
 def test_resizing_keeps_constants_prefix_rows_and_quarter_turns(antialias):
     rng = np.random.default_rng(0)

@@ -62,6 +62,7 @@ def test_symmetric_inputs_have_a_canonical_element_too(rep, x):
     np.testing.assert_allclose(moved, np.broadcast_to(moved[0], moved.shape), atol=2e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("rep", "x"), [(rep, generic(rep)) for rep in REPS[1:]] + SYMMETRIC, ids=lambda v: repr(v)[:20]
 )

@@ -33,6 +33,7 @@ def whitened(n, dtype=np.float32):
     return (np.sqrt(n) * q).astype(dtype)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["c4", "c6", "so2", "so3", "su2"])
 def test_on_whitened_inputs_it_is_the_penalty_of_the_weight(name):
     params = params_of(name, 1)

@@ -101,6 +101,7 @@ def test_a_theta_per_group():
         rx.factor_names(plan, "model")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float32])
 def test_dtypes_are_kept(dtype):
     params, plan = two_layers()

@@ -154,6 +154,7 @@ def test_generators_of_large_groups_without_short_words():
         reps.from_generators(cube, discrete=stickers)
 
 
+@pytest.mark.slow
 def test_groups_of_a_user(obeys):
     turn = np.array([[0.0, -1.0], [1.0, 0.0]])
     lie = np.zeros((2, 4, 4))

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -39,8 +39,7 @@ def load_cifar_resnet(path: str | os.PathLike[str]) -> tuple[CifarResNet, dict[s
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; expected a safetensors file")
     found = _load.load(path, family=_FAMILY)
-    assert isinstance(found.model, CifarResNet)
-    return found.model, found.variables
+    return cast(CifarResNet, found.model), found.variables
 
 
 def save_cifar_resnet(path: str | os.PathLike[str], variables: Mapping[str, Any]) -> None:

@@ -39,6 +39,7 @@ def test_magnitude_does_not_matter(scale):
     assert found == pytest.approx(np.corrcoef(a, b)[0, 1], abs=1e-6)
 
 
+@pytest.mark.slow
 def test_an_offset_costs_only_the_digits_that_the_data_lost():
     a, b = np.random.default_rng(2).normal(size=(2, 1000))
     a32, b32 = (a + 1000).astype(np.float32), (b - 1000).astype(np.float32)

@@ -208,6 +208,7 @@ def test_7_1_08_orders_that_no_group_has_are_refused(make, n):
         sq.groups.from_name("c-1")
 
 
+@pytest.mark.slow
 def test_7_1_12_the_37_x_37_grid_builds_with_one_thread():
     """The grid of DINOv2's position table; C4 counts (37^2 + 3) / 4 orbits, SO(2) 37 radii."""
     code = (

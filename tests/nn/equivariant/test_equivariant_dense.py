@@ -28,6 +28,7 @@ def random_layer(rep_in, rep_out, dtype=np.float64, **options):
     return eq.EquivariantDense(rep_in, rep_out, **options), {"params": params}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", GROUPS)
 def test_equivariant_whatever_is_stored(name):
     group = GROUPS[name]
@@ -179,6 +180,7 @@ def test_between_scalars_it_is_a_plain_dense_layer():
     )
 
 
+@pytest.mark.slow
 def test_gradients_flow_along_the_equivariant_directions_only():
     layer, variables = random_layer(IN, OUT, np.float32)
     x = inputs(IN)

@@ -118,6 +118,7 @@ def test_rotations_of_the_plane_keep_quarter_turns_too():
     assert eq.vector_rules("a", G.so(3), 1, 1, softness=1.0)["a/kernel"].rank() == 9
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("optimized")
 def test_a_free_layer_starts_as_a_strict_one():
     v = vectors(6, 4, 3)
