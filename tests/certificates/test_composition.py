@@ -259,6 +259,7 @@ POINTWISE = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", POINTWISE)
 def test_lipschitz_constants_are_the_largest_slopes(kind):
     f, x = POINTWISE[kind], np.linspace(-12, 12, 240_001)

@@ -126,6 +126,7 @@ def test_an_angle_just_below_zero_is_zero():
     assert angle == 0.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ALL)
 def test_samples_are_members_and_cover_the_group(name):
     group = groups.from_name(name)

@@ -59,6 +59,7 @@ def change(model, params, matrix):
     return np.linalg.norm(after - before @ matrix.T) / np.linalg.norm(before - x)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reflect", [False, True])
 def test_strict_weights_commute_with_rotations_and_reflections(reflect):
     for relaxed in ("update", "all"):
@@ -66,6 +67,7 @@ def test_strict_weights_commute_with_rotations_and_reflections(reflect):
         assert change(model, stored(model), orthogonal(reflect)) < 1e-5
 
 
+@pytest.mark.slow
 def test_free_weights_do_not():
     errors = []
     for relaxed in ("update", "all"):
@@ -95,6 +97,7 @@ def test_it_commutes_with_permutations_of_the_nodes():
     assert np.linalg.norm(after - before[:, order]) < 1e-5 * np.linalg.norm(before)
 
 
+@pytest.mark.slow
 def test_a_group_of_the_plane_acts_on_points_in_the_plane():
     model = small(group=sq.groups.so(2))
     turn = np.array([[0.6, -0.8], [0.8, 0.6]], np.float32)
@@ -119,6 +122,7 @@ def test_messages_follow_the_given_edges():
     assert np.abs(before[:, 2] - after[:, 2]).max() > 1e-6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("relaxed", ["update", "all"])
 def test_a_plan_makes_free_layers_strict(relaxed):
     free, strict = small(project=False, relaxed=relaxed), small(relaxed=relaxed)

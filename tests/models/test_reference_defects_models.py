@@ -95,6 +95,7 @@ def test_7_1_09_a_soft_mask_is_applied_once_not_once_per_step():
     np.testing.assert_allclose(used[-1], used[0], rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mask", ["hard", "resolvent"])
 def test_7_1_09_gradients_are_projected(params, mask):
     plan = plan_of(params, softness=0.5, mask=mask)
@@ -107,6 +108,7 @@ def test_7_1_09_gradients_are_projected(params, mask):
         assert np.linalg.norm(one - other) > 0.05 * np.linalg.norm(other)
 
 
+@pytest.mark.slow
 def test_7_1_09_momentum_stays_in_the_kept_subspace(params):
     plan = plan_of(params)
     optimizer = optax.sgd(0.1, momentum=0.9)
@@ -163,6 +165,7 @@ def test_7_1_10_the_network_gets_the_group_that_was_asked_for(params, name, turn
         assert error < 1e-5 if kept else error > 1e-2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "turns", "small_turns", "flips"),
     [
@@ -213,6 +216,7 @@ def test_7_1_10_trajectories_have_both_dials_and_masks():
         assert (kernel, table) == moved
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("nonlinearity", ["gated", "norm"])
 def test_7_1_11_tensors_are_hidden_features(nonlinearity):
     group = sq.groups.o(5)
@@ -258,6 +262,7 @@ def test_7_1_13_settings_in_the_wrong_place_are_errors():
         models.create("vit_s16", batch_size=32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("angles", [1, 5])
 def test_7_1_15_clean_logits_are_computed_once_per_batch(angles):
     """And each transform moves a whole batch, not one image after another."""

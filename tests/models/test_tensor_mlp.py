@@ -50,6 +50,7 @@ def relative(a, b):
     return float(np.abs(np.asarray(a) - b).max() / np.abs(b).max())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("group", "nonlinearity"),
     [
@@ -83,6 +84,7 @@ def test_equivariant_in_single_precision(group):
     assert relative(run(model.inputs.apply(g, x)), model.outputs.apply(g, np.array(run(x)))) < 1e-5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("nonlinearity", ["gated", "norm"])
 def test_strict_is_the_strict_plan_of_the_free_network(nonlinearity):
     group = G.so(3)
@@ -99,6 +101,7 @@ def test_strict_is_the_strict_plan_of_the_free_network(nonlinearity):
     assert relative(run(variables, x), wanted) > 0.1
 
 
+@pytest.mark.slow
 def test_a_free_network_starts_equivariant_and_soft_rules_leave_it_alone():
     group = G.o(5)
     model = TensorMLP.o5(4, 1, project=False, **SMALL)
@@ -139,6 +142,7 @@ def test_rules_of_a_subgroup_keep_more():
     assert sum(p.rank() for _, p, _ in plan.planned(params)) > 2 * ranks[0]
 
 
+@pytest.mark.slow
 def test_gradients_reach_every_kernel():
     model = TensorMLP.o5(4, 2, **SMALL)
     x = inputs(model, dtype=np.float32)
@@ -174,6 +178,7 @@ def fitted(model, data, steps, scale):
     return float(np.mean((np.asarray(train(jax.random.key(0))) - wanted) ** 2))
 
 
+@pytest.mark.slow
 def test_it_fits_the_invariant_of_o5():
     assert fitted(TensorMLP.o5(12, 1, contractions=6), o5_data, 150, 1.0) < 0.1
 

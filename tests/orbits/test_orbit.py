@@ -92,6 +92,7 @@ def test_signs_and_mixing_need_fitting_dtypes():
     )
 
 
+@pytest.mark.slow
 def test_transformations_commute_with_the_orbit():
     rep = reps.image(D4, (3, 3))
     x = jnp.asarray(random(rep, (5,)), jnp.float32)

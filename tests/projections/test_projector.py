@@ -107,6 +107,7 @@ def test_softness_keeps_whole_levels_and_reports_what_it_kept(case, softness):
         assert cut.rank() == ranks[np.flatnonzero(np.abs(shares - softness) == best)[0]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("mask", ["hard", "heat", "resolvent"])
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16, jnp.float16])

@@ -68,6 +68,7 @@ def test_spatial_and_spectral_back_ends_agree(name, backends):
     np.testing.assert_allclose(penalty(plan_of(name), single, 0.3, 2.0), found[0], rtol=RTOL)
 
 
+@pytest.mark.slow
 @given(ANY, st.floats(0, 3), st.floats(0, 3))
 @examples(fast=15)
 def test_gradient_of_the_square_is_twice_the_part(case, lambda_g, lambda_perp):
@@ -308,6 +309,7 @@ def test_leaves_that_are_no_numbers_and_plans_of_nothing():
     assert rg.part_norms(nothing, params) == {}
 
 
+@pytest.mark.slow
 def test_under_vmap():
     plan = plan_of("so3")
     stack = [params_of("so3", seed) for seed in range(3)]

@@ -173,6 +173,7 @@ def test_the_gradient_of_gamma_is_the_residual_against_the_raw_gradient():
 # Residual pathway priors: theorem 8 for the penalty of the control.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_rpp_prices_the_branches_as_the_projection_penalty_prices_the_sum(name):
     projector = CASES[name]()

@@ -123,6 +123,7 @@ def test_realifications_of_mixed_sums():
     assert repr(mixed.real) == "Re[V + 2·1](SU(2))"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pool", POOLS)
 def test_apply_of_numpy_and_jax_arrays(pool, elements):
     a, b = _pools()[pool][:2]

@@ -44,6 +44,7 @@ def _agrees(restricted, parent, embed, elements, tolerance=1e-12):
         np.testing.assert_allclose(restricted.matrix(g), expected, atol=tolerance)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("parent", ["so2", "o2", "c8", "d8", "d12"])
 @pytest.mark.parametrize("child", ["1", "c2", "c3", "c4", "c8", "d1", "d2", "d4", "so2"])
 def test_planar_subgroups(parent, child, obeys, elements):

@@ -87,6 +87,7 @@ def straight(tmp_path_factory):
     return _train(workdir), workdir
 
 
+@pytest.mark.slow
 def test_a_run_leaves_its_logs_and_checkpoints(straight):
     outcome, workdir = straight
     assert (outcome.step, outcome.finished, outcome.stopped_by) == (30, True, None)

@@ -28,6 +28,7 @@ LAYERS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layer", LAYERS.values(), ids=LAYERS)
 @pytest.mark.parametrize("d", [3, 5])
 def test_layers_start_equivariant_under_rotations_and_reflections(layer, d):
