@@ -1,4 +1,4 @@
-r"""Which activations commute with which actions, and their Lipschitz constants.
+r"""Activations: which actions they commute with, and their Lipschitz constants.
 
 A pointwise function commutes with a permutation of the entries; an odd one also with sign changes;
 with nothing else in general. Functions of the norm commute with orthogonal actions.

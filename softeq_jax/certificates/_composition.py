@@ -1,4 +1,4 @@
-r"""From layers to a network (theorem 6).
+r"""Composition of the certificates of layers into that of a network (theorem 6).
 
 A network of linear layers ``x -> W_l x + b_l``, activations and residual blocks, with group
 actions on all features. Carry a bound H of the feature's norm and E of its error

@@ -1,4 +1,4 @@
-r"""From a dense kernel to its layer: operator norm and operator defect.
+r"""Layers from their kernels: operator norm and operator defect of dense ones, biases.
 
 For a kernel ``[in, out]``, an element of ``dual(V_in) (x) V_out``, the map ``W`` of its layer has
 the defect ``rho_out(g) W - W rho_in(g) = (g W - W) rho_in(g)``. Its spectral norm, not the

@@ -20,13 +20,12 @@ from softeq_jax.groups._levels import (
     Words,
     matrix_order,
 )
-from softeq_jax.groups._names import from_name
 from softeq_jax.groups._noncompact import METRIC, LorentzGroup, SymplecticGroup, lorentz, sp
 from softeq_jax.groups._permutation import PermutationGroup, SymmetricGroup, symmetric
 from softeq_jax.groups._planar import PlanarGroup, cyclic, dihedral, trivial
 from softeq_jax.groups._product import ProductGroup, product
 from softeq_jax.groups._user import from_generators
-from softeq_jax.groups._zoo import icosahedral, octahedral, rubiks_cube
+from softeq_jax.groups._zoo import from_name, icosahedral, octahedral, rubiks_cube
 
 __all__ = [
     "LISTABLE",

@@ -1,4 +1,4 @@
-"""How the levels of a representation are defined, and how an element is written in generators."""
+"""Stages that define levels, conjugacy classes, and words of elements in generators."""
 
 import math
 from collections.abc import Callable, Sequence

@@ -1,5 +1,7 @@
-"""Logarithms of orthogonal, unitary and symplectic matrices that stay in the Lie algebra, also
-where an eigenvalue is -1 and the logarithm is not unique."""
+"""Logarithms of orthogonal, unitary and symplectic matrices, inside their Lie algebra.
+
+Also where an eigenvalue is -1 and the logarithm is not unique.
+"""
 
 from typing import Any, Literal
 

@@ -1,4 +1,4 @@
-"""How numbers that scale the entries of a feature transform."""
+"""Diagonal weights: the action on numbers that scale the entries of a feature."""
 
 import dataclasses
 import functools

@@ -1,5 +1,7 @@
-"""Representations of one group as representations of another: subgroups, homomorphisms, factors
-of direct products."""
+"""Restrictions: representations of one group as those of another, by a homomorphism.
+
+Subgroups, homomorphisms that a user gives, and the factors of direct products.
+"""
 
 import dataclasses
 import functools

@@ -1,4 +1,4 @@
-r"""Which layers of a network break a symmetry: attribution of its Lie derivative.
+r"""Layer-wise attribution of a Lie derivative: which layers of a network break a symmetry.
 
     L f = sum_i c_i,     c_i = J_{>i} L f_i:    what the output owes to layer i not commuting
                                                 with the generator

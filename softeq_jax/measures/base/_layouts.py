@@ -1,4 +1,4 @@
-r"""How an array lies on the plane of the input: which axes are rows and columns, and where.
+r"""Layouts of arrays on the plane of the input: which axes are rows and columns, and where.
 
 Physical coordinates are pixels of the *input* image, measured from its center; x points along
 the columns to the right, y along the rows downwards. An entry of a feature map at index

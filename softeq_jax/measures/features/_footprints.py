@@ -1,4 +1,4 @@
-r"""Which pixels of the input an entry of a feature map depends on, measured by differentiation.
+r"""Footprints: the pixels that an entry of a feature map depends on, by differentiation.
 
 Row i of a map behind convolutions reads the input rows ``[s i + first, s i + last]``, cut off at
 the edge of the image, and so for columns. A pull-back of random cotangents on that row is

@@ -1,4 +1,4 @@
-r"""How much of the space that features span survives a transform: subspace scores.
+r"""Subspace scores: how much of the space that features span survives a transform.
 
 With the rows of A and B the positions of all images (features of x, carried along by g', and of
 g x), centered, and U, V orthonormal bases of their column spaces up to a share of the energy,

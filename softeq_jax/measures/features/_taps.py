@@ -1,4 +1,4 @@
-"""Where features come from, and how each of them lies on the plane of the input.
+"""Taps of a network: where its features are taken, and their layouts.
 
 A *features* function maps images ``[n, h, w, c]`` to a dictionary ``{name: array}``, in the order
 of depth, every array with the examples on axis 0. What each array is, is declared by patterns of

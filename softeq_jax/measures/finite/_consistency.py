@@ -1,4 +1,4 @@
-"""What small shifts of its image do to a classifier: consistency, and shifts by one pixel.
+"""Consistency of a classifier under small shifts of its image, and shifts by one pixel.
 
 Each image of a batch is shifted by its own amount: on a circle, as a window of a larger canvas, or
 as an object on a larger canvas, so that no content is lost.

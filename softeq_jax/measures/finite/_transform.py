@@ -1,4 +1,4 @@
-r"""What a finite transform must be able to do, and how it acts on planes and on fibers.
+r"""Finite transforms: their interface, and their action on planes and on fibers.
 
 A transform carries the numbers of one group element or warp. It acts on any array whose layout
 says how the array lies on the plane of the input, so the same object moves an image, each feature

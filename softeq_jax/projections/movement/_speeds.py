@@ -1,4 +1,4 @@
-r"""How fast and how far a group can move a weight: the ingredients of certificates.
+r"""Speeds and norms of the action of a group on a weight: the ingredients of certificates.
 
 With an orthonormal basis A_k of the Lie algebra acting jointly on all axes of a weight w,
 
