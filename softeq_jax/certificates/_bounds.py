@@ -16,6 +16,7 @@ from softeq_jax.certificates._diameter import is_abelian
 from softeq_jax.groups import LISTABLE, Group
 from softeq_jax.projections import ROUNDING, Certificate, Projector, movement, removed_part
 from softeq_jax.projections.movement import (
+    frobenius,
     generator_norms,
     growth,
     is_isometric,
@@ -53,14 +54,14 @@ def sandwich(projector: Projector, w: Any) -> Sandwich:
         raise ValueError(f"{group} is not compact: there is no Haar mean, and no supremum over it")
     _require_isometric(projector, "theorem 3")
     parts = projector.host_splitting()
-    whole = float(np.linalg.norm(moving_part(parts, w)))
+    whole = frobenius(moving_part(parts, w))
     dropped = np.ones(len(parts.levels.sizes))
     dropped[0] = 0.0
     if parts.levels.complete:
         dropped[-1] = 0.0
     surely = removed_part(parts.space, parts.filters, w, dropped)
-    margin = ROUNDING * float(np.linalg.norm(w))
-    lower = math.sqrt(2.0) * float(np.linalg.norm(surely)) - margin
+    margin = ROUNDING * frobenius(w)
+    lower = math.sqrt(2.0) * frobenius(surely) - margin
     return Sandwich(max(lower, 0.0), 2.0 * whole + margin)
 
 
@@ -181,12 +182,12 @@ def lie_bound(projector: Projector, w: Any, t: Any) -> float:
     else:
         rate = logarithmic_norm(space, t)
         bound = _along_exponential(projector, w, t)
-    return bound + ROUNDING * float(np.linalg.norm(w)) * (1.0 + math.exp(min(max(rate, 0.0), 700)))
+    return bound + ROUNDING * frobenius(w) * (1.0 + math.exp(min(max(rate, 0.0), 700)))
 
 
 def _along_exponential(projector: Projector, w: np.ndarray, t: np.ndarray) -> float:
     moved = np.tensordot(t, lie_images(projector.space, w), 1)
-    return growth(logarithmic_norm(projector.space, t)) * float(np.linalg.norm(moved))
+    return growth(logarithmic_norm(projector.space, t)) * frobenius(moved)
 
 
 def element_bound(projector: Projector, w: Any, g: Any) -> Certificate:
@@ -221,16 +222,16 @@ def element_bound(projector: Projector, w: Any, g: Any) -> Certificate:
         total += before * _along_word(projector, w, factored.word)
         found["theorem 4: exponentials and letters"] = total
     if is_isometric(space):
-        whole = 2.0 * float(np.linalg.norm(moving_part(projector.host_splitting(), w)))
+        whole = 2.0 * frobenius(moving_part(projector.host_splitting(), w))
         found["theorem 3: 2 ||N w||"] = whole
         if group.is_finite and has_words:
             bound = _by_words(projector, w, g, factored.word)
             found["theorem 4a: word length times largest defect"] = bound
     if is_abelian(group) or not found:
-        moved = float(np.linalg.norm(projector.act(g, w) - w))
+        moved = frobenius(projector.act(g, w) - w)
         found["exact movement"] = moved
     reason = min(reversed(found), key=lambda name: found[name])
-    norm = float(np.linalg.norm(w))
+    norm = frobenius(w)
     margin = ROUNDING * norm * (1.0 + before)
     return Certificate(
         bound=found[reason] + margin,
@@ -261,7 +262,7 @@ def weight(projector: Projector, w: Any) -> np.ndarray:
 
 def _margin(projector: Projector, w: np.ndarray) -> float:
     largest = max(generator_norms(projector.space), default=1.0)
-    return ROUNDING * float(np.linalg.norm(w)) * max(1.0, largest)
+    return ROUNDING * frobenius(w) * max(1.0, largest)
 
 
 def _require_isometric(projector: Projector, what: str) -> None:

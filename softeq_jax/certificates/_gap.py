@@ -8,7 +8,13 @@ import numpy as np
 from softeq_jax.certificates._bounds import weight
 from softeq_jax.certificates._diameter import diameter
 from softeq_jax.projections import ROUNDING, Certificate, Projector
-from softeq_jax.projections.movement import growth, is_isometric, level_parts, stretch_rate
+from softeq_jax.projections.movement import (
+    frobenius,
+    growth,
+    is_isometric,
+    level_parts,
+    stretch_rate,
+)
 
 
 class Gap(NamedTuple):
@@ -111,9 +117,9 @@ def gap(projector: Projector, w: Any = None) -> Gap:
         return Gap(level, math.nan)
     w = weight(projector, w)
     each = [
-        sigma * float(np.linalg.norm(part))
+        sigma * frobenius(part)
         for sigma, part in level_parts(complete.host_splitting(), w)
         if 0 < sigma < math.inf
     ]
-    margin = ROUNDING * float(np.linalg.norm(w))
+    margin = ROUNDING * frobenius(w)
     return Gap(level, (math.hypot(*each) / level if each else 0.0) + margin)

@@ -19,6 +19,7 @@ from softeq_jax.projections import ROUNDING, Projector, Question
 from softeq_jax.projections.movement import (
     ELEMENTS,
     Inquiry,
+    frobenius,
     is_isometric,
     lie_images,
     moving_part,
@@ -95,7 +96,7 @@ def _bias(
     pixels = 1.0
     if geometry is not None:
         pixels = math.sqrt(_outputs(geometry))
-    norm = pixels * float(np.linalg.norm(bias.astype(np.complex128)))
+    norm = pixels * frobenius(bias.astype(np.complex128))
     norm += ROUNDING * norm
     if bias_projector is None:
         if is_isometric(projector.space):

@@ -19,6 +19,8 @@ _ANGLE_TOLERANCE = 1e-6  # for angles, which may have been rounded to float32
 
 def _rotation(angle: float) -> np.ndarray:
     """``[[cos, -sin], [sin, cos]]``, with exact entries at the multiples of 90 degrees."""
+    if abs(angle) > _TURN:  # far out, floats are too coarse to be told from a multiple
+        angle = math.atan2(math.sin(angle), math.cos(angle))
     quarter = angle / (math.pi / 2)
     nearest = round(quarter)
     if abs(quarter - nearest) < 1e-14 * max(1.0, abs(quarter)):

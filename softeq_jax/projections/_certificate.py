@@ -85,7 +85,7 @@ def combine(parts: Mapping[str, Certificate]) -> Certificate:
     missing = [f"{path}: {part.reason}" for path, part in parts.items() if not part.certified]
 
     def total(name: str) -> float:
-        return math.sqrt(math.fsum(getattr(part, name) ** 2 for part in chosen))
+        return math.hypot(*(getattr(part, name) for part in chosen))
 
     return dataclasses.replace(
         first,

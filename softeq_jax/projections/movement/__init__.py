@@ -6,6 +6,7 @@ from softeq_jax.projections.movement._question import Inquiry, Question, underst
 from softeq_jax.projections.movement._speeds import (
     Speed,
     are_stable,
+    frobenius,
     generator_defects,
     generator_norms,
     growth,
@@ -27,6 +28,7 @@ __all__ = [
     "Speed",
     "are_stable",
     "certificate",
+    "frobenius",
     "generator_defects",
     "generator_norms",
     "growth",

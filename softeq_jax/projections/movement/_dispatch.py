@@ -1,5 +1,7 @@
 """Dispatch of a certificate: by exact frequencies in the plane, else by the general bounds."""
 
+import dataclasses
+import math
 from typing import Unpack
 
 import numpy as np
@@ -8,6 +10,7 @@ from softeq_jax.projections._certificate import Certificate
 from softeq_jax.projections._choose import Splitting
 from softeq_jax.projections.movement import _a_priori, _general, _planar
 from softeq_jax.projections.movement._question import Question, understand
+from softeq_jax.projections.movement._speeds import power_of_two
 
 
 def certificate(
@@ -24,13 +27,30 @@ def certificate(
     Raises:
       ValueError: NaN or infinite weights, a question that makes no sense for the group.
     """
-    if w is not None and not np.all(np.isfinite(w)):
-        raise ValueError(f"{int(np.sum(~np.isfinite(w)))} of {w.size} weights are NaN or infinite")
     inquiry, plane = understand(parts.space.group, **question), _planar.plane_of(parts)
-    if plane is None:
-        if w is None:
-            return _a_priori.certificate(parts, dropped, inquiry)
-        return _general.certificate(parts, w, inquiry)
     if w is None:
+        if plane is None:
+            return _a_priori.certificate(parts, dropped, inquiry)
         return _planar.a_priori(plane, parts, dropped, inquiry)
-    return _planar.certificate(plane, parts, w, inquiry)
+    if not np.all(np.isfinite(w)):
+        raise ValueError(f"{int(np.sum(~np.isfinite(w)))} of {w.size} weights are NaN or infinite")
+    scale = power_of_two(float(np.max(np.abs(w), initial=0.0)))
+    if plane is None:
+        found = _general.certificate(parts, w / scale, inquiry)
+    else:
+        found = _planar.certificate(plane, parts, w / scale, inquiry)
+    return _scaled(found, scale)
+
+
+def _scaled(found: Certificate, scale: float) -> Certificate:
+    """The certificate of ``scale w`` from that of w; not certified where it overflows."""
+    bound = scale * found.bound
+    overflows = found.certified and not math.isfinite(bound)
+    return dataclasses.replace(
+        found,
+        bound=math.nan if overflows else bound,
+        supremum=scale * found.supremum,
+        weight_norm=scale * found.weight_norm,
+        certified=found.certified and not overflows,
+        reason="not certified: the movement overflows float64" if overflows else found.reason,
+    )

@@ -8,6 +8,11 @@ so the movement is an identity, not an estimate:
    \|R_t w - w\|^2 = \sum_m 4 \sin^2(m t / 2) \, \|w_m\|^2, \qquad
    \|R_t F w - w\|^2 = \sum_m 4 \, \|\cos(m t / 2) \beta_m - \sin(m t / 2) \alpha_m\|^2 .
 
+The m are signed sums of the frequencies of the axes, also where an axis has an unmatched vector,
+which turns with 0: such a product has no finite level, but it does turn with the other axes. The
+second sum loses every digit of a small movement when its squares are multiplied out, so that the
+rows ``(sign(m) alpha, beta)`` of each ``|m|`` are kept as the 2 x 2 triangle T of their QR
+decomposition, and the movement is ``hypot_m 2 |T_m (sin h, -cos h)|`` with ``h = |m| t / 2``.
 Both imply the general bound ``min(2 ||N w||, |t| ||L w||)`` with N the part outside level 0 and L
 the generator. Suprema over continuous angles are taken on a grid of K points and made safe: a
 trigonometric polynomial of degree M never exceeds its largest sample by more than the factor
@@ -25,7 +30,7 @@ from softeq_jax.groups import PlanarGroup
 from softeq_jax.projections._certificate import ROUNDING, Certificate
 from softeq_jax.projections._choose import Splitting
 from softeq_jax.projections._filter import Filter, IdentityFilter, map_blocks
-from softeq_jax.projections.backends import JointFrequencies, SpectralFilter, joint_frequencies
+from softeq_jax.projections.backends import SpectralFilter, joint_frequencies
 from softeq_jax.projections.movement._question import Inquiry
 
 _OVERSAMPLING = 64
@@ -33,49 +38,65 @@ _GRID = 4096
 
 
 @dataclasses.dataclass(frozen=True)
-class _Energies:
-    """Squared coefficients, and products of each even coefficient with its odd partner.
+class _Spectrum:
+    """What the movement of a weight depends on: three numbers a frequency, for pairs and singles.
 
     Attributes:
-      squares: float64 ``[n]``.
-      products: float64 ``[n]``, zero but on even halves of pairs.
-      frequency: int ``[n]``, signed, 0 where unmatched.
-      odd: bool ``[n]``.
+      pairs: int ``[p]``, distinct ``|m|`` of the pairs.
+      triangles: float64 ``[p, 2, 2]``, the QR triangles of their rows ``(sign(m) alpha, beta)``.
+      singles: int ``[s]``, distinct ``|m|`` of coefficients without a partner.
+      even: float64 ``[s]``, norm of those that the flip fixes.
+      odd: float64 ``[s]``, norm of those that it negates.
     """
 
-    squares: np.ndarray
-    products: np.ndarray
-    frequency: np.ndarray
+    pairs: np.ndarray
+    triangles: np.ndarray
+    singles: np.ndarray
+    even: np.ndarray
     odd: np.ndarray
 
-    def rotation(self, t: np.ndarray | float) -> np.ndarray:
-        """Squared movement under rotations, any shape of angles."""
-        half = 0.5 * np.multiply.outer(t, self.frequency)
-        return 4.0 * np.sin(half) ** 2 @ self.squares
+    def rotation(self, t: np.ndarray) -> np.ndarray:
+        """Movement under rotations, any shape of angles."""
+        turned = 2.0 * np.sin(0.5 * np.multiply.outer(t, self.frequencies))
+        return np.linalg.norm(turned * self.norms, axis=-1)
 
-    def reflection(self, t: np.ndarray | float) -> np.ndarray:
-        """Squared movement under R(t) F, any shape of angles."""
-        angle = np.multiply.outer(t, self.frequency)
-        share = np.where(self.odd, np.cos(0.5 * angle) ** 2, np.sin(0.5 * angle) ** 2)
-        squared = 4.0 * share @ self.squares - 4.0 * np.sin(angle) @ self.products
-        return np.maximum(squared, 0.0)
+    def reflection(self, t: np.ndarray) -> np.ndarray:
+        """Movement under R(t) F, any shape of angles."""
+        h = 0.5 * np.multiply.outer(t, self.pairs)
+        mirror = np.stack([np.sin(h), -np.cos(h)], axis=-1)
+        turned = np.einsum("pij,...pj->...pi", self.triangles, mirror)
+        h = 0.5 * np.multiply.outer(t, self.singles)
+        each = (turned.reshape(*turned.shape[:-2], -1), np.sin(h) * self.even, np.cos(h) * self.odd)
+        return 2.0 * np.linalg.norm(np.concatenate(each, axis=-1), axis=-1)
+
+    @property
+    def frequencies(self) -> np.ndarray:
+        """Those of the pairs and of the singles, int ``[p + s]``."""
+        return np.concatenate([self.pairs, self.singles])
+
+    @property
+    def norms(self) -> np.ndarray:
+        """Norm of all coefficients of each of ``frequencies``."""
+        return np.concatenate(
+            [np.linalg.norm(self.triangles, axis=(1, 2)), np.hypot(self.even, self.odd)]
+        )
 
     @property
     def lie_norm(self) -> float:
         """``||L w||``: the fastest the weight moves, per radian."""
-        return math.sqrt(float(self.frequency.astype(np.float64) ** 2 @ self.squares))
+        return float(np.linalg.norm(self.frequencies * self.norms))
 
     def moving_norm(self, has_flip: bool) -> float:
         """``||N w||``: the norm of what the group does not fix."""
-        moving = self.frequency != 0
-        if has_flip:
-            moving = moving | self.odd
-        return math.sqrt(float(self.squares[moving].sum()))
+        found = [self.norms[self.frequencies != 0]]
+        if has_flip:  # what rotations fix: the odd singles, and the odd halves of pairs
+            found.append(self.odd[self.singles == 0])
+            found.append(self.triangles[self.pairs == 0, :, 1].reshape(-1))
+        return float(np.linalg.norm(np.concatenate(found)))
 
     @property
     def degree(self) -> int:
-        present = np.abs(self.frequency[self.squares > 0])
-        return int(present.max(initial=0))
+        return int(self.frequencies[self.norms > 0].max(initial=0))
 
 
 def plane_of(parts: Splitting) -> PlanarGroup | None:
@@ -89,15 +110,15 @@ def certificate(
     group: PlanarGroup, parts: Splitting, w: np.ndarray, inquiry: Inquiry
 ) -> Certificate:
     """The certificate of a weight, float64 with the axes of the space."""
-    energies = _energies(parts, w)
+    spectrum = _spectrum(parts, w)
     norm = float(np.linalg.norm(w))
-    margin = ROUNDING * norm
-    supremum = _group_supremum(group, energies)
+    margin = (ROUNDING + 4.0 * np.finfo(np.float64).eps * spectrum.degree) * norm
+    supremum = _group_supremum(group, spectrum)
     if inquiry.scope == "element":
-        moved = energies.reflection if inquiry.flip else energies.rotation
-        bound = math.sqrt(float(moved(inquiry.angle or 0.0)))
+        moved = spectrum.reflection if inquiry.flip else spectrum.rotation
+        bound = float(moved(np.float64(_reduced(inquiry.angle or 0.0))))
     elif inquiry.radius is not None:
-        bound = min(_local_supremum(group, energies, inquiry.radius), supremum)
+        bound = min(_local_supremum(group, spectrum, inquiry.radius), supremum)
     else:
         bound = supremum
     return Certificate(
@@ -111,11 +132,16 @@ def certificate(
     )
 
 
+def _reduced(angle: float) -> float:
+    """The angle within half a turn: ``m t / 2`` of a large t would lose its digits."""
+    return angle if abs(angle) <= math.tau else math.atan2(math.sin(angle), math.cos(angle))
+
+
 def _fields(inquiry: Inquiry) -> dict[str, Any]:
     return {"scope": inquiry.scope, "angle": inquiry.angle, "flip": inquiry.flip}
 
 
-def _energies(parts: Splitting, w: np.ndarray) -> _Energies:
+def _spectrum(parts: Splitting, w: np.ndarray) -> _Spectrum:
     found: list[tuple[Filter, Any]] = []
 
     def collect(filter_: Filter, block: Any) -> Any:
@@ -123,23 +149,41 @@ def _energies(parts: Splitting, w: np.ndarray) -> _Energies:
         return block
 
     map_blocks(parts.space, parts.filters, w, collect)
-    each = []
+    rows: dict[int, list[np.ndarray]] = {}
+    single: dict[int, list[tuple[float, float]]] = {}
     for (filter_, block), (_, atoms) in zip(found, parts.space.blocks(), strict=True):
         if not isinstance(filter_, SpectralFilter):
-            total, none = float(np.sum(block**2)), np.zeros(1)
-            each.append((np.array([total]), none, none.astype(int), none.astype(bool)))
+            single.setdefault(0, []).append((float(np.linalg.norm(block)), 0.0))
             continue
         c, joint = np.asarray(filter_.analysis(block)), joint_frequencies(atoms)
-        partner = joint.partner
-        even = (partner >= 0) & ~joint.odd
-        products = np.where(even, np.einsum("ij,ij->i", c, c[partner]), 0.0)
-        each.append((np.einsum("ij,ij->i", c, c), products, _turning(joint), joint.odd))
-    return _Energies(*map(np.concatenate, zip(*each, strict=True)))
+        alone = joint.partner < 0
+        even = np.flatnonzero(~alone & ~joint.odd)
+        magnitude = np.abs(joint.frequency)
+        for m in np.unique(magnitude[even]):
+            at = even[magnitude[even] == m]
+            alpha = np.where(joint.frequency[at] < 0, -1.0, 1.0)[:, None] * c[at]
+            both = np.stack([alpha.reshape(-1), c[joint.partner[at]].reshape(-1)], axis=1)
+            rows.setdefault(int(m), []).append(_triangle(both))
+        for m in np.unique(magnitude[alone]):
+            at = alone & (magnitude == m)
+            halves = (np.linalg.norm(c[at & ~joint.odd]), np.linalg.norm(c[at & joint.odd]))
+            single.setdefault(int(m), []).append((float(halves[0]), float(halves[1])))
+    triangles = [_triangle(np.concatenate(each)) for each in rows.values()]
+    norms = [np.linalg.norm(np.array(each), axis=0) for each in single.values()]
+    even, odd = np.array(norms).reshape(-1, 2).T
+    return _Spectrum(
+        np.array(list(rows), int),
+        np.array(triangles).reshape(-1, 2, 2),
+        np.array(list(single), int),
+        even,
+        odd,
+    )
 
 
-def _turning(joint: JointFrequencies) -> np.ndarray:
-    """How often each coefficient turns per turn of the plane; unmatched ones do not."""
-    return np.where(joint.unmatched, 0, joint.frequency)
+def _triangle(rows: np.ndarray) -> np.ndarray:
+    """The triangle T ``[2, 2]`` with ``|T v| = |rows v|`` for every v."""
+    padded = np.concatenate([rows, np.zeros((2, 2))]) if len(rows) < 2 else rows
+    return np.linalg.qr(padded, mode="r")
 
 
 def a_priori(
@@ -175,7 +219,7 @@ def a_priori(
         angles = [0.0, math.pi] if finite is None else _lattice(finite, math.pi)
         supremum = max(supremum, *map(reflection, angles))
     if inquiry.scope == "element":
-        angle = inquiry.angle or 0.0
+        angle = _reduced(inquiry.angle or 0.0)
         bound = reflection(angle) if inquiry.flip else rotation(angle)
     else:
         bound = supremum if inquiry.radius is None else within_angle(inquiry.radius)
@@ -203,7 +247,7 @@ def _masks(
         joint = joint_frequencies(atoms)
         partner = np.where(joint.partner >= 0, joint.partner, 0)
         other = np.where(joint.partner >= 0, mask[partner], 0.0)
-        each.append((mask, other, _turning(joint), joint.odd))
+        each.append((mask, other, joint.frequency, joint.odd))
     mask, other, frequency, odd = map(np.concatenate, zip(*each, strict=True))
     return mask, other, frequency, odd
 
@@ -214,24 +258,24 @@ def _lattice(rotations: int, limit: float) -> list[float]:
     return [j * step for j in range(int(limit / step * (1.0 + 1e-12) + 1e-12) + 1)]
 
 
-def _group_supremum(group: PlanarGroup, energies: _Energies) -> float:
+def _group_supremum(group: PlanarGroup, spectrum: _Spectrum) -> float:
     if group.rotations is not None:
-        t = np.arange(group.rotations) * (2.0 * math.pi / group.rotations)
+        t = np.arange(group.rotations) * (math.tau / group.rotations)
         factor = 1.0
     else:
-        points = _OVERSAMPLING * max(energies.degree, 1)
-        t = np.arange(points) * (2.0 * math.pi / points)
-        factor = 1.0 / math.cos(math.pi * energies.degree / points)
-    squared = float(energies.rotation(t).max())
+        points = _OVERSAMPLING * max(spectrum.degree, 1)
+        t = np.arange(points) * (math.tau / points)
+        factor = 1.0 / math.cos(math.pi * spectrum.degree / points)
+    largest = float(spectrum.rotation(t).max())
     if group.has_flip:
-        squared = max(squared, float(energies.reflection(t).max()))
-    return min(math.sqrt(squared * factor), 2.0 * energies.moving_norm(group.has_flip))
+        largest = max(largest, float(spectrum.reflection(t).max()))
+    return min(largest * math.sqrt(factor), 2.0 * spectrum.moving_norm(group.has_flip))
 
 
-def _local_supremum(group: PlanarGroup, energies: _Energies, limit: float) -> float:
+def _local_supremum(group: PlanarGroup, spectrum: _Spectrum, limit: float) -> float:
     if group.rotations is not None:
-        return math.sqrt(float(energies.rotation(np.array(_lattice(group.rotations, limit))).max()))
-    if energies.degree * limit <= math.pi:
-        return math.sqrt(float(energies.rotation(limit)))
+        return float(spectrum.rotation(np.array(_lattice(group.rotations, limit))).max())
+    if spectrum.degree * limit <= math.pi:
+        return float(spectrum.rotation(np.float64(limit)))
     t, step = np.linspace(0.0, limit, _GRID, retstep=True)
-    return math.sqrt(float(energies.rotation(t).max())) + 0.5 * step * energies.lie_norm
+    return float(spectrum.rotation(t).max()) + 0.5 * float(step) * spectrum.lie_norm

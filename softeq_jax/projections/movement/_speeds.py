@@ -38,6 +38,18 @@ class Speed(NamedTuple):
     total: float
 
 
+def power_of_two(size: float) -> float:
+    """The power of two at or below a size > 0, else 1: dividing by it rounds nothing, and what
+    follows squares numbers near 1 (1e200 and 1e-200 have no squares)."""
+    return math.ldexp(1.0, math.frexp(size)[1] - 1) if 0.0 < size < math.inf else 1.0
+
+
+def frobenius(x: np.ndarray) -> float:
+    """``||x||``, whatever the size of its entries."""
+    scale = power_of_two(float(np.max(np.abs(x), initial=0.0)))
+    return scale * float(np.linalg.norm(x / scale))
+
+
 def is_isometric(space: Space) -> bool:
     """Whether every group element keeps the Frobenius norm of a weight."""
     return all(entry.rep.is_orthogonal for entry in space.entries)
@@ -64,9 +76,11 @@ def speed(space: Space, w: np.ndarray) -> Speed:
     if not count:
         return Speed(0.0, 0.0)
     flat = lie_images(space, w).reshape(count, -1)
+    scale = power_of_two(float(np.max(np.abs(flat), initial=0.0)))
+    flat = flat / scale
     gram = np.real(flat @ flat.conj().T)
     largest = max(float(np.linalg.eigvalsh(gram)[-1]), 0.0)
-    return Speed(math.sqrt(largest), math.sqrt(max(float(np.trace(gram)), 0.0)))
+    return Speed(scale * math.sqrt(largest), scale * math.sqrt(max(float(np.trace(gram)), 0.0)))
 
 
 def _over_terms(space: Space, of_atom: Any, combine: Any) -> list[float]:
@@ -229,7 +243,7 @@ def generator_defects(space: Space, w: np.ndarray) -> np.ndarray:
             flat = first.reshape(entry.rep.dim, -1)
             flat = entry.rep._act(flat.T, h).T if image is None else image[i] @ flat
             moved = np.moveaxis(flat.reshape(first.shape), front, entry.positions)
-        found.append(np.linalg.norm(moved - w))
+        found.append(frobenius(moved - w))
     return np.array(found, dtype=np.float64)
 
 

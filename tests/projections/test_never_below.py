@@ -1,0 +1,188 @@
+"""A certificate is never below the movement: for random groups, axes, masks, dtypes and sizes."""
+
+import math
+
+import numpy as np
+import pytest
+from examples import examples
+from hypothesis import given
+from hypothesis import strategies as st
+
+import softeq_jax as sq
+
+GROUPS = ("c2", "c3", "c4", "c5", "c8", "c12", "d1", "d3", "d4", "d5", "d8", "so2", "o2")
+AXES = {
+    "image": lambda group, k: sq.reps.image(group, (k, k)),
+    "tokens": lambda group, k: sq.reps.tokens(group, (k, k), prefix=1),
+    "vector": lambda group, k: sq.reps.vector(group),
+    "fields": lambda group, k: 2 * sq.reps.vector(group) + sq.reps.trivial(group),
+}
+LARGEST = 700
+"""Dimension of a space up to which it is tried."""
+
+
+@st.composite
+def spaces(draw):
+    """A projector with one to three acting axes; even and odd grids, all of them at once."""
+    group = sq.groups.from_name(draw(st.sampled_from(GROUPS)))
+    reps, names, dim = {}, [], 1
+    for name in ("a", "b", "c")[: draw(st.integers(1, 3))]:
+        rep = AXES[draw(st.sampled_from(list(AXES)))](group, draw(st.integers(1, 9)))
+        if dim * rep.dim > LARGEST:
+            continue
+        axes = " ".join(f"{name}{i}" for i in range(len(rep.shape)))
+        reps[axes], dim = rep, dim * rep.dim
+        names.append(axes)
+    if not reps:
+        reps, names = {"a": sq.reps.vector(group)}, ["a"]
+    dials = draw(
+        st.sampled_from(
+            [
+                {"cutoff": 0.0},
+                {"cutoff": 1.0},
+                {"softness": 1.0},
+                {"cutoff": 1.0, "mask": "heat"},
+                {"cutoff": 1.0, "mask": "resolvent"},
+            ]
+        )
+    )
+    return sq.projector(" ".join([*names, "z"]), reps, **dials)
+
+
+def elements_of(group, rng, count):
+    """``(angle, flip)`` of some elements."""
+    n = group.rotations
+    angles = rng.uniform(-7, 7, count) if n is None else rng.integers(-n, n, count) * math.tau / n
+    flips = rng.integers(0, 2, count).astype(bool) & group.has_flip
+    return list(zip(angles.tolist(), flips.tolist(), strict=True))
+
+
+def moved(projector, w, angle, flip=False):
+    return np.linalg.norm(projector.act(projector.space.group.element(angle, flip), w) - w)
+
+
+def adversarial(projector, w, angle, flip, rng):
+    """Ascent on the movement, a power method on ``(g - 1)^T (g - 1)``; or nearly no movement."""
+    group = projector.space.group
+    g = group.element(angle, flip)
+    inverse = np.linalg.inv(g)
+    if rng.integers(2):
+        for _ in range(5):
+            step = projector.act(g, w) - w
+            w = projector.act(inverse, step) - step
+            w = w / max(np.linalg.norm(w), 1e-300) + 1e-6 * rng.standard_normal(w.shape)
+        return w
+    # the mean over the cyclic group of the element is nearly fixed by it
+    fixed = w + projector.act(g, w) if flip else projector(w)
+    return fixed + 10.0 ** rng.uniform(-12, -6) * rng.standard_normal(w.shape)
+
+
+@given(projector=spaces(), seed=st.integers(0, 2**32 - 1), single=st.booleans())
+@examples(fast=60, sweep=10_000)
+def test_a_certificate_is_never_below_the_movement(projector, seed, single):
+    """And equals it for one element, which it is said to compute exactly."""
+    rng = np.random.default_rng(seed)
+    group = projector.space.group
+    shape = [n for entry in projector.space.entries for n in entry.rep.shape]
+    whole = projector.certificate()
+    for angle, flip in elements_of(group, rng, 4):
+        w = rng.standard_normal((*shape, 2))
+        w = adversarial(projector, w, angle, flip, rng)
+        w = w.astype(np.float32).astype(np.float64) if single else w
+        w = w * 10.0 ** rng.choice([0, 0, 0, 150, -150])
+        size, scale = np.linalg.norm(w / np.abs(w).max()) * np.abs(w).max(), np.abs(w).max()
+        truth = moved(projector, w / scale, angle, flip) * scale
+        by_angle = projector.certificate(w, angle=angle, flip=flip)
+        by_element = projector.certificate(w, element=group.element(angle, flip))
+        for found in (by_angle, by_element):
+            assert found.certified
+            assert truth <= found.bound <= found.supremum + 1e-12 * size
+            assert found.bound <= truth + 1e-9 * size
+        assert truth <= projector.certificate(w).bound
+        if not flip:
+            reach = min(abs(math.remainder(angle, math.tau)) * (1 + 1e-12), math.pi)
+            assert truth <= projector.certificate(w, within=reach).bound
+        # a priori, for the filtered weight
+        kept = projector(w / scale)
+        after, unfiltered = moved(projector, kept, angle, flip), np.linalg.norm(w / scale)
+        assert after <= whole.bound * unfiltered * (1 + 1e-9)
+        promised = projector.certificate(angle=angle, flip=flip).bound
+        assert after <= promised * unfiltered * (1 + 1e-9)
+
+
+@pytest.mark.parametrize("name", ["so2", "o2", "c8", "d8"])
+@pytest.mark.parametrize("k", [2, 4, 3])
+def test_unmatched_patterns_turn_with_the_channels(name, k):
+    """A steerable kernel: even grids have patterns without a level, whose products do turn."""
+    group = sq.groups.from_name(name)
+    channels = 2 * sq.reps.vector(group) + sq.reps.trivial(group)
+    axes = {"h w": sq.reps.image(group, (k, k)), "i": channels, "o": channels}
+    projector = sq.projector("h w i o", axes, softness=1.0)
+    w = np.random.default_rng(0).standard_normal((k, k, channels.dim, channels.dim))
+    for angle in np.arange(8) * math.pi / 4:
+        truth = moved(projector, w, angle)
+        assert projector.certificate(w, angle=angle).bound == pytest.approx(truth, abs=1e-10)
+        if angle <= math.pi:
+            assert truth <= projector.certificate(w, within=angle).bound
+    assert max(moved(projector, w, a) for a in np.arange(8) * math.pi / 4) <= (
+        projector.certificate(w).bound
+    )
+
+
+@pytest.mark.parametrize("name", ["d3", "d4", "d5", "d8", "o2"])
+def test_a_weight_nearly_fixed_by_a_reflection_is_not_called_fixed(name):
+    """Squares that are multiplied out lose a movement of 1e-9 to rounding."""
+    group = sq.groups.from_name(name)
+    projector = sq.projector("h w", {"h w": sq.reps.image(group, (5, 5))}, softness=1.0)
+    rng = np.random.default_rng(1)
+    for exponent in (-6, -8, -10, -12):
+        for angle, _ in elements_of(group, rng, 5):
+            w = rng.standard_normal((5, 5))
+            w = w + projector.act(group.element(angle, True), w)
+            w = w + 10.0**exponent * rng.standard_normal((5, 5))
+            truth = moved(projector, w, angle, True)
+            found = projector.certificate(w, angle=angle, flip=True)
+            assert truth <= found.bound <= truth + 3e-12 * np.linalg.norm(w)
+
+
+@pytest.mark.parametrize("size", [1e-300, 1e-200, 1e-160, 1.0, 1e160, 1e200, 1e300])
+def test_sizes_that_have_no_squares_are_certified(size):
+    so3 = sq.reps.vector(sq.groups.so(3))
+    lorentz = sq.reps.vector(sq.groups.lorentz())
+    cases = [
+        (sq.projector("h w", {"h w": sq.reps.image(sq.groups.o(2), (4, 4))}), {"angle": 0.7}),
+        (sq.projector("h w", {"h w": sq.reps.image(sq.groups.dihedral(4), (3, 3))}), {}),
+        (sq.projector("i o", {"i": so3, "o": so3}), {"within": 0.3}),
+        (sq.projector("i o", {"i": so3, "o": so3}), {}),
+        (sq.projector("i o", {"i": lorentz.dual, "o": lorentz}), {"within": 0.1}),
+    ]
+    rng = np.random.default_rng(0)
+    for projector, question in cases:
+        shape = [n for entry in projector.space.entries for n in entry.rep.shape]
+        w = rng.standard_normal(shape)
+        one, found = (projector.certificate(x, **question) for x in (w, size * w))
+        assert found.certified
+        assert found.bound / size == pytest.approx(one.bound, rel=1e-9)
+        assert found.weight_norm / size == pytest.approx(one.weight_norm, rel=1e-9)
+
+
+def test_what_overflows_is_not_certified():
+    projector = sq.projector("h w", {"h w": sq.reps.image(sq.groups.so(2), (3, 3))})
+    w = np.zeros((3, 3))
+    w[0] = 1.7e308
+    found = projector.certificate(w, angle=math.pi)
+    assert not found.certified
+    assert math.isnan(found.bound)
+    assert "overflows" in found.reason
+
+
+@pytest.mark.parametrize("angle", [1e3, 1e9, 1e15, -1e15, 1e300])
+def test_large_angles_keep_their_digits(angle):
+    """The element itself, and its movement, by the angle within a turn."""
+    group = sq.groups.so(2)
+    within = math.atan2(math.sin(angle), math.cos(angle))
+    np.testing.assert_allclose(group.element(angle), group.element(within), atol=1e-15)
+    projector = sq.projector("h w", {"h w": sq.reps.image(group, (7, 7))})
+    w = np.random.default_rng(0).standard_normal((7, 7))
+    found, truth = projector.certificate(w, angle=angle), moved(projector, w, angle)
+    assert truth <= found.bound <= truth + 1e-10
