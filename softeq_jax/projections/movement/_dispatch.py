@@ -44,13 +44,15 @@ def certificate(
 
 def _scaled(found: Certificate, scale: float) -> Certificate:
     """The certificate of ``scale w`` from that of w; not certified where it overflows."""
-    bound = scale * found.bound
+    bound, supremum, norm = (
+        scale * float(x) for x in (found.bound, found.supremum, found.weight_norm)
+    )
     overflows = found.certified and not math.isfinite(bound)
     return dataclasses.replace(
         found,
         bound=math.nan if overflows else bound,
-        supremum=scale * found.supremum,
-        weight_norm=scale * found.weight_norm,
+        supremum=supremum,
+        weight_norm=norm,
         certified=found.certified and not overflows,
         reason="not certified: the movement overflows float64" if overflows else found.reason,
     )
