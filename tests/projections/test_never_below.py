@@ -186,3 +186,54 @@ def test_large_angles_keep_their_digits(angle):
     w = np.random.default_rng(0).standard_normal((7, 7))
     found, truth = projector.certificate(w, angle=angle), moved(projector, w, angle)
     assert truth <= found.bound <= truth + 1e-10
+
+
+def torus(rank):
+    return sq.groups.product(*[sq.groups.so(2)] * rank)
+
+
+def moved_by(projector, w, t):
+    """The movement by the element with these angles."""
+    return np.linalg.norm(projector.act(projector.space.group.exp(t), w) - w)
+
+
+@pytest.mark.slow(4)
+@pytest.mark.parametrize("rank", [2, 3])
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_the_supremum_over_a_torus_is_attained(rank, seed):
+    """By no element exceeded, and by one reached to 1e-6: found by ascent from the best of many."""
+    from scipy.optimize import minimize
+
+    group = torus(rank)
+    v = sq.reps.vector(group)
+    projector = sq.projector("v z", {"v": v * v if rank == 2 else v + v}, softness=1.0)
+    rng = np.random.default_rng(seed)
+    w = rng.standard_normal((projector.dim, 2))
+    found = projector.certificate(w)
+    starts = rng.uniform(0, math.tau, (400, rank))
+    best = max(starts, key=lambda t: moved_by(projector, w, t))
+    options = {"xatol": 1e-9, "fatol": 1e-13, "maxiter": 4000}
+    top = minimize(
+        lambda t: -moved_by(projector, w, t), best, method="Nelder-Mead", options=options
+    )
+    assert -ascent.fun <= found.bound
+    assert found.bound == pytest.approx(-ascent.fun, rel=1e-6)
+    assert "largest movement over the torus" in found.reason
+
+
+def test_a_torus_whose_maxima_are_a_curve_is_bounded():
+    """One frequency: every element of a whole line moves the weight by twice its norm."""
+    group = torus(3)
+    projector = sq.projector("v z", {"v": sq.reps.vector(group)}, softness=1.0)
+    w = np.zeros((6, 1))
+    w[:2, 0] = 3.0, 4.0
+    found = projector.certificate(w)
+    assert 10.0 <= found.bound <= 10.0 * (1 + 1e-3)
+
+
+def test_beyond_rank_three_a_torus_has_an_upper_bound():
+    projector = sq.projector("v z", {"v": sq.reps.vector(torus(4))}, softness=1.0)
+    w = np.random.default_rng(0).standard_normal((8, 1))
+    found = projector.certificate(w)
+    assert "upper bound" in found.reason
+    assert found.bound == pytest.approx(2.0 * np.linalg.norm(w))
