@@ -213,7 +213,7 @@ def test_the_supremum_over_a_torus_is_attained(rank, seed):
     starts = rng.uniform(0, math.tau, (400, rank))
     best = max(starts, key=lambda t: moved_by(projector, w, t))
     options = {"xatol": 1e-9, "fatol": 1e-13, "maxiter": 4000}
-    top = minimize(
+    ascent = minimize(
         lambda t: -moved_by(projector, w, t), best, method="Nelder-Mead", options=options
     )
     assert -ascent.fun <= found.bound

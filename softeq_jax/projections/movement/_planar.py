@@ -55,12 +55,12 @@ class _Spectrum:
     even: np.ndarray
     odd: np.ndarray
 
-    def rotation(self, t: np.ndarray) -> np.ndarray:
+    def rotation(self, t: np.ndarray | float) -> np.ndarray:
         """Movement under rotations, any shape of angles."""
         turned = 2.0 * np.sin(0.5 * np.multiply.outer(t, self.frequencies))
         return np.linalg.norm(turned * self.norms, axis=-1)
 
-    def reflection(self, t: np.ndarray) -> np.ndarray:
+    def reflection(self, t: np.ndarray | float) -> np.ndarray:
         """Movement under R(t) F, any shape of angles."""
         h = 0.5 * np.multiply.outer(t, self.pairs)
         mirror = np.stack([np.sin(h), -np.cos(h)], axis=-1)
@@ -116,7 +116,7 @@ def certificate(
     supremum = _group_supremum(group, spectrum)
     if inquiry.scope == "element":
         moved = spectrum.reflection if inquiry.flip else spectrum.rotation
-        bound = float(moved(np.float64(_reduced(inquiry.angle or 0.0))))
+        bound = float(moved(_reduced(inquiry.angle or 0.0)))
     elif inquiry.radius is not None:
         bound = min(_local_supremum(group, spectrum, inquiry.radius), supremum)
     else:
@@ -183,7 +183,7 @@ def _spectrum(parts: Splitting, w: np.ndarray) -> _Spectrum:
 def _triangle(rows: np.ndarray) -> np.ndarray:
     """The triangle T ``[2, 2]`` with ``|T v| = |rows v|`` for every v."""
     padded = np.concatenate([rows, np.zeros((2, 2))]) if len(rows) < 2 else rows
-    return np.linalg.qr(padded, mode="r")
+    return np.asarray(np.linalg.qr(padded, mode="r"))
 
 
 def a_priori(
@@ -276,6 +276,6 @@ def _local_supremum(group: PlanarGroup, spectrum: _Spectrum, limit: float) -> fl
     if group.rotations is not None:
         return float(spectrum.rotation(np.array(_lattice(group.rotations, limit))).max())
     if spectrum.degree * limit <= math.pi:
-        return float(spectrum.rotation(np.float64(limit)))
+        return float(spectrum.rotation(limit))
     t, step = np.linspace(0.0, limit, _GRID, retstep=True)
     return float(spectrum.rotation(t).max()) + 0.5 * float(step) * spectrum.lie_norm
