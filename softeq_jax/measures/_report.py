@@ -162,7 +162,7 @@ class Report:
             if estimate is not None:
                 columns.append([f"{value:.4g}" for value in estimate.per_transform])
         head = ("degrees", polar.name, "interpolation")[: len(columns)]
-        return table(head, zip(*columns, strict=True), right="rrr")
+        return table(head, zip(*columns, strict=True), right="r" * len(head))
 
 
 def _row(measure: str, along: str, value: float, error: float) -> dict[str, Any]:

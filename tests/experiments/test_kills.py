@@ -76,5 +76,5 @@ def test_sigterm_and_a_spoiled_checkpoint(straight, tmp_path):
 
 @pytest.mark.slow
 def test_a_run_that_fails_is_told(tmp_path):
-    with pytest.raises(RuntimeError, match=r"(?s)exit code.*steps must be >= 1, got -1"):
+    with pytest.raises(RuntimeError, match=r"(?s)exit code.*steps must be a positive integer, got -1"):
         finish(tmp_path / "bad", -1, limit=120)
