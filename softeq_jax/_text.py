@@ -11,13 +11,13 @@ def table(
     Args:
       head: of each column.
       rows: of as many cells.
-      right: the columns that are aligned to the right, as ``"-r-r"`` for the second and fourth.
+      right: the columns that are aligned to the right, as ``"-r-r"`` for the second and fourth;
+        marks of columns that are not there do nothing.
       rule: whether a line of dashes stands under the heads.
     """
     lines = [tuple(head), *(tuple(row) for row in rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    sides = [">" if side == "r" else "<" for side in right.ljust(len(widths), "-")]
-    cells = list(zip(sides, widths, strict=True))
+    cells = [(">" if right[i : i + 1] == "r" else "<", width) for i, width in enumerate(widths)]
     if rule:
         lines.insert(1, tuple("-" * width for width in widths))
     return "\n".join(

@@ -76,5 +76,6 @@ def test_sigterm_and_a_spoiled_checkpoint(straight, tmp_path):
 
 @pytest.mark.slow
 def test_a_run_that_fails_is_told(tmp_path):
-    with pytest.raises(RuntimeError, match=r"(?s)exit code.*steps must be a positive integer, got -1"):
+    told = r"(?s)exit code.*steps must be a positive integer, got -1"
+    with pytest.raises(RuntimeError, match=told):
         finish(tmp_path / "bad", -1, limit=120)
