@@ -178,6 +178,7 @@ def test_lie_bounds_and_their_first_order(name):
         ct.lie_bound(projector, w, -1.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["so3", "su2", "sp4", "lorentz"])
 @pytest.mark.parametrize("mask", ["hard", "heat", "resolvent"])
 def test_cutoff_bounds(name, mask):
@@ -314,6 +315,7 @@ def test_groups_too_large_to_list():
     assert projector.at(softness=1.0).certificate(element=g).bound <= 2.0 + 1e-9
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*no levels above 0")
 @pytest.mark.parametrize("h", [2.0 * np.eye(2), sq.groups.so(2).element(1.0)])
 def test_generators_of_infinite_order_have_defects(h):

@@ -113,6 +113,7 @@ def test_small_rotations_have_small_bounds():
     assert 0 < small.bound < 0.2 * large.bound
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_exactly_equivariant_networks_have_bound_zero(name):
     rep, widths, act, kind = CASES[name]
@@ -122,6 +123,7 @@ def test_exactly_equivariant_networks_have_bound_zero(name):
     assert net.error(g, np.random.default_rng(0).standard_normal(net.reps[0].dim)) < 1e-9
 
 
+@pytest.mark.slow
 def test_pointwise_relu_on_vectors_breaks_the_claim_and_is_not_certified():
     """Equivariant weights, so every linear layer has defect 0: what is left is the relu's fault."""
     net = Net(V, (2, 3, 3, 2), relu, np.random.default_rng(3), softness=0.0)
@@ -276,12 +278,14 @@ def test_lipschitz_constants_are_the_largest_slopes(kind):
     assert is_odd == ct.POINTWISE[kind].odd
 
 
+@pytest.mark.slow
 def test_every_pointwise_function_is_tested():
     assert set(POINTWISE) == set(ct.POINTWISE)
     exact = jax.grad(lambda x: jax.nn.gelu(x, approximate=False))(math.sqrt(2.0))
     assert exact <= ct.POINTWISE["gelu"].lipschitz <= exact + 1e-3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "f"),
     [

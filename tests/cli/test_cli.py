@@ -121,6 +121,7 @@ def _leaves(tree):
     ]
 
 
+@pytest.mark.slow
 def test_soften_writes_what_the_plan_makes_and_leaves_the_rest_to_the_bit(capsys, resnet, tmp_path):
     out = tmp_path / "soft.safetensors"
     text = run(capsys, "soften", resnet, *SO2, "--out", out)
@@ -212,6 +213,7 @@ def test_soften_replaces_only_when_told_and_never_what_it_reads(capsys, resnet, 
     assert "exists already" in refused(capsys, "soften", vit, *SO2, "--out", taken)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changes", "words"),
     [

@@ -103,6 +103,7 @@ BAD_ARRAYS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BAD_ARRAYS)
 def test_arrays_that_are_no_images_are_told_in_one_line(capsys, vit, pixels, tmp_path, name):
     change, words = BAD_ARRAYS[name]

@@ -59,6 +59,7 @@ def test_the_study_leaves_a_table_a_figure_and_all_runs(study, small):
     assert report.terminal(rows).count("\n") == len(small.strengths)
 
 
+@pytest.mark.slow(25)
 def test_finished_runs_are_kept_and_other_settings_refused(study, small, monkeypatch):
     rows, workdir = study
     trained = []
@@ -120,6 +121,7 @@ def test_the_lie_penalty_vanishes_for_equivariant_branches_only(setting):
     assert ratios[1] > 0.5
 
 
+@pytest.mark.slow
 def test_rotations_are_rotations_without_preference():
     matrices = np.asarray(task.random_rotations(jax.random.key(0), 4000))
     products = matrices @ matrices.swapaxes(1, 2)

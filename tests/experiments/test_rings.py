@@ -64,6 +64,7 @@ def test_the_study_leaves_a_table_a_figure_and_all_runs(study, small):
     assert text.count("REMUL, adaptive") == 2
 
 
+@pytest.mark.slow(34)
 def test_finished_runs_are_kept_and_other_settings_refused(study, small, monkeypatch):
     rows, workdir = study
     trained = []

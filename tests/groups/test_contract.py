@@ -156,6 +156,7 @@ def test_words_spell_the_elements(name):
         np.testing.assert_allclose(group.compose(factorization), group.elements()[i], atol=1e-13)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [n for n in ALL if n != "rubik"])
 @examples(fast=5)
 @given(seed=st.integers(0, 2**32 - 1))

@@ -19,6 +19,7 @@ def _agrees(values, expected):
     assert abs(values.mean() - expected) < 5 * error, (values.mean(), expected, error)
 
 
+@pytest.mark.slow(6)
 @pytest.mark.parametrize(
     ("name", "fourth"),
     [("so3", 3), ("so4", 4), ("o3", 3), ("o5", 3), ("su2", 2), ("su3", 2), ("usp1", 2),
@@ -38,6 +39,7 @@ def test_moments_of_irreducible_defining_representations(name, fourth):
     assert np.abs(second - expected).max() < 6 / np.sqrt(N) / group.d**0.5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "build",
     [

@@ -84,6 +84,7 @@ NON_COMPACT = ("Lorentz", "Sp(4,R)", "shifts", "affine line", "GL+(2)")
 BUILT = {name: groups.from_generators(name, **case) for name, case in CASES.items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 @examples(fast=6)
 @given(seed=st.integers(0, 10**6))
@@ -115,6 +116,7 @@ def test_flags_and_components(name):
     assert not group.contains(outside)
 
 
+@pytest.mark.slow
 def test_members_that_are_no_members():
     half = groups.so(4).exp([1.0, 0, 0, 0, 0, 0])
     with pytest.raises(ValueError, match="not in winding.*differs by"):
@@ -255,6 +257,7 @@ def test_bad_products():
         groups.product(groups.so(2), 4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("h", [2.0 * np.eye(2), groups.so(2).element(1.0), BLOCK(-1.0, 3.0)])
 def test_short_words_of_generators_of_infinite_order_are_elements(h):
     group = groups.from_generators("Z", discrete=[h])

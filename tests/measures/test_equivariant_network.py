@@ -138,6 +138,7 @@ def test_invariant_scores(measure, both_classifiers, images):
     assert shuffled > 1e-4
 
 
+@pytest.mark.slow
 def test_divergence_of_the_predictions(both_classifiers, images):
     exact, shuffled = (
         measures.kl_consistency(f, images, TURNS["quarter turns"]) for f in both_classifiers

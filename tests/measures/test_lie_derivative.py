@@ -48,6 +48,7 @@ def pool(x):
     return x.reshape(len(x), SIDE // 2, 2, SIDE // 2, 2, x.shape[-1]).mean((2, 4))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["central", "lanczos", "forward", "spectral"])
 @pytest.mark.parametrize("generator", ["translation_x", "translation_y"])
 def test_a_linear_layer_on_the_torus_is_equivariant(name, generator):
@@ -306,6 +307,7 @@ def pooled(x):
     return x.mean((1, 2))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "message", "call"),
     [
@@ -421,6 +423,7 @@ def test_bad_input(kind, message, call):
         call()
 
 
+@pytest.mark.slow
 def test_defaults_leave_out_what_does_not_act():
     rectangle = np.random.default_rng(0).standard_normal((2, 8, 6, 1))
     found = measures.local_equivariance_error(pooled, rectangle)

@@ -67,6 +67,7 @@ def test_unknown_options_are_refused_with_those_that_are_known(name):
         CALLS[name][0](batchsize=2)
 
 
+@pytest.mark.slow
 def test_the_options_are_passed_on_as_one():
     options: measures.Options = {"head": "probabilities", "batch_size": 1}
     alone = measures.relative_error(scores, IMAGES, [SHIFT], head="probabilities")

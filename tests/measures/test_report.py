@@ -45,6 +45,7 @@ def found():
     )
 
 
+@pytest.mark.slow(5)
 def test_it_holds_what_the_single_measures_say(found):
     generators = ["translation_x", "rotation", "hue"]
     alone = measures.lie_errors(classifier, IMAGES, generators, head="probabilities")
@@ -88,6 +89,7 @@ def test_it_is_saved_and_drawn(found, tmp_path):
     assert len(layers) == 3 * len(found.attribution.layers)
 
 
+@pytest.mark.slow
 def test_maps_get_the_measures_of_maps():
     found = measures.report(
         lambda x: jnp.tanh(x),
@@ -111,6 +113,7 @@ def test_maps_get_the_measures_of_maps():
     assert "hue" in found.lie
 
 
+@pytest.mark.slow
 def test_what_does_not_apply_is_left_out():
     rectangle = measures.report(classifier, IMAGES[:, :, :8], attribution=False)
     assert rectangle.polar is None
@@ -141,6 +144,7 @@ def test_figures_of_several_networks():
         measures.figures.correlation_curve({})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "message", "call"),
     [
@@ -168,6 +172,7 @@ def strided(x):
     return jnp.tanh(convolution(x))
 
 
+@pytest.mark.slow(4)
 @pytest.mark.parametrize(
     ("f", "output", "families"),
     [
@@ -193,6 +198,7 @@ def test_ordinary_maps_can_be_reported(f, output, families):
     assert all(np.isfinite(estimate.value) for estimate in found.finite)
 
 
+@pytest.mark.slow(4)
 def test_features_with_a_fractional_pitch():
     found = measures.report(
         classifier,

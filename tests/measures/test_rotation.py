@@ -18,6 +18,7 @@ def smooth(n, channels=2):
     return np.stack([blob * (c + 1) for c in range(channels)], -1).astype(np.float32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [5, 8])
 @pytest.mark.parametrize("turns", [-1, 1, 2, 3])
 def test_quarter_turns_are_exact(n, turns):
@@ -26,6 +27,7 @@ def test_quarter_turns_are_exact(n, turns):
     np.testing.assert_allclose(out, np.rot90(x, turns, axes=(1, 2)), atol=2e-5)
 
 
+@pytest.mark.slow(11)
 @given(st.integers(4, 12), st.floats(-3, 3))
 @examples(fast=30)
 def test_agrees_with_scipy(n, angle):
@@ -45,6 +47,7 @@ def _clockwise():
     return not np.allclose(turned, np.rot90(probe))
 
 
+@pytest.mark.slow(3)
 def test_batches_dtypes_and_transformations():
     x = jnp.asarray(smooth(6))[None]
     many = jnp.concatenate([x, 2 * x])

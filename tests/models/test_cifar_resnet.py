@@ -24,6 +24,7 @@ def test_small_network_on_digits():
     assert jax.tree.structure(new["batch_stats"]) == jax.tree.structure(variables["batch_stats"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("depth", [2, 9, 21, 0, -4])
 def test_depth_error(depth):
     with pytest.raises(ValueError, match=f"6 n \\+ 2.*{depth}"):

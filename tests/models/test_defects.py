@@ -34,6 +34,7 @@ def made(net, size, rule=None):
     return x, variables, models.conv_geometry(net, variables, x.shape)
 
 
+@pytest.mark.slow
 def test_strict_kernels_commute_with_quarter_turns_exactly_where_certified():
     rule = sq.convolution_rule(sq.groups.cyclic(4))
     for net, size, certified in ((Net(3), 6, True), (Net(3, 2), 7, True), (Net(3, 2), 6, False)):
@@ -73,12 +74,14 @@ def test_against_a_direct_computation():
     assert found.gain <= bound
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("angle", [0.5, np.pi / 2])
 def test_pointwise_layers_commute_with_every_rotation(angle):
     x, variables, geometry = made(Net(3), 6)
     assert models.conv_defects(Net(3), variables, geometry, x, angle)["first/kernel"].mean < 1e-5
 
 
+@pytest.mark.slow
 def test_other_rotations_are_measured_for_what_they_are():
     rule = sq.convolution_rule(sq.groups.so(2))
     _, variables, geometry = made(Net(7, pad=3), 15, rule)
@@ -93,6 +96,7 @@ def test_other_rotations_are_measured_for_what_they_are():
     assert 1e-3 < soft < 0.5 * rough
 
 
+@pytest.mark.slow(7)
 def test_corners_and_padding_do_not_count():
     """An averaging kernel on a constant map commutes with every rotation, away from the border."""
     for kernel, size in ((3, 33), (7, 15)):

@@ -20,6 +20,7 @@ class _One(nn.Module):
         return nn.Conv(4, use_bias=False, name="conv", **self.options)(x)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("grid", [(8, 8), (7, 6)])
 @pytest.mark.parametrize(
     "options",

@@ -41,6 +41,7 @@ def test_every_golden_network_is_compared():
     assert {folder.name for folder in GOLDEN.iterdir()} == set(CASES)
 
 
+@pytest.mark.slow(11)
 @pytest.mark.parametrize("name", CASES)
 def test_outputs_are_those_of_pytorch(name):
     model, family, form = CASES[name]

@@ -84,6 +84,7 @@ def test_it_commutes_with_translations_whatever_the_weights():
     assert np.linalg.norm(after - before - shift) < 1e-5 * np.linalg.norm(before)
 
 
+@pytest.mark.slow
 def test_it_commutes_with_permutations_of_the_nodes():
     model = small(project=False)
     x, v, s, e = graphs()
@@ -106,6 +107,7 @@ def test_a_group_of_the_plane_acts_on_points_in_the_plane():
     assert change(model, stored(model), flip) > 0.05
 
 
+@pytest.mark.slow
 def test_messages_follow_the_given_edges():
     """A node that hears from nobody, and one that nobody hears, do not depend on each other."""
     model = small(layers=2)
@@ -168,6 +170,7 @@ def test_new_networks_start_equivariant_and_near_the_identity():
     assert 1e-3 < np.sqrt(np.mean(moved**2)) < 0.5
 
 
+@pytest.mark.slow
 def test_the_inputs_of_the_update_layers_are_kept_for_penalties():
     model = small(project=False)
     run = jax.jit(lambda p: model.apply({"params": p}, *graphs(), mutable=["intermediates"]))
@@ -192,6 +195,7 @@ def test_coinciding_nodes_give_finite_gradients():
     assert all(np.all(np.isfinite(g)) for g in jax.tree.leaves(gradients))
 
 
+@pytest.mark.slow
 def test_bad_input_is_named():
     model = small()
     params = {"params": stored(model)}

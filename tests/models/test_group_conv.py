@@ -42,6 +42,7 @@ def turned(group, g, array, channels=None):
     return grid if channels is None else channels.apply(g, grid, axes=(3,))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("group", "side"), [(C4, 12), (D4, 12), (D4, 13)])
 def test_maps_turn_with_the_image_and_logits_do_not_change(group, side):
     model = GroupConvNet(group, (2, 3, 2), num_classes=5)
@@ -94,6 +95,7 @@ def test_free_kernels_break_the_symmetry_and_the_strict_plan_restores_it():
     assert filtered == {f"conv{i}/kernel" for i in range(4)}
 
 
+@pytest.mark.slow
 def test_a_free_network_starts_equivariant_with_the_variance_kept():
     layer = GroupConv(D4, 3, 4, project=False)
     x = np.random.default_rng(1).standard_normal((4, 9, 9, 24)).astype(np.float32)
@@ -156,6 +158,7 @@ def test_shrinking_keeps_all_symmetries_of_the_square(side):
     np.testing.assert_allclose(shrink(np.ones((1, side, side, 1), np.float32)), 1.0, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_gradients_reach_every_parameter():
     model = GroupConvNet(C4, (2, 2), 3)
     variables, x = random_variables(model), images(6, 4)

@@ -46,6 +46,7 @@ def test_vision_transformers_filter_patches_and_positions_only():
         assert filtered(model, 12) == {"patch_embed/kernel", "pos_embed"}
 
 
+@pytest.mark.slow
 def test_convolutional_networks_filter_windows_only():
     model = models.ResNet((1, 1, 1, 1), width=4, num_classes=3)
     body = {f"stage{s}_block0/conv2/kernel" for s in range(1, 5)}
@@ -71,6 +72,7 @@ def test_mixers_filter_token_mixing_on_its_token_axis():
     assert filtered(model, 12) == {"patch_embed/kernel"} | mixing
 
 
+@pytest.mark.slow(6)
 @pytest.mark.parametrize(
     ("model", "side"),
     [

@@ -44,6 +44,7 @@ def _nan(array):
     return array
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "tensors", "words"),
     [

@@ -35,6 +35,7 @@ def _assert_same_trees(a, b):
 # Heads
 
 
+@pytest.mark.slow
 def test_another_number_of_classes_needs_a_new_head(tmp_path):
     source = GOLDEN / "hf_vit"
     with pytest.raises(ValueError, match=r"5 classes \(classifier.*num_classes=7; reset_head=True"):
@@ -121,6 +122,7 @@ def test_a_model_of_features_carries_its_head(tmp_path):
         models.load(GOLDEN / "hf_segformer_segmenter", num_classes=0)
 
 
+@pytest.mark.slow
 def test_a_new_head_of_a_segmenter():
     found = models.load(GOLDEN / "hf_segformer_segmenter", num_classes=11, reset_head=True)
     assert found.variables["params"]["head"]["classifier"]["kernel"].shape == (1, 1, 12, 11)

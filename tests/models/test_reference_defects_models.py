@@ -57,6 +57,7 @@ def filtered(params):
     return np.asarray(params["patch_embed"]["kernel"]), np.asarray(params["pos_embed"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mask", ["hard", "heat"])
 def test_7_1_09_evaluation_changes_no_parameter_and_repeats_to_the_bit(params, mask):
     plan = plan_of(params, "so2", softness=0.5, mask=mask)
@@ -192,6 +193,7 @@ def test_7_1_10_trajectories_get_the_group_that_was_asked_for(name, turns, small
         assert error < 1e-4 if kept else error > 1e-2
 
 
+@pytest.mark.slow
 def test_7_1_10_trajectories_have_both_dials_and_masks():
     model = TrajectoryTransformer(
         people=1, width=4, depth=1, heads=1, mlp_width=4, max_length=3, project=False

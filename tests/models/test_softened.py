@@ -9,6 +9,7 @@ import softeq_jax as sq
 from softeq_jax import models
 
 
+@pytest.mark.slow(5)
 @pytest.mark.parametrize("name", ["d4", "so2"])  # C4: test_model_rules.py
 @pytest.mark.parametrize(
     ("model", "size"),
@@ -44,6 +45,7 @@ def test_strict_weights_make_the_network_invariant_to_quarter_turns(name, model,
         np.testing.assert_allclose(logits(soft, move(x)), logits(soft, x), atol=2e-5 * scale)
 
 
+@pytest.mark.slow(3)
 def test_on_even_maps_the_strided_resnet_is_not_invariant_and_the_certificates_say_so():
     model = models.CifarResNet(depth=8, width=4)
     x = jnp.asarray(np.random.default_rng(0).standard_normal((2, 8, 8, 3)), jnp.float32)

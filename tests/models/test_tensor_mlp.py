@@ -75,6 +75,7 @@ def test_outputs_and_hidden_features_are_equivariant(group, nonlinearity):
         assert relative(moved, rep.apply(g, np.asarray(y))) < 1e-10
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("group", [G.o(5), G.so(3)], ids=str)
 def test_equivariant_in_single_precision(group):
     model = network(group)
@@ -183,6 +184,7 @@ def test_it_fits_the_invariant_of_o5():
     assert fitted(TensorMLP.o5(12, 1, contractions=6), o5_data, 150, 1.0) < 0.1
 
 
+@pytest.mark.slow(3)
 def test_it_fits_the_scattering_of_electrons_and_muons():
     model = TensorMLP.lorentz((6,), contractions=6)
     assert fitted(model, lorentz_data, 250, 4.0) < 0.3

@@ -68,6 +68,7 @@ def change(model, variables, matrix, steps=None):
     return np.linalg.norm(after - moved(before, matrix)) / np.linalg.norm(before)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("coordinates", ["absolute", "displacement"])
 def test_the_strict_model_commutes_with_every_rotation(coordinates):
     model = small(coordinates=coordinates, depth=2 if coordinates == "absolute" else 1)
@@ -81,6 +82,7 @@ def test_the_free_model_does_not():
     assert change(model, stored(model), rotation(0.4)) > 0.1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["d3", "o2"])
 def test_reflections_act_where_the_group_has_them(name):
     """The group's own flip; a rotation-strict model with the same weights does not commute."""
@@ -116,6 +118,7 @@ def test_later_frames_do_not_change_earlier_predictions():
     assert np.abs(before - after)[:, :, 4:].max() > 0.05
 
 
+@pytest.mark.slow
 def test_a_rollout_feeds_its_own_predictions():
     model = small(project=False, coordinates="displacement")
     found = rollout(model, stored(model), tracks(), 4)
@@ -141,6 +144,7 @@ def test_absent_people_are_not_looked_at():
     assert np.all(np.asarray(one)[:, 1] == 0)
 
 
+@pytest.mark.slow
 def test_a_plan_reaches_from_the_strict_model_to_the_plain_one():
     group = sq.groups.dihedral(4)
     model, strict = small(project=False), small(group=group)
@@ -179,6 +183,7 @@ def test_soft_levels_lie_between_and_bring_the_positions_back():
     assert "block0/gate/bias" not in planned
 
 
+@pytest.mark.slow
 def test_dropout_takes_whole_vectors_and_keeps_the_symmetry():
     model = small(dropout=0.5)
     turn = rotation(0.7)
@@ -192,6 +197,7 @@ def test_dropout_takes_whole_vectors_and_keeps_the_symmetry():
     assert np.abs(before - apply(model, stored(model), tracks())).max() > 0.05
 
 
+@pytest.mark.slow(6)
 def test_it_learns_by_teacher_forcing_in_the_trainer():
     """Straight walks in all directions; strict weights, the data and the loss of the project."""
     rng = np.random.default_rng(0)

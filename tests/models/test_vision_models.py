@@ -71,6 +71,7 @@ def test_all_presets_can_be_made_and_changed():
         models.create("vit_ti16", colour=1)
 
 
+@pytest.mark.slow(3)
 @pytest.mark.parametrize("name", ["vit", "resnet", "segformer", "mixer"])
 def test_heads_sit_on_any_backbone(name):
     backbone = SMALL[name]

@@ -25,6 +25,7 @@ def test_shapes(pool, tokens):
     assert ("cls_token" in params) == (pool == "cls")
 
 
+@pytest.mark.slow
 def test_mean_pool_without_positions_ignores_the_order_of_patches():
     model = _vit(pool="mean", depth=1)
     x = jax.random.normal(jax.random.key(0), (2, 8, 8, 1))

@@ -40,6 +40,7 @@ def rotation(seed=1, group=SO3):
     return np.asarray(group.sample(jax.random.key(seed), 1)[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cross", [True, False])
 def test_logits_are_invariant_and_features_equivariant(cross):
     model = VNPointNet(**TINY, cross=cross)
@@ -69,6 +70,7 @@ def test_logits_do_not_depend_on_the_order_of_points():
     np.testing.assert_allclose(run(x[:, order]), run(x), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_training_statistics_are_those_of_the_batch_and_invariant():
     model = VNPointNet(**TINY)
     variables, x, g = random_variables(model), clouds(4), rotation()
@@ -86,6 +88,7 @@ def test_training_statistics_are_those_of_the_batch_and_invariant():
     assert np.abs(evaluated - y).max() > 1e-2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("cross", "group"), [(True, SO3), (False, O3)])
 def test_the_strict_plan_of_a_free_network_is_invariant(cross, group):
     model = VNPointNet(**TINY, cross=cross, free=True)
@@ -116,6 +119,7 @@ def test_rules_cover_every_kernel_on_vectors_and_nothing_else():
     assert sum(chosen >= 0 for chosen in plan.chosen) == 11
 
 
+@pytest.mark.slow
 def test_a_free_block_starts_as_the_strict_one():
     v, key = clouds(2, 5), jax.random.key(0)
     y, strict = jax.jit(lambda v: VectorBlock(4).init_with_output(key, v, False))(v)
@@ -126,6 +130,7 @@ def test_a_free_block_starts_as_the_strict_one():
     np.testing.assert_allclose(kernels[1], np.kron(kernels[0], np.eye(3)), atol=1e-7)
 
 
+@pytest.mark.slow
 def test_gradients_reach_every_parameter_that_matters():
     model = VNPointNet(**TINY)
     variables, x = random_variables(model), clouds(4)
@@ -150,6 +155,7 @@ def test_neighbors_are_the_nearest_others():
     np.testing.assert_array_equal(index, np.argsort(distance, axis=-1)[..., 1:4])
 
 
+@pytest.mark.slow
 def test_edges_hold_difference_center_and_cross_product():
     x = clouds(1, 5)
     edges = np.asarray(edge_vectors(jnp.asarray(x), 2))

@@ -69,6 +69,7 @@ def _nan(array):
     return array
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changes", "words"),
     [

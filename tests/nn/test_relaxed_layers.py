@@ -123,6 +123,7 @@ def test_at_zero_the_layer_is_equivariant(case, kind):
     assert defect(0.5) > 1e-2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["dense", "conv"])
 @pytest.mark.parametrize("theta", [0.0, 0.6])
 def test_a_layer_folds_to_the_nearest_plain_one(kind, theta):
@@ -238,6 +239,7 @@ def test_strides_and_padding_are_those_of_linen(case, options):
     np.testing.assert_allclose(found, expected, atol=2e-5)
 
 
+@pytest.mark.slow
 @both
 def test_dtypes_and_leading_axes(case, kind):
     apply, params, x = case(kind, dtype=jnp.bfloat16)

@@ -56,6 +56,7 @@ def defect(f, rep_in, rep_out, elements=None):
     return np.abs(values[1:] - orbits.orbit(rep_out, values[0], elements=elements)).max()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FINITE)
 def test_the_mean_over_a_finite_group_is_equivariant_and_idempotent(name):
     rep_in, rep_out = FINITE[name]
@@ -98,6 +99,7 @@ def test_the_mean_of_a_linear_map_is_the_projected_weight(name):
     assert linear_error(*FINITE[name]) < 1e-12
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LINEAR)
 def test_a_linear_map_needs_exactly_the_degree_of_its_integrand(name):
     rep_in, rep_out = LINEAR[name]
@@ -188,6 +190,7 @@ def test_batch_axes_vmap_and_parameters():
     np.testing.assert_allclose(slope, expected, rtol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float32])
 def test_the_dtype_of_the_function_is_kept(dtype):
     rep = reps.image(D4, (4, 4))

@@ -43,6 +43,7 @@ def bent(x):
     return jnp.sum(jnp.tanh(x.reshape(-1)) * jnp.sqrt(1.0 + jnp.arange(x.size)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rep", REPS, ids=repr)
 @pytest.mark.parametrize("score", [None, bent], ids=["linear", "bent"])
 def test_the_canonical_element_is_the_same_for_the_whole_orbit(rep, score):
@@ -55,6 +56,7 @@ def test_the_canonical_element_is_the_same_for_the_whole_orbit(rep, score):
     assert len(set(indices.tolist())) == rep.group.order
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("rep", "x"), SYMMETRIC, ids=lambda v: repr(v)[:20])
 def test_symmetric_inputs_have_a_canonical_element_too(rep, x):
     canonical = jax.jit(jax.vmap(lambda y: orbits.canonicalize(rep, y)[0]))
@@ -77,6 +79,7 @@ def test_canonicalized_functions_are_equivariant_at_symmetric_inputs_too(rep, x)
     assert np.all(np.isfinite(slope))
 
 
+@pytest.mark.slow
 def test_without_ties_it_is_one_evaluation_at_the_canonical_element():
     rep, out = reps.image(D4, (3, 3)), reps.vector(D4)
     f, x = network(rep, out), generic(rep)
@@ -195,6 +198,7 @@ def test_invariant_outputs():
     np.testing.assert_allclose(values, np.full(8, values[0]), atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [

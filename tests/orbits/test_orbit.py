@@ -49,6 +49,7 @@ def random(rep, lead=(), seed=0):
     return x + 1j * rng.normal(size=x.shape) if rep.is_complex else x
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("rep", "elements"), CASES, ids=lambda c: repr(c)[:30])
 def test_orbits_are_what_apply_does_element_by_element(rep, elements):
     x = random(rep, (2,))
@@ -142,6 +143,7 @@ def test_the_order_is_that_of_the_elements():
     np.testing.assert_array_equal(orbits.orbit(rep, x, elements=single), some @ x)
 
 
+@pytest.mark.slow
 def test_what_cannot_be_listed_is_refused():
     with pytest.raises(ValueError, match=r"SO\(3\) has infinitely many.*quadrature.*elements="):
         orbits.orbit(reps.vector(SO3), jnp.ones(3))

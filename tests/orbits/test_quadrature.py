@@ -39,6 +39,7 @@ def test_in_the_plane_it_is_exact_up_to_the_degree_and_not_beyond(group, degree)
         assert size_of(mean(rule, reps.irrep(group, (0, -1)))) < 1e-14
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("group", [SO3, O3], ids=repr)
 @pytest.mark.parametrize("degree", [0, 1, 2, 3, 4, 5])
 def test_in_space_it_is_exact_up_to_the_degree_and_not_beyond(group, degree):

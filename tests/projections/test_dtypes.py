@@ -95,6 +95,7 @@ def test_error_against_float64(name, dtype, record_property):
     assert np.abs(kept + rest - exact).max() / np.abs(w).max() < LIMITS[dtype]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_float64_under_x64(name):
     """JAX arrays in float64: 1e-12, under jit too."""
@@ -151,6 +152,7 @@ def test_softness_one_is_the_identity_to_the_bit(dtype):
         np.testing.assert_array_equal(_split(p, w)[0], w)
 
 
+@pytest.mark.slow
 def test_strict_weights_are_left_alone_in_float32():
     """Projecting again moves nothing by more than rounding; small residuals do not cancel."""
     for name in ("spectral", "orbits", "dense", "chebyshev"):

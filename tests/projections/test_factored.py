@@ -32,6 +32,7 @@ def mixed():
     return {"a": v + w, "b": 2 * v * of(group, 2, R.vector(G.symmetric(3)))}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("space", [torus, translations, mixed])
 def test_the_transform_of_each_factor_gives_the_levels_of_the_product(space):
     reps = space()

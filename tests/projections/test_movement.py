@@ -162,6 +162,7 @@ def test_growth_is_the_mean_of_the_exponential():
     assert growth(1e4) == math.inf
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*COMPACT, *NONCOMPACT])
 def test_a_priori_promises_hold_for_every_weight(name):
     rng = np.random.default_rng(3)
@@ -250,6 +251,7 @@ def test_bounds_grow_with_the_radius_and_stay_below_the_supremum(name, radius, s
     assert large.supremum == whole.bound <= 2 * np.linalg.norm(projector.residual(w)) + 1e-9
 
 
+@pytest.mark.slow
 def test_gains_move_by_what_is_averaged_away():
     group = sq.groups.so(3)
     rep = 2 * sq.reps.vector(group)

@@ -77,6 +77,7 @@ def adversarial(projector, w, angle, flip, rng):
     return fixed + 10.0 ** rng.uniform(-12, -6) * rng.standard_normal(w.shape)
 
 
+@pytest.mark.slow
 @given(projector=spaces(), seed=st.integers(0, 2**32 - 1), single=st.booleans())
 @examples(fast=60, sweep=10_000)
 def test_a_certificate_is_never_below_the_movement(projector, seed, single):

@@ -49,6 +49,7 @@ def test_only_the_planned_parameters_change(params):
     assert not rest["head"]["kernel"].any()
 
 
+@pytest.mark.slow
 def test_the_convolution_rule_finds_every_kernel_larger_than_one(params):
     plan = sq.plan(params, {"**/kernel": sq.convolution_rule(C4)})
     assert [path for path, _, _ in plan.planned(params)] == ["conv1/kernel"]

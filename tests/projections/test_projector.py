@@ -45,6 +45,7 @@ def elements(group, rng):
     return np.stack([group.element(t, f) for t in angles for f in flips])
 
 
+@pytest.mark.slow
 @given(CASES)
 @examples(fast=60)
 def test_every_hard_cut_is_an_orthogonal_projector_on_a_stable_subspace(case):

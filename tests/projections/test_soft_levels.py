@@ -211,6 +211,7 @@ def test_a_planar_factor_of_a_product_has_the_same_levels():
 # --- dials
 
 
+@pytest.mark.slow
 @given(case=pairs(COMPACT, limit=60), softness=st.floats(0, 1))
 @examples(fast=60)
 def test_softness_keeps_whole_levels_and_reports_what_it_kept(case, softness):
@@ -384,6 +385,7 @@ def brute_force_orbits(moves, n):
     return count, label
 
 
+@pytest.mark.slow
 def test_rank_of_the_rubiks_cube():
     """V -> V has rank 9, counted without the library.
 

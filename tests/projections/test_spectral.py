@@ -134,6 +134,7 @@ def test_two_vectors_recombine_as_the_formula_says():
         np.testing.assert_allclose(lower, expected, atol=1e-14)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "n"), [("c256", 256), ("c257", 257)])
 def test_long_cyclic_shifts_by_the_fft(name, n):
     group = group_of(name)

@@ -43,6 +43,7 @@ def test_on_whitened_inputs_it_is_the_penalty_of_the_weight(name):
     np.testing.assert_allclose(found, rg.lie_penalty(plan_of(name), params), rtol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["s4", "o2", "so3", "so3xs3"])
 def test_zero_on_equivariant_layers_and_on_no_others(name):
     params = params_of(name, 2)
@@ -54,6 +55,7 @@ def test_zero_on_equivariant_layers_and_on_no_others(name):
     assert name in CASES
 
 
+@pytest.mark.slow
 def test_an_affine_layer_is_compared_with_its_own_output():
     """The published code compares ``A (W x + b)`` with ``W A x + b``, which is another number."""
     params = {
@@ -97,6 +99,7 @@ def test_nonlinear_layers():
     assert rg.lie_activation_penalty(lambda p, x: jax.nn.relu(x), {}, x, V, V) > 0.1
 
 
+@pytest.mark.slow
 def test_the_inputs_are_constants():
     params = params_of("so3")
     x = jnp.asarray(RNG.standard_normal((4, 4)), jnp.float32)

@@ -193,6 +193,7 @@ def test_unmatched_patterns_count_with_the_highest_level():
     np.testing.assert_allclose(rg.lie_penalty(plan, pattern), 2.0**2 * 6, rtol=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("power", [1, 2])
 def test_relative_mean_weights_and_per(power):
     params, plan = params_of("so2", 2), plan_of("so2")

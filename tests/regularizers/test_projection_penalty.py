@@ -45,6 +45,7 @@ def test_value_from_an_independent_projector(case, power, lambda_g, lambda_perp)
     np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "backends"),
     [
@@ -114,6 +115,7 @@ def test_second_derivatives_and_derivatives_by_the_mask(power):
     assert norm(second) > 0.1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "relative"), [("d4", False), ("d4", True), ("so3", False), ("su2", True)]
 )
@@ -193,6 +195,7 @@ def test_relative_penalties_do_not_depend_on_scale(power):
         np.testing.assert_allclose(found, share ** (power / 2), rtol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("power", [1, 2])
 def test_only_a_stopped_denominator_leaves_the_equivariant_part_alone(power):
     plan, params = plan_of("d4"), params_of("d4")

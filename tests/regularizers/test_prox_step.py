@@ -111,6 +111,7 @@ def test_power_two_never_arrives():
     np.testing.assert_allclose(norms[-1], 2.0 / (1 + 2 * 20.0), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_subgradient_of_the_norm_does_not_arrive_where_the_prox_does():
     plan, params = plan_of("d4"), params_of("d4", 3)
     slope = jax.jit(jax.grad(lambda p: rg.projection_penalty(plan, p, lambda_perp=3.0, power=1)))

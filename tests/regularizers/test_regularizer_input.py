@@ -161,6 +161,7 @@ def test_without_optax_the_extra_is_named(monkeypatch):
         rg.add_equivariance_decay(plan_of("d4"), 0.1)
 
 
+@pytest.mark.slow
 def test_importing_needs_neither_optax_nor_flax():
     code = (
         "import sys, softeq_jax.regularizers as rg; rg.projection_penalty;"

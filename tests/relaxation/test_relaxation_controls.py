@@ -223,6 +223,7 @@ def two_candidates(params):
     return candidates(params, turns=sq.groups.cyclic(2), flip=sq.groups.dihedral(1))
 
 
+@pytest.mark.slow
 def test_violations_are_one_for_random_weights_whatever_the_group():
     w = np.random.default_rng(0).standard_normal((3, 3, 40, 40)).astype(np.float32)
     plans = candidates(
@@ -234,6 +235,7 @@ def test_violations_are_one_for_random_weights_whatever_the_group():
     np.testing.assert_array_equal(rx.violations(plans, {"w": 0 * w}), 0.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("holds", ["turns", "flip"])
 def test_per_finds_the_symmetry_that_holds(holds):
     rng = np.random.default_rng(3)
@@ -317,6 +319,7 @@ def test_the_probe_is_the_raw_gradient_and_changes_nothing():
     np.testing.assert_array_equal(signal.theta, 0)
 
 
+@pytest.mark.slow
 def test_one_recurrent_step_by_hand():
     params, plan = two_layers()
     control = rx.recurrent(rate=0.25, memory=0.5, theta=0.8)

@@ -71,6 +71,7 @@ def test_gradients_of_the_two_forms(theta):
             np.testing.assert_allclose(speed, wanted, atol=3e-3)
 
 
+@pytest.mark.slow
 def test_at_zero_the_residual_is_frozen_not_gone():
     params, plan = two_layers()
     after = descend(optax.sgd(0.02), plan, params, [0.0] * 5)

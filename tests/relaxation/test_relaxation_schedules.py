@@ -17,6 +17,7 @@ def values(schedule, steps):
     return np.asarray(schedule(jnp.arange(320)))[:steps]
 
 
+@pytest.mark.slow
 @given(
     make=st.sampled_from(ALL),
     steps=st.integers(2, 300),

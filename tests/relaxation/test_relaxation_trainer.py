@@ -144,6 +144,7 @@ def test_what_the_optimizer_refuses():
         optimizer.update(tree, optimizer.init(tree))
 
 
+@pytest.mark.slow
 def test_a_nonfinite_step_changes_no_multiplier():
     control, plan, tree = case("ace", "one weight")
     optimizer = rx.control_optimizer(control, plan, optax.sgd(RATE))

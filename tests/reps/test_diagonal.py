@@ -39,6 +39,7 @@ def _cases():
     return signed, mixed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rep", _cases()[0], ids=repr)
 def test_gains_of_signed_permutations(rep, obeys):
     gains = reps.diagonal(rep)

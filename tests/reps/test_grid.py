@@ -23,6 +23,7 @@ def _elements(group, n=5):
     return np.asarray(group.sample(jax.random.key(1), n))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("k", [1, 2, 5, 6])
 def test_matrices_are_an_orthogonal_homomorphism_that_apply_follows(name, k):
@@ -204,6 +205,7 @@ def test_things_that_are_no_groups(group):
             call()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["c4", "d8", "so2", "o2"])
 def test_apply_under_transformations(name):
     rep = _image(name, 6)
@@ -227,6 +229,7 @@ def test_apply_under_transformations(name):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["c4", "so2"])
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
 def test_short_floats_are_computed_in_float32(name, dtype):

@@ -119,6 +119,7 @@ def _damage(path, how):
     path.write_bytes(data)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["flipped", "first flipped", "truncated", "emptied"])
 def test_damage_anywhere_is_noticed_or_harmless(two, state, how):
     """Whatever file of the newest checkpoint is hit: what is restored is what was saved."""

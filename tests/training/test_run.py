@@ -111,6 +111,7 @@ def test_a_run_leaves_its_logs_and_checkpoints(straight):
     assert float(evaluated[-1]["eval/count"]) == 50
 
 
+@pytest.mark.slow
 def test_what_a_checkpoint_remembers(straight):
     _, workdir = straight
     with tr.Checkpoints(workdir / "checkpoints") as checkpoints:

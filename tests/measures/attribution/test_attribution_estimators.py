@@ -82,6 +82,7 @@ def test_batches_do_not_matter(estimator):
         assert parts.totals[name].shape == (5, 4)
 
 
+@pytest.mark.slow
 def test_keys_decide():
     run = functools.partial(layerwise, F, X[:2], "rotation", estimator="hutchinson", probes=4)
     first, again, other = run(), run(key=jax.random.key(0)), run(key=jax.random.key(1))
@@ -90,6 +91,7 @@ def test_keys_decide():
     assert not np.array_equal(norms[0], norms[2])
 
 
+@pytest.mark.slow
 def test_function_is_traced_twice_however_many_batches():
     calls = itertools.count()
 
@@ -118,6 +120,7 @@ def test_parameters_are_arguments():
         )
 
 
+@pytest.mark.slow
 def test_means_tables_and_rows():
     result = layerwise(F, X, GENERATORS, estimator="exact")
     mean, error = result.mean_shares()["rotation"]
@@ -154,6 +157,7 @@ def test_means_tables_and_rows():
         layerwise(F, X).mean_norms()
 
 
+@pytest.mark.slow
 def test_functions_that_change_are_caught():
     scale = itertools.count(1)
 
@@ -164,6 +168,7 @@ def test_functions_that_change_are_caught():
         layerwise(f, X)
 
 
+@pytest.mark.slow
 def test_mixed_examples_are_caught():
     def f(x):
         return net(PARAMS, x - x.mean(axis=0) * 3)
@@ -187,6 +192,7 @@ def test_reverse_rules_are_replaced_by_the_derivative():
         np.testing.assert_allclose(found.totals[name], wanted.totals[name], rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_not_finite():
     with pytest.raises(ValueError, match=r"L f for translation_x has .* NaN or infinite"):
         layerwise(lambda x: jnp.sqrt(net(PARAMS, x) * 0), X)
@@ -204,6 +210,7 @@ def test_arguments_are_checked():
         planned.measure(X[:, :4])
 
 
+@pytest.mark.slow
 def test_fewer_images_than_planned():
     planned = plan(F, X, batch_size=4)
     np.testing.assert_allclose(
@@ -228,6 +235,7 @@ def test_half_precision():
         np.testing.assert_allclose(a, b, atol=0.1)
 
 
+@pytest.mark.slow
 def test_representations_on_vectors():
     """Layers on vectors of SO(3): norms commute with rotations, a fixed axis does not."""
     vectors = reps.vector(groups.so(3))
@@ -319,6 +327,7 @@ def test_modules_of_nnx_with_dropout():
     np.testing.assert_allclose(np.nansum(found.shares["rotation"], axis=0), 1, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_what_a_plain_function_closes_over_may_change():
     state = {"params": PARAMS}
 

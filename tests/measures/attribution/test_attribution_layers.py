@@ -178,6 +178,7 @@ def test_groups():
         )
 
 
+@pytest.mark.slow
 def test_layouts_can_be_declared():
     assert plan(flat, LIKE).layers[-1] == "dot"
     assert len(plan(flat, LIKE).layers) == 3

@@ -137,6 +137,7 @@ def test_dead_channels_are_left_out_and_counted():
     assert "-" in result.table().splitlines()[2]
 
 
+@pytest.mark.slow
 def test_floor_is_in_units_of_the_feature():
     features = lambda x: {"map": x * jnp.array([1, 1e-3, 1])}  # noqa: E731
     result = feature_correlation(
@@ -208,6 +209,7 @@ def test_a_doubled_gain_is_an_error_that_correlation_does_not_see():
     assert layer.error.value == pytest.approx(1, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_vectors_and_their_units_against_numpy():
     features = lambda x: {"vector": x.reshape(len(x), -1)[:, :7] ** 2}  # noqa: E731
     images, move = white_noise(9, 4), finite.shift(1, 0)

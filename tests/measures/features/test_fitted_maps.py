@@ -17,6 +17,7 @@ def _cycled(k):
     return np.roll(np.arange(8), 2 * k)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("turns", [1, 2, 3])
 def test_a_known_permutation_of_the_channels_is_found(turns):
     found = fitted_map_score(
@@ -49,6 +50,7 @@ def test_without_transport_positions_are_compared_with_themselves():
     assert found.r2()[0] < 0.2
 
 
+@pytest.mark.slow
 def test_a_dense_map_finds_the_transport_too():
     features = lambda x: {"map": jnp.tanh(x)}  # noqa: E731
     settings = {"layouts": {"*": "image"}, "transport": False, "split": 0.8}

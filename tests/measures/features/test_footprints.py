@@ -45,6 +45,7 @@ def _network(layers):
     return features
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layers", STACKS)
 @pytest.mark.parametrize("side", [32, 35])
 def test_stacks_of_convolutions_against_counting(layers, side):

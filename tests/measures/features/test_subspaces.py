@@ -55,6 +55,7 @@ def test_unrelated_features_are_at_chance():
     assert score.invariance < 0.15
 
 
+@pytest.mark.slow
 def test_streaming_changes_nothing_but_the_permuted_rows():
     settings = {"layouts": {"early": "image", "late": "image"}, "ratio": 1.0}
     move = finite.shift(2, 2)

@@ -82,6 +82,7 @@ def test_consistency_of_other_layouts():
     np.testing.assert_array_equal(one.circular.numerators, two.circular.numerators)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "message"),
     [

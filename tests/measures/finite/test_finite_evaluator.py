@@ -35,6 +35,7 @@ def collect(names):
     return finite.Metric(lambda transforms, images: (), update, lambda state: state, needs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch_size", [None, 5, 2, 1, 3])
 def test_yields_what_the_definitions_say(batch_size):
     x = noise(5, 8, 8, 2)
@@ -99,6 +100,7 @@ def test_a_function_that_jax_cannot_trace_is_called_as_it_is():
     assert finite.relative_error(f, x, transforms, jit=False).value == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch_size", [None, 4, 3, 1])
 def test_every_image_counts_once(batch_size):
     x = noise(7, 6, 6, 1)

@@ -44,6 +44,7 @@ def test_shift_reads_the_boundary(boundary, dy, dx):
     np.testing.assert_array_equal(mask, inside)
 
 
+@pytest.mark.slow
 def test_shift_on_a_feature_map_is_divided_by_the_pitch():
     y = noise(2, 4, 4, 3)
     np.testing.assert_array_equal(finite.shift(2, -4)(y, IMAGE, FRAME), np.roll(y, (1, -2), (1, 2)))
@@ -125,6 +126,7 @@ def test_elements_of_d4_act_as_a_group(case):
     np.testing.assert_allclose(back, x, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", LAYOUTS)
 def test_turns_agree_with_elements(case):
     layout, shape = LAYOUTS[case]
@@ -184,6 +186,7 @@ def test_rotation_turns_a_fiber_as_the_group_does(angle):
     np.testing.assert_allclose(out, y @ matrix.T, atol=2e-5)
 
 
+@pytest.mark.slow
 def test_rotation_about_the_center_of_the_input_not_of_the_map():
     layout = Image(pitch=2.0, origin=(-3.5, -3.5))
     transform = finite.rotation(np.pi / 2)
@@ -230,6 +233,7 @@ def test_nothing_moves_on_invariants_and_shifts_leave_fibers():
     np.testing.assert_array_equal(finite.shift(1, 2)(y, vector, FRAME), y)
 
 
+@pytest.mark.slow
 def test_elements_of_any_group_act_on_fibers():
     group = groups.so(3)
     (transform,) = finite.haar_transforms(group, jax.random.key(0), 1)
@@ -261,6 +265,7 @@ def test_another_number_of_the_same_kind_compiles_nothing_new():
         assert run._cache_size() == count
 
 
+@pytest.mark.slow
 def test_refusals_say_what_to_do():
     wide = noise(1, 4, 8, 1)
     with pytest.raises(ValueError, match="square grid, got 4 x 8: crop or pad"):

@@ -138,6 +138,7 @@ def test_positions(name):
     np.testing.assert_allclose(found[1], pitch, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_positions_by_receptive_fields():
     """The mean position of what an entry reads, by differentiation, is where it is said to lie."""
 

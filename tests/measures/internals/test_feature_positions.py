@@ -75,6 +75,7 @@ def test_shifts_with_content_lost(crop, interpolation):
     np.testing.assert_array_equal(found, expected)
 
 
+@pytest.mark.slow
 def test_periodic_shifts_lose_only_the_crop():
     site = Site("map", Image(), (1, SIDE, SIDE, 2), (SIDE, SIDE), (1, 1, 1, 1))
     found = np.asarray(site.valid(finite.shift(3, 0))).reshape(SIDE, SIDE) > 0

@@ -47,6 +47,7 @@ def test_an_offset_costs_only_the_digits_that_the_data_lost():
     assert _correlate(a32, b32)[0] == pytest.approx(exact, abs=1e-5)
 
 
+@pytest.mark.slow
 def test_weights_choose_samples():
     a, b = np.random.default_rng(3).normal(size=(2, 20)).astype(np.float32)
     weights = jnp.asarray(np.arange(20) < 12, jnp.float32)

@@ -20,6 +20,7 @@ every = pytest.mark.parametrize(
 )
 
 
+@pytest.mark.slow
 @every
 @pytest.mark.parametrize("n", [6, 7, 32])
 def test_the_array_operation_is_the_matrix(stencil, n):

@@ -17,6 +17,7 @@ def layer_and_variables(rep, features=4, **options):
     return eq.Contraction(rep, features, **options), {"params": params}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["SO(2)", "SO(3)", "O(5)", "D4", "O(1,3)", "Sp(4,R)"])
 def test_contractions_are_invariant_and_do_not_vanish(name):
     group = GROUPS[name]

@@ -41,6 +41,7 @@ def test_equivariant_whatever_is_stored(name):
     assert defect(lambda x: free.apply(variables, x), rep_in, rep_out, g, inputs(rep_in)) > 1e-2
 
 
+@pytest.mark.slow(3)
 @examples(fast=40)
 @given(st.data())
 def test_projected_weights_commute_between_random_representations(data):
@@ -69,6 +70,7 @@ def test_maps_to_the_dual_lower_indices():
     assert np.abs(blocks[:, 0, :, 0]).max() > 0.1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["O(1,3)", "Sp(4,R)"])
 def test_exact_in_double_precision(name):
     group = GROUPS[name]
@@ -150,6 +152,7 @@ def started():
     return start(eq.EquivariantDense(IN, OUT, project=False), inputs(IN))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "dials", [{}, {"softness": 0.3}, {"cutoff": 2.0, "mask": "heat"}, {"softness": 1.0}]
 )

@@ -65,6 +65,7 @@ def test_norm_gate_multiplies_without_normalizing():
         eq.norm_gate(x[:, :5], 2, 3, 0.0, jax.nn.relu)
 
 
+@pytest.mark.slow
 def test_norm_gate_with_a_form_is_the_smoothed_signed_root():
     eta = eq.invariant_form(R.vector(LORENTZ))
     v = jnp.array([[3.0, 0.0, 0.0, 0.0], [0.0, 2.0, 0.0, 0.0], [1.0, 1.0, 0.0, 0.0]])
@@ -75,6 +76,7 @@ def test_norm_gate_with_a_form_is_the_smoothed_signed_root():
     np.testing.assert_allclose(y, np.tanh(found + 0.5)[:, None] * v, rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["SO(2)", "SO(3)", "O(5)", "S3", "O(1,3)"])
 def test_norm_gates_are_equivariant(name):
     group = GROUPS[name]
@@ -212,6 +214,7 @@ def test_gradients_are_finite_at_zero(group):
     assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(grads))
 
 
+@pytest.mark.slow
 @examples(fast=7)
 @given(st.data())
 def test_split_and_join_are_inverse_and_the_parts_are_the_terms(data):

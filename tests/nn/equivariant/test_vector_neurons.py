@@ -55,6 +55,7 @@ def test_vector_dense_mixes_channels():
     np.testing.assert_allclose(eq.VectorDense(1).apply(variables, v), [[[31.0, 42.0]]])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("slope", [0.0, 0.2, 1.0])
 def test_vector_relu_scales_the_part_along_the_direction(slope):
     v, k = vectors(7, 4, 3), vectors(4, 4)
@@ -69,6 +70,7 @@ def test_vector_relu_scales_the_part_along_the_direction(slope):
     assert np.any(along > 0)
 
 
+@pytest.mark.slow
 def test_directions_from_a_source_and_shared_by_all_channels():
     v, source = vectors(7, 4, 3), vectors(7, 2, 3)
     layer = eq.VectorRelu(negative_slope=0.0, share_direction=True)
@@ -159,6 +161,7 @@ def test_mean_pool_and_frame_coordinates():
     np.testing.assert_allclose(eq.invariants(v @ g.T, frame @ g.T), y, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_gradients_flow_through_a_stack():
     v = vectors(6, 4, 3)
     dense, relu = eq.VectorDense(5), eq.VectorRelu()

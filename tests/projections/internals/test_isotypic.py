@@ -28,6 +28,7 @@ def v(name):
     return sq.reps.vector(group_of(name))
 
 
+@pytest.mark.slow
 @given(case=pairs(COMPACT + NONCOMPACT, limit=60), seed=st.integers(0, 2**31))
 @examples(fast=60)
 def test_isotypic_columns(case, seed):
