@@ -4,8 +4,6 @@ from softeq_jax.projections.movement._dispatch import certificate
 from softeq_jax.projections.movement._general import ELEMENTS, unbounded
 from softeq_jax.projections.movement._question import Inquiry, Question, understand
 from softeq_jax.projections.movement._speeds import (
-    Speed,
-    are_stable,
     frobenius,
     generator_defects,
     generator_norms,
@@ -15,7 +13,6 @@ from softeq_jax.projections.movement._speeds import (
     lie_images,
     logarithmic_norm,
     moving_part,
-    operator_norm,
     speed,
     stretch_rate,
     word_lengths,
@@ -25,8 +22,6 @@ __all__ = [
     "ELEMENTS",
     "Inquiry",
     "Question",
-    "Speed",
-    "are_stable",
     "certificate",
     "frobenius",
     "generator_defects",
@@ -37,7 +32,6 @@ __all__ = [
     "lie_images",
     "logarithmic_norm",
     "moving_part",
-    "operator_norm",
     "speed",
     "stretch_rate",
     "unbounded",
