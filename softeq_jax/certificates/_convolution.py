@@ -22,11 +22,12 @@ from typing import Protocol, Unpack
 
 import numpy as np
 
-from softeq_jax.groups import PlanarGroup
 from softeq_jax.projections import Certificate, Projector, Question, Space
 from softeq_jax.projections.movement import ELEMENTS, Inquiry, understand
+from softeq_jax.reps import GridImage
 
 _QUARTER = 0.5 * math.pi
+_TURN = np.array([[0.0, -1.0], [1.0, 0.0]])
 
 
 class ConvolutionGeometry(Protocol):
@@ -104,31 +105,43 @@ def convolution_norm_bound(
     return float(max(bounds))
 
 
-def lattice_obstacle(geometry: ConvolutionGeometry) -> str | None:
-    """Why a layer breaks the symmetry of the pixel lattice, or None if it does not.
+def lattice_obstacle(
+    geometry: ConvolutionGeometry, elements: Sequence[np.ndarray] | None = None
+) -> str | None:
+    """Why a layer breaks symmetries of the pixel lattice, or None if it does not.
 
-    The feature map must be square (quarter turns map it to itself), padding and strides the same
-    on all four sides, and the windows must tile the padded map symmetrically:
-    ``(N + 2 p - k) % stride == 0`` with k the dilated kernel size.
+    On the axes that they reverse the padding must be the same on both sides, and the windows must
+    tile the padded map symmetrically: ``(N + 2 p - k) % stride == 0`` with k the dilated kernel
+    size. Where they exchange the axes (quarter turns), the feature map must be square, and all
+    else the same on both.
+
+    Args:
+      geometry: of the layer.
+      elements: quarter turns and flips of the plane, ``[m, 2, 2]``; quarter turns if left out.
     """
-    if len(set(geometry.input_shape)) != 1:
+    every = np.array([_TURN] if elements is None else elements).reshape(-1, 2, 2)
+    swaps = bool(np.any(np.abs(every[:, 0, 1]) > 0.5))
+    reversed_ = [axis for axis in (0, 1) if np.any(every[:, 1 - axis, 1 - axis] < 0.5)]
+    if swaps and len(set(geometry.input_shape)) != 1:
         return f"the feature map {geometry.input_shape} is not square"
-    sides = {pad for axis in geometry.padding for pad in axis}
-    if len(sides) != 1:
+    uneven = any(len(set(geometry.padding[axis])) != 1 for axis in reversed_)
+    if uneven or (swaps and len(set(geometry.padding)) != 1):
         return f"the padding {geometry.padding} is not symmetric"
     mode = getattr(geometry, "padding_mode", "zeros")
     if mode != "zeros":
         return f"padding by {mode}: no safe norm is known here"
     for name in ("kernel_size", "strides", "kernel_dilation"):
-        if len(set(getattr(geometry, name))) != 1:
+        if swaps and len(set(getattr(geometry, name))) != 1:
             return f"{name} {getattr(geometry, name)} differs between the axes"
-    size = geometry.kernel_dilation[0] * (geometry.kernel_size[0] - 1) + 1
-    pad, stride, n = sides.pop(), geometry.strides[0], geometry.input_shape[0]
-    if (n + 2 * pad - size) % stride:
-        return (
-            f"({n} + 2*{pad} - {size}) is not divisible by the stride {stride}: the windows do not "
-            "lie symmetrically on the map"
-        )
+    for axis in reversed_:
+        size = geometry.kernel_dilation[axis] * (geometry.kernel_size[axis] - 1) + 1
+        pad, stride = geometry.padding[axis][0], geometry.strides[axis]
+        n = geometry.input_shape[axis]
+        if (n + 2 * pad - size) % stride:
+            return (
+                f"({n} + 2*{pad} - {size}) is not divisible by the stride {stride}: the windows do "
+                "not lie symmetrically on the map"
+            )
     return None
 
 
@@ -185,12 +198,12 @@ def convolution(
             reason=reason,
         )
 
+    elements = _elements(space, understand(space.group, **question))
     obstacle = _channel_obstacle(space, geometry)
     if obstacle is None and _moves_pixels(space):
-        obstacle = lattice_obstacle(geometry)
+        obstacle = lattice_obstacle(geometry, elements)
     if obstacle is not None:
         return refused(f"not certified: {obstacle}")
-    elements = _elements(space, understand(space.group, **question))
     if elements is None:
         return refused(
             f"kernel only: {space.group!r} rotates the feature map by interpolation, which the "
@@ -206,6 +219,8 @@ def convolution(
     margin = 1e-12 * norm
     bound = max((defect(g) for g in elements), default=0.0) + margin
     everything = _all_elements(space)
+    if everything is not None and _moves_pixels(space) and lattice_obstacle(geometry, everything):
+        everything = None
     supremum = math.nan if everything is None else max(map(defect, everything)) + margin
     return dataclasses.replace(
         of_kernel,
@@ -229,7 +244,7 @@ def _channel_obstacle(space: Space, geometry: ConvolutionGeometry) -> str | None
                 return f"the channels of {entry.rep!r} are not acted on by orthogonal matrices"
             if geometry.feature_group_count != 1 and not entry.rep.is_trivial:
                 return f"{geometry.feature_group_count} feature groups cut through {entry.rep!r}"
-        elif entry.positions != (0, 1) or not isinstance(space.group, PlanarGroup):
+        elif entry.positions != (0, 1) or not isinstance(entry.rep, GridImage):
             names = " ".join(space.names[p] for p in entry.positions)
             return f"{entry.rep!r} on the axes {names!r} is no action on images that is known here"
     return None
@@ -238,8 +253,8 @@ def _channel_obstacle(space: Space, geometry: ConvolutionGeometry) -> str | None
 def _moved(space: Space, g: np.ndarray, kernel: np.ndarray) -> np.ndarray:
     """``g K``, by exact moves of the pixels."""
     for entry in space.entries:
-        if entry.positions == (0, 1) and isinstance(space.group, PlanarGroup):
-            angle, mirrored = space.group.parameters(g)
+        if isinstance(entry.rep, GridImage):
+            angle, mirrored = entry.rep.group.parameters(g)
             moved = kernel[:, ::-1] if mirrored else kernel
             kernel = np.rot90(moved, round(angle / _QUARTER))
         else:

@@ -15,7 +15,7 @@ from softeq_jax.models.vision import VisionModel
 from softeq_jax.nn import convolve
 from softeq_jax.nn.equivariant import pointwise
 from softeq_jax.projections import Dials, Projector, projector
-from softeq_jax.reps import Rep, image, regular
+from softeq_jax.reps import Rep, grid_obstacle, image, regular
 
 Array = jax.Array
 
@@ -45,23 +45,25 @@ def kernel_projector(
 
 
 def shrink(x: Array) -> Array:
-    """Halves a feature map by a mean that all symmetries of the square keep.
+    """Halves a feature map by a mean that all symmetries of the square or rectangle keep.
 
-    Means of 2 x 2 pixels for even sides, of overlapping 3 x 3 at stride 2 for odd ones.
+    Means of 2 pixels along even sides, of overlapping 3 at stride 2 along odd ones.
 
     Args:
-      x: ``[n, s, s, c]``.
+      x: ``[n, h, w, c]``.
 
     Returns:
-      ``[n, s // 2, s // 2, c]``.
+      ``[n, h // 2, w // 2, c]``.
 
     Raises:
-      ValueError: the side is below 2.
+      ValueError: a side is below 2.
     """
-    side = x.shape[1]
-    if side < 2:
-        raise ValueError(f"a feature map of side {side} cannot be halved: fewer widths are needed")
-    window = (2, 2) if side % 2 == 0 else (3, 3)
+    sides = x.shape[1:3]
+    if min(sides) < 2:
+        raise ValueError(
+            f"a feature map of side {min(sides)} cannot be halved: fewer widths are needed"
+        )
+    window = tuple(2 if side % 2 == 0 else 3 for side in sides)
     return nn.avg_pool(x, window, strides=(2, 2), padding="VALID")
 
 
@@ -165,8 +167,9 @@ class GroupConvNet(VisionModel):
     ) -> Array | tuple[Array, ...]:
         """Logits of images, see ``VisionModel``.
 
-        The images are square, with sides that can be halved ``len(widths) - 1`` times. ``rep(i)``
-        acts on the ``widths[i] * order`` channels of map i; pooled are ``widths[-1]`` features.
+        The images are square, or rectangles that the group maps to themselves, with sides that
+        can be halved ``len(widths) - 1`` times. ``rep(i)`` acts on the ``widths[i] * order``
+        channels of map i; pooled are ``widths[-1]`` features.
         """
         self._check(x.shape)
         relu = pointwise(nn.relu, regular(self.group))
@@ -205,8 +208,12 @@ class GroupConvNet(VisionModel):
             raise ValueError(f"GroupConvNet needs C_n or D_n, got {self.group!r}")
         if not self.widths or min(self.widths) < 1:
             raise ValueError(f"widths must be positive integers, got {self.widths}")
-        if len(shape) != 4 or shape[1] != shape[2]:
-            raise ValueError(f"images must be [n, s, s, c], square, got shape {tuple(shape)}")
+        if len(shape) != 4:
+            raise ValueError(f"images must be [n, h, w, c], got shape {tuple(shape)}")
+        if obstacle := grid_obstacle(self.group, (shape[1], shape[2])):
+            raise ValueError(
+                f"images must be [n, s, s, c], square, got shape {tuple(shape)}: {obstacle}"
+            )
 
 
 @functools.lru_cache(maxsize=128)

@@ -7,7 +7,7 @@ from softeq_jax.projections._filter import removed_part
 from softeq_jax.projections._levels import Levels
 from softeq_jax.projections._plan import Plan, Rule, plan, soften
 from softeq_jax.projections._projector import Projector, projector
-from softeq_jax.projections._rules import convolution_rule
+from softeq_jax.projections._rules import Untouched, convolution_rule
 from softeq_jax.projections._space import Space
 from softeq_jax.projections.movement import Question
 
@@ -22,6 +22,7 @@ __all__ = [
     "Rule",
     "Space",
     "Splitting",
+    "Untouched",
     "combine",
     "convolution_rule",
     "plan",

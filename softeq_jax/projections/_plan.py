@@ -1,6 +1,7 @@
 """A plan: which parameters of a model are filtered, and by which projector."""
 
 import dataclasses
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, Unpack
 
@@ -15,11 +16,13 @@ from softeq_jax.projections._certificate import Certificate, combine
 from softeq_jax.projections._dials import Dials
 from softeq_jax.projections._filter import Array
 from softeq_jax.projections._projector import Projector
+from softeq_jax.projections._rules import Untouched
 from softeq_jax.projections.movement import Question
 
 Params = Any
-Rule = Projector | Callable[[str, Array], Projector | None] | None
-"""A projector, a function (path, weight) -> projector or None, or None for "leave untouched"."""
+Rule = Projector | Callable[[str, Array], Projector | Untouched | None] | None
+"""A projector, a function (path, weight) -> projector, ``Untouched`` or None, or None for "leave
+untouched"."""
 
 
 @jax.tree_util.register_dataclass
@@ -36,12 +39,14 @@ class Plan:
       paths: path of every parameter of the model, in the order of its leaves.
       shapes: their shapes.
       chosen: for each parameter the index of its projector, or -1 if it is left untouched.
+      reasons: (path, reason) of those that a rule covers and leaves untouched, see ``Untouched``.
     """
 
     projectors: tuple[Projector, ...]
     paths: tuple[str, ...] = dataclasses.field(metadata={"static": True})
     shapes: tuple[tuple[int, ...], ...] = dataclasses.field(metadata={"static": True})
     chosen: tuple[int, ...] = dataclasses.field(metadata={"static": True})
+    reasons: tuple[tuple[str, str], ...] = dataclasses.field(metadata={"static": True}, default=())
 
     def project(self, params: Params) -> Params:
         """``P w`` for every planned parameter; the others are passed through.
@@ -110,7 +115,8 @@ class Plan:
         ]
 
     def describe(self) -> str:
-        """A table: parameter, shape, action, mask, cutoff, softness, rank of how many."""
+        """A table: parameter, shape, action, mask, cutoff, softness, rank of how many; then the
+        parameters that a rule left untouched, with the reason."""
         head = ("parameter", "shape", "action", "mask", "cutoff", "softness", "rank")
         rows = []
         for path, shape, index in zip(self.paths, self.shapes, self.chosen, strict=True):
@@ -122,7 +128,8 @@ class Plan:
             dials = (f"{p.cutoff:.4g}", f"{p.softness:.4g}")
             rows.append((path, size, p.space.describe(), p.mask, *dials, rank))
         untouched = self.chosen.count(-1)
-        return f"{table(head, rows)}\n{len(rows)} filtered, {untouched} untouched"
+        reasons = "".join(f"\n{path} is left untouched: {reason}" for path, reason in self.reasons)
+        return f"{table(head, rows)}\n{len(rows)} filtered, {untouched} untouched{reasons}"
 
     def __repr__(self) -> str:
         filtered = sum(index >= 0 for index in self.chosen)
@@ -158,15 +165,15 @@ def plan(params: Params, rules: Mapping[str, Rule]) -> Plan:
       params: any pytree of arrays (or of shapes): Flax Linen variables, an ``nnx`` state, an
         Equinox module, Haiku parameters.
       rules: from a glob over the paths (``"**/kernel"``, ``"stage1/*/conv?/kernel"``) to a
-        projector, to a function ``(path, weight) -> projector or None``, or to None for
-        "untouched". The first rule that covers a path decides.
+        projector, to a function ``(path, weight) -> projector, Untouched(reason) or None``, or to
+        None for "untouched". The first rule that covers a path decides.
 
     Returns:
-      The plan.
+      The plan. Parameters that a rule leaves untouched for a reason are a UserWarning, all in one.
 
     Raises:
-      ValueError: a rule that decides about no parameter, a weight whose shape does not fit its
-        projector, NaN or infinite weights: each names the rule or the path.
+      ValueError: a rule that filters no parameter (and is not None), a weight whose shape does not
+        fit its projector, NaN or infinite weights: each names the rule or the path.
 
     Example:
       >>> import numpy as np, softeq_jax as sq
@@ -184,9 +191,13 @@ def plan(params: Params, rules: Mapping[str, Rule]) -> Plan:
     projectors: list[Projector] = []
     index_of: dict[Any, int] = {}
     chosen, used = [], set()
+    reasons: dict[str, str] = {}
     for path, leaf, pattern in zip(paths, leaves, first_matches(rules, paths), strict=True):
         with naming(path):
             projector = None if pattern is None else _resolve(rules[pattern], path, leaf)
+            if isinstance(projector, Untouched):
+                reasons[path] = projector.reason
+                projector = None
             if projector is not None:
                 projector.space.check(tuple(leaf.shape))
                 _check_finite(leaf)
@@ -201,9 +212,12 @@ def plan(params: Params, rules: Mapping[str, Rule]) -> Plan:
             index_of[key] = len(projectors)
             projectors.append(projector)
         chosen.append(index_of[key])
-    refuse_idle(rules, used, paths, "rules that match no parameter")
+    left = "; ".join(f"{path!r}: {reason}" for path, reason in reasons.items())
+    refuse_idle(rules, used, paths, "rules that match no parameter" + (left and f" ({left})"))
+    if left:
+        warnings.warn(f"left untouched by the plan: {left}", stacklevel=2)
     shapes = tuple(tuple(getattr(leaf, "shape", ())) for leaf in leaves)
-    return Plan(tuple(projectors), tuple(paths), shapes, tuple(chosen))
+    return Plan(tuple(projectors), tuple(paths), shapes, tuple(chosen), tuple(reasons.items()))
 
 
 def soften(params: Params, rules: Mapping[str, Rule], **dials: Unpack[Dials]) -> Params:
@@ -241,7 +255,7 @@ def soften(params: Params, rules: Mapping[str, Rule], **dials: Unpack[Dials]) ->
     return chosen.project(params)
 
 
-def _resolve(rule: Rule, path: str, leaf: Array) -> Projector | None:
+def _resolve(rule: Rule, path: str, leaf: Array) -> Projector | Untouched | None:
     if rule is None:
         return None
     if not hasattr(leaf, "shape"):
@@ -253,9 +267,9 @@ def _resolve(rule: Rule, path: str, leaf: Array) -> Projector | None:
     if not callable(rule):
         raise ValueError(f"a rule must be a projector, a function or None, got {rule!r}")
     projector = rule(path, leaf)
-    if projector is not None and not isinstance(projector, Projector):
+    if projector is not None and not isinstance(projector, Projector | Untouched):
         raise ValueError(
-            f"the rule's function returned {projector!r}, expected a projector or None"
+            f"the rule's function returned {projector!r}, expected a projector, Untouched or None"
         )
     return projector
 

@@ -3,7 +3,7 @@
 from softeq_jax.reps._acting_axes import resolve_axes
 from softeq_jax.reps._diagonal import Gains, Unsigned, diagonal
 from softeq_jax.reps._frequencies import Frequencies
-from softeq_jax.reps._grid import GridImage, GridTokens, image, tokens
+from softeq_jax.reps._grid import GridImage, GridTokens, grid_obstacle, image, tokens
 from softeq_jax.reps._irreps import PlanarIrrep, SphericalIrrep, irrep
 from softeq_jax.reps._plain import Trivial, Vector, tensor, trivial, vector
 from softeq_jax.reps._planar import PlanarRep
@@ -54,6 +54,7 @@ __all__ = [
     "factor",
     "from_function",
     "from_generators",
+    "grid_obstacle",
     "image",
     "irrep",
     "permutation",

@@ -1,10 +1,11 @@
-"""Rotations and flips of square pixel grids, as images and as rows of tokens; exact, orthogonal.
+"""Rotations and flips of pixel grids, as images and as rows of tokens; exact, orthogonal.
 
-Pixels are flattened row-major, ``p = row * k + col``, and have coordinates ``x = col - c`` and
-``y = c - row`` about the center ``c = (k - 1) / 2``. The quarter turn R (counter-clockwise, as
-``np.rot90``) and the left-right flip F permute them and generate D4, whose one-dimensional types
-are A1, A2 (R = +1), B1, B2 (R = -1), where 1 is fixed by F and 2 is negated; E is the
-two-dimensional type.
+Pixels are flattened row-major, ``p = row * width + col``. On a square grid of side k they have
+coordinates ``x = col - c`` and ``y = c - row`` about the center ``c = (k - 1) / 2``. The quarter
+turn R (counter-clockwise, as ``np.rot90``) and the left-right flip F permute them and generate D4,
+whose one-dimensional types are A1, A2 (R = +1), B1, B2 (R = -1), where 1 is fixed by F and 2 is
+negated; E is the two-dimensional type. What maps a rectangle to itself are the half turn and the
+flips: C1, C2, D1 (left-right) and D2 act there, and no other group.
 """
 
 import dataclasses
@@ -15,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from softeq_jax._checks import whole
-from softeq_jax.groups import Group
+from softeq_jax.groups import Group, PlanarGroup
 from softeq_jax.reps._frequencies import Frequencies, read_only
 from softeq_jax.reps._planar import PlanarRep, check_planar
 from softeq_jax.reps._rep import Term
@@ -23,21 +24,22 @@ from softeq_jax.reps._rep import Term
 
 @dataclasses.dataclass(frozen=True, repr=False)
 class Grid(PlanarRep):
-    """The action on the pixels of a k x k grid, after ``prefix`` entries that nothing moves.
+    """The action on the pixels of a grid, after ``prefix`` entries that nothing moves.
 
     The base of ``GridImage`` and ``GridTokens``, which differ in how the entries lie in an array.
 
     Attributes:
-      side: k.
+      height, width: the sides of the grid.
       prefix: number of fixed entries before the pixels.
     """
 
-    side: int = 1
+    height: int = 1
+    width: int = 1
     prefix: int = 0
 
     @property
     def is_permutation(self) -> bool:
-        return self.group.rotations in (1, 2, 4) or self.side == 1
+        return self.group.rotations in (1, 2, 4) or self.height == self.width == 1
 
     def terms(self) -> list[tuple[Term, np.ndarray]]:
         if not self.prefix or self.is_trivial:
@@ -47,64 +49,84 @@ class Grid(PlanarRep):
         return [(Term(self.prefix, ()), fixed), (Term(1, (grid,)), moved)]
 
     def frequencies(self) -> Frequencies:
-        return _grid_frequencies(self.side, self.is_permutation, self.prefix)
+        return _grid_frequencies(self.height, self.width, self.is_permutation, self.prefix)
 
     def _permutation(self, angle: float, flip: bool) -> np.ndarray | None:
         if not self.is_permutation and angle:
             return None
-        quarters = round(angle / (math.pi / 2)) if self.side > 1 else 0
-        index = turned_index(self.side, quarters, flip)
+        quarters = round(angle / (math.pi / 2)) if self.height * self.width > 1 else 0
+        index = turned_index(self.height, self.width, quarters, flip)
         fixed = np.arange(self.prefix, dtype=np.int32)
         return np.concatenate([fixed, index + np.int32(self.prefix)])
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
 class GridImage(Grid):
-    """Pixels as two array axes, ``(k, k)``. Made by ``image``."""
+    """Pixels as two array axes, ``(height, width)``. Made by ``image``."""
 
     @property
     def formula(self) -> str:
-        return f"Image[{self.side}x{self.side}]"
+        return f"Image[{self.height}x{self.width}]"
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return (self.side, self.side)
+        return (self.height, self.width)
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
 class GridTokens(Grid):
-    """Pixels as one array axis, ``(prefix + k * k,)``. Made by ``tokens``."""
+    """Pixels as one array axis, ``(prefix + height * width,)``. Made by ``tokens``."""
 
     @property
     def formula(self) -> str:
         prefix = f"{self.prefix}+" if self.prefix else ""
-        return f"Tokens[{prefix}{self.side}x{self.side}]"
+        return f"Tokens[{prefix}{self.height}x{self.width}]"
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return (self.prefix + self.side**2,)
+        return (self.prefix + self.height * self.width,)
 
 
 @functools.lru_cache(maxsize=16)
-def _grid_frequencies(side: int, permutation: bool, prefix: int) -> Frequencies:
-    columns = permutation_columns if permutation else snapped_columns
-    return read_only(*with_prefix(columns(side), prefix))
+def _grid_frequencies(height: int, width: int, permutation: bool, prefix: int) -> Frequencies:
+    if height != width:
+        columns = mirror_columns(height, width)
+    else:
+        columns = permutation_columns(height) if permutation else snapped_columns(height)
+    return read_only(*with_prefix(columns, prefix))
 
 
-def _side(shape: Any, what: str) -> int:
+def grid_obstacle(group: Group, shape: tuple[int, int]) -> str | None:
+    """Why a group does not act on the pixels of a grid, or None where it does: on every square,
+    and on other rectangles if it has no rotations but the half turn.
+
+    Raises:
+      ValueError: it is no group of the plane.
+    """
+    height, width = shape
+    turns = check_planar(group, "an action on a grid").rotations
+    if height == width or turns in (1, 2):
+        return None
+    angle = "any angle" if turns is None else f"{360 / turns:.6g} degrees"
+    return (
+        f"rotations by {angle}, as in {group!r}, do not map a {height} x {width} grid to itself "
+        "(what does: C2, D1, D2)"
+    )
+
+
+def _sides(group: Any, shape: Any, what: str) -> tuple[PlanarGroup, int, int]:
+    """The checked group with the height and the width of a grid that it acts on."""
+    planar = check_planar(group, what)
     if not isinstance(shape, tuple | list) or len(shape) != 2:
         raise ValueError(f"{what} needs a shape (height, width), got {shape!r}")
     height, width = (whole(n, f"each side of {what}") for n in shape)
-    if height != width:
-        raise ValueError(
-            f"{what} needs a square grid, as rotations do not map a {height} x {width} grid "
-            "to itself"
-        )
-    return height
+    if obstacle := grid_obstacle(planar, (height, width)):
+        raise ValueError(f"{what} needs a square grid: {obstacle}")
+    return planar, height, width
 
 
 def image(group: Group, shape: tuple[int, int]) -> GridImage:
-    """The group acting on images of k x k pixels by rotating and flipping them.
+    """The group acting on images by rotating and flipping them.
 
     The rotation by +90 degrees is ``np.rot90(x, 1)``, counter-clockwise as it is seen, and the
     flip reverses each row. For C1, C2, C4, D1, D2 and D4 that is all there is, and the action
@@ -116,13 +138,14 @@ def image(group: Group, shape: tuple[int, int]) -> GridImage:
 
     Args:
       group: a group of rotations of the plane.
-      shape: ``(k, k)``.
+      shape: ``(height, width)``, which differ for C1, C2, D1 and D2 only: those map a rectangle to
+        itself. The flip of D1 is left-right, ``np.fliplr``; up-down is in D2.
 
     Returns:
-      A representation of shape ``(k, k)`` that prints as ``Image[7x7](SO(2))``.
+      A representation of this shape that prints as ``Image[7x7](SO(2))``.
 
     Raises:
-      ValueError: the shape is not that of a square grid.
+      ValueError: the group does not map such a grid to itself.
       TypeError: ``group`` is no group.
 
     Example:
@@ -136,7 +159,7 @@ def image(group: Group, shape: tuple[int, int]) -> GridImage:
       >>> bool(abs(turned - x).max() < 1e-12)  # three turns by 120 degrees, and nothing is blurred
       True
     """
-    return GridImage(check_planar(group, "image"), _side(shape, "image"))
+    return GridImage(*_sides(group, shape, "image"))
 
 
 def tokens(group: Group, shape: tuple[int, int], prefix: int = 0) -> GridTokens:
@@ -144,18 +167,18 @@ def tokens(group: Group, shape: tuple[int, int], prefix: int = 0) -> GridTokens:
 
     Args:
       group: a group of rotations of the plane.
-      shape: ``(k, k)``, the grid of the tokens, which follow each other row by row.
+      shape: ``(height, width)``, the grid of the tokens, which follow each other row by row; as
+        for ``image``.
       prefix: number of tokens in front (class tokens, registers) that are left in place.
 
     Returns:
       A representation of shape ``(prefix + k * k,)`` that prints as ``Tokens[1+14x14](C4)``.
 
     Raises:
-      ValueError: the shape is not that of a square grid, or ``prefix`` is negative or no int.
+      ValueError: the group does not map such a grid to itself; ``prefix`` is negative or no int.
       TypeError: ``group`` is no group.
     """
-    side = _side(shape, "tokens")
-    return GridTokens(check_planar(group, "tokens"), side, whole(prefix, "prefix", least=0))
+    return GridTokens(*_sides(group, shape, "tokens"), whole(prefix, "prefix", least=0))
 
 
 class Columns(NamedTuple):
@@ -186,9 +209,9 @@ class Types(NamedTuple):
     e: np.ndarray
 
 
-def turned_index(k: int, quarters: int, flip: bool) -> np.ndarray:
-    """Index of ``R^quarters F^flip``: the moved image is ``x[..., index]``; int32 ``[k * k]``."""
-    grid = np.arange(k * k, dtype=np.int32).reshape(k, k)
+def turned_index(height: int, width: int, quarters: int, flip: bool) -> np.ndarray:
+    """Index of ``R^quarters F^flip``: the moved image is ``x[..., index]``; int32 ``[n]``."""
+    grid = np.arange(height * width, dtype=np.int32).reshape(height, width)
     return np.rot90(grid[:, ::-1] if flip else grid, quarters).reshape(-1)
 
 
@@ -300,8 +323,36 @@ def permutation_columns(k: int) -> Columns:
     types = d4_types(k)
     single = [(types.a1, 0, False), (types.a2, 0, True), (types.b1, 2, False), (types.b2, 2, True)]
     ones = np.ones(types.e.shape[1], dtype=np.int64)
-    quarter = turned_index(k, 1, False)
+    quarter = turned_index(k, k, 1, False)
     return _arrange(single, types.e, types.e[quarter], ones, np.zeros((k * k, 0)))
+
+
+def mirror_columns(height: int, width: int) -> Columns:
+    """Columns for the half turn and the flips of a rectangle: even and odd along each axis.
+
+    The flip F reverses the rows, and the half turn both axes: it negates what is even along one
+    and odd along the other, which has frequency 1 without a partner. Nothing is unmatched.
+    """
+    (vertical, above), (horizontal, odd) = _reversal(height), _reversal(width)
+    n = height * width
+    return Columns(
+        basis=np.kron(vertical, horizontal),
+        frequency=np.not_equal.outer(above, odd).reshape(-1).astype(np.int64),
+        odd=np.tile(odd, height),
+        partner=np.full(n, -1, dtype=np.int64),
+        unmatched=np.zeros(n, dtype=bool),
+    )
+
+
+def _reversal(n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Orthonormal columns ``[n, n]`` that reversing a line fixes or, where odd ``[n]``, negates."""
+    first, last = np.arange(n // 2), n - 1 - np.arange(n // 2)
+    basis = np.zeros((n, n))
+    basis[first, first] = basis[last, first] = math.sqrt(0.5)
+    basis[first, last], basis[last, last] = math.sqrt(0.5), -math.sqrt(0.5)
+    if n % 2:
+        basis[n // 2, n // 2] = 1.0
+    return basis, np.arange(n) >= n - n // 2
 
 
 def snapped_columns(k: int) -> Columns:
@@ -323,7 +374,7 @@ def snapped_columns(k: int) -> Columns:
         frequency = np.maximum(_nearest(value, residue), residue or 4)
         pairs.append((even @ right[:n].T, odd @ left[:, :n], frequency))
         surplus[name] = even @ right[n:].T if name == "a" else odd @ left[:, n:]
-    turned = types.e[turned_index(k, 1, False)]
+    turned = types.e[turned_index(k, k, 1, False)]
     coupling = turned.T @ _rotate_generator(types.e, k)
     value, vectors = np.linalg.eigh((coupling + coupling.T) / 2)
     signed = _nearest(value, 1)

@@ -63,6 +63,17 @@ def test_maps_turn_with_the_image_and_logits_do_not_change(group, side):
             np.testing.assert_allclose(b, expected, atol=2e-6 * np.abs(expected).max())
 
 
+@pytest.mark.parametrize("group", [G.dihedral(1), G.dihedral(2)])
+def test_mirrors_of_rectangular_images(group):
+    model = GroupConvNet(group, (2, 2), num_classes=3)
+    variables = random_variables(model)
+    x = np.random.default_rng(0).standard_normal((2, 8, 5, 2)).astype(np.float32)
+    y = model.apply(variables, x)
+    assert np.std(y) > 1e-2
+    for g in group.discrete_generators:
+        np.testing.assert_allclose(model.apply(variables, turned(group, g, x)), y, atol=1e-5)
+
+
 def test_the_same_in_training_with_statistics_shared_over_the_group():
     model = GroupConvNet(C4, (2, 2), num_classes=3)
     variables, x = random_variables(model), images(8, 3)

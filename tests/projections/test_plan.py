@@ -238,12 +238,6 @@ def test_bad_rules_are_refused(params):
             sq.plan(params, rules)
 
 
-def test_kernels_that_are_not_square_are_named():
-    params = {"stem": {"kernel": jnp.zeros((3, 5, 1, 1))}}
-    with pytest.raises(ValueError, match="parameter 'stem/kernel'.*square"):
-        sq.plan(params, {"**/kernel": sq.convolution_rule(sq.groups.so(2))})
-
-
 def test_nan_weights_are_named(params):
     params["conv1"]["kernel"] = params["conv1"]["kernel"].at[0, 0, 0, 0].set(jnp.nan)
     with pytest.raises(ValueError, match="parameter 'conv1/kernel'.*NaN"):
