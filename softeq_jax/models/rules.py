@@ -13,7 +13,7 @@ import numpy as np
 
 from softeq_jax._checks import known_options
 from softeq_jax.groups import Group, PlanarGroup
-from softeq_jax.projections import Dials, Projector, Rule, convolution_rule, projector
+from softeq_jax.projections import Dials, Projector, Rule, Untouched, convolution_rule, projector
 from softeq_jax.reps import tokens
 
 Array = jax.Array | np.ndarray
@@ -115,7 +115,7 @@ def window_rule(group: Group, dials: ModelDials, *, leave_small_above: float | N
     rule = convolution_rule(group, **dials.weights)
     small = leave_small_above is not None and (dials.softness or 0.0) > leave_small_above
 
-    def chosen(path: str, weight: Array) -> Projector | None:
+    def chosen(path: str, weight: Array) -> Projector | Untouched | None:
         if small and len(weight.shape) == 4 and max(weight.shape[:2]) <= 3:
             return None
         return rule(path, weight)
