@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import re
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -10,53 +11,123 @@ import jax
 
 
 def leaf_paths(tree: Any) -> tuple[list[str], list[Any], Any]:
-    """The leaves of a pytree with readable paths.
+    """The leaves of a pytree with their paths, which are what identifies them everywhere.
+
+    A path joins keys by ``"/"``: names of attributes, keys of dicts (an integer as its digits, a
+    tuple as what it joins), indices of lists. The boxes that Flax puts around arrays
+    (``nnx.Variable``, ``nn.Partitioned``) add nothing to it; nor does the ``value`` of a tree of
+    dicts in which every leaf is called so: a restored NNX state. Thus a module, its state, its pure
+    dict, its flat dict and what is restored from any of them have the same paths. A "/" within a
+    key, as Haiku has it, is a "/" of the path.
 
     Returns:
       (paths such as ``"stage1/conv1/kernel"``, leaves, treedef). Works on Flax Linen and Haiku
-      dicts, ``nnx`` states, Equinox modules and any registered pytree.
+      dicts, ``nnx`` modules and states, Equinox modules and any registered pytree.
+
+    Raises:
+      ValueError: two leaves with one path (names it, and the keys that lead to both).
     """
-    with_paths, treedef = jax.tree_util.tree_flatten_with_path(tree)
-    paths = ["/".join(filter(None, map(_entry, _trimmed(path)))) for path, _ in with_paths]
-    return paths, [leaf for _, leaf in with_paths], treedef
+    flatten = jax.tree_util.tree_flatten_with_path
+    boxes = _boxes()
+    found: list[tuple[tuple[Any, ...], tuple[Any, ...], Any]] = []  # keys, those shown, leaf
+    for keys, node in flatten(tree, is_leaf=lambda node: isinstance(node, boxes))[0]:
+        for inner, leaf in flatten(node)[0]:
+            skipped = isinstance(node, boxes) and inner[:1] == (_BOXED,)
+            found.append((keys + inner, keys + inner[skipped:], leaf))
+    restored = bool(found) and all(len(ks) > 1 and ks[-1] == _RESTORED for ks, _, _ in found)
+    by_path: dict[str, tuple[Any, ...]] = {}
+    for keys, shown, _ in found:
+        path = "/".join(map(_entry, shown[: -1 if restored else None]))
+        if path in by_path:
+            one, other = map(jax.tree_util.keystr, (by_path[path], keys))
+            raise ValueError(f"two leaves have the path {path!r}: tree{one} and tree{other}")
+        by_path[path] = keys
+    return list(by_path), [leaf for _, _, leaf in found], jax.tree.structure(tree)
 
 
-def _trimmed(path: tuple[Any, ...]) -> tuple[Any, ...]:
-    """The path without the ``value`` that an ``nnx`` variable adds below its own key."""
-    *_, variable, value = (None, None, *path)
-    boxed = isinstance(value, jax.tree_util.GetAttrKey) and value.name == "value"
-    return path[:-1] if boxed and isinstance(variable, jax.tree_util.DictKey) else path
+_BOXED = jax.tree_util.GetAttrKey("value")
+_RESTORED = jax.tree_util.DictKey("value")
+
+
+def _boxes() -> tuple[type, ...]:
+    """Flax's classes around one array, of what is imported of Flax."""
+    places = (("flax.nnx", "Variable"), ("flax.core.meta", "AxisMetadata"))
+    return tuple(getattr(sys.modules[m], name) for m, name in places if m in sys.modules)
 
 
 def _entry(key: Any) -> str:
-    for attribute in ("name", "key", "idx"):
-        if hasattr(key, attribute):
-            return str(getattr(key, attribute))
-    return str(key)
+    value = next((getattr(key, a) for a in ("name", "key", "idx") if hasattr(key, a)), key)
+    return "/".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def by_path(tree: Any) -> dict[str, Any]:
+    """The leaves of a pytree by their paths, in the order of the tree; see ``leaf_paths``.
+
+    Raises:
+      ValueError: two leaves with one path.
+    """
+    paths, leaves, _ = leaf_paths(tree)
+    return dict(zip(paths, leaves, strict=True))
+
+
+def ordered(paths: Iterable[str]) -> list[str]:
+    """Paths in an order of their own, whatever tree they come from: by segments, where numbers
+    count as such, ``layers/2`` before ``layers/10``."""
+
+    def key(path: str) -> tuple[list[str], str]:
+        return re.sub(r"[0-9]+", lambda digits: digits[0].zfill(20), path).split("/"), path
+
+    return sorted(paths, key=key)
+
+
+def literal(path: str) -> str:
+    """The glob that covers one path alone, or its beginning in a longer glob.
+
+    A rule that is the path of a leaf, letter by letter, covers it as it is. What needs this
+    function are globs over keys that hold ``*``, ``?`` or ``[``.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> sq.literal("layer[0]") + "/*"
+      'layer[[]0]/*'
+    """
+    return re.sub(r"([*?[])", r"[\1]", path)
 
 
 def matches(pattern: str, path: str) -> bool:
     """Whether a glob covers a path.
 
     ``*``, ``?`` and ``[23]`` or ``[!23]`` match within a segment, ``**`` any number of segments.
+    A path covers itself, also where it holds such letters.
     """
-    return _compiled(pattern).fullmatch(path) is not None
+    return pattern == path or _compiled(pattern).fullmatch(path) is not None
 
 
 @functools.lru_cache(maxsize=1024)
 def _compiled(pattern: str) -> re.Pattern[str]:
     parts = []
     for part in re.split(r"(\*\*/|/\*\*$|\*\*|\*|\?|\[!?[^]/]+\])", pattern):
-        if re.fullmatch(r"\[!?[^]/]+\]", part):
-            parts.append(part.replace("[!", "[^", 1))
-        else:
-            parts.append(_TOKENS.get(part) or re.escape(part))
-    return re.compile("".join(parts))
+        among = re.fullmatch(r"\[(!?)([^]/]+)\]", part)
+        parts.append(_letter(*among.groups()) if among else _TOKENS.get(part) or re.escape(part))
+    return re.compile("".join(parts), re.DOTALL)
+
+
+def _letter(negated: str, among: str) -> str:
+    """One letter of ``among``, in which ``a-z`` is a range, or any other; never "/"."""
+    spans = re.findall(r"(.)-(.)|(.)", among, re.DOTALL)
+    chosen = [
+        re.escape(single) or f"{re.escape(first)}-{re.escape(last)}"
+        for first, last, single in spans
+        if single or first <= last
+    ]
+    if not chosen:
+        return _TOKENS["?"] if negated else "(?!)"
+    return f"(?!/)[{'^' if negated else ''}{''.join(chosen)}]"
 
 
 _TOKENS = {
-    "**/": r"(?:[^/]+/)*",
-    "/**": r"(?:/[^/]+)*",
+    "**/": r"(?:[^/]*/)*",
+    "/**": r"(?:/[^/]*)*",
     "**": r".*",
     "*": r"[^/]*",
     "?": r"[^/]",
@@ -64,8 +135,20 @@ _TOKENS = {
 
 
 def first_matches(patterns: Iterable[str], paths: Sequence[str]) -> list[str | None]:
-    """For each path the first glob that covers it, None where none does."""
-    patterns = list(patterns)
+    """For each path the first glob that covers it, None where none does.
+
+    Raises:
+      ValueError: a glob is one of the paths, letter by letter, and covers others as a glob.
+    """
+    patterns, known = list(patterns), set(paths)
+    for glob in patterns:
+        if glob in known and glob != literal(glob):
+            others = [path for path in paths if path != glob and matches(glob, path)]
+            if others:
+                raise ValueError(
+                    f"{glob!r} is the path of one leaf and, as a glob, covers {others[:3]}: write "
+                    f"softeq_jax.literal({glob!r}) for the one, and globs of their own for the rest"
+                )
     return [next((glob for glob in patterns if matches(glob, path)), None) for path in paths]
 
 
@@ -86,9 +169,11 @@ def refuse_idle(
     used = set(used)
     idle = [glob for glob in patterns if glob not in used]
     if idle:
+        keys = any("[" in glob for glob in idle)
         raise ValueError(
             f"{what} (or only those an earlier one took): {idle}; "
             f"the paths are {list(paths[:8])}{' ...' if len(paths) > 8 else ''}"
+            f"{'; a key that holds *, ? or [ is written softeq_jax.literal(key)' if keys else ''}"
         )
 
 

@@ -113,18 +113,19 @@ def movements(plan: "Plan", group: "Group", params: Any) -> dict[str, tuple[floa
 
 def rounded(params: Any, network: "Pretrained") -> Any:
     """The parameters as they are in the file: in the dtypes of its tensors."""
+    import jax
     import jax.numpy as jnp
     import numpy as np
-    from flax import traverse_util
 
-    flat: dict[str, Any] = dict(traverse_util.flatten_dict(params, sep="/"))
+    from softeq_jax._paths import leaf_paths
+
+    paths, leaves, structure = leaf_paths({"params": params})
+    flat = dict(zip(paths, leaves, strict=True))
     for tensor in network.report.used:
-        for path in tensor.paths:
-            collection, _, name = path.partition("/")
-            if collection == "params":
-                stored = np.asarray(flat[name]).astype(jnp.dtype(tensor.dtype))
-                flat[name] = stored.astype(np.float32)
-    return traverse_util.unflatten_dict(flat, sep="/")
+        for path in flat.keys() & set(tensor.paths):
+            stored = np.asarray(flat[path]).astype(jnp.dtype(tensor.dtype))
+            flat[path] = stored.astype(np.float32)
+    return jax.tree.unflatten(structure, [flat[path] for path in paths])["params"]
 
 
 def realized(plan: "Plan") -> str:

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
+from softeq_jax._paths import by_path
 from softeq_jax.measures import mean_and_error, rotate_bilinear
 from softeq_jax.models.convolution_geometry import ConvGeometry
 
@@ -58,6 +59,7 @@ def conv_defects(
       ValueError: a layer pads with something other than zeros.
     """
     inputs: dict[str, jax.Array] = {}
+    params = by_path(variables["params"])
 
     def record(call: Any, args: tuple, kwargs: dict, context: Any) -> Any:
         if isinstance(context.module, nn.Conv) and context.method_name == "__call__":
@@ -72,15 +74,9 @@ def conv_defects(
     for path, layer in geometry.items():
         if layer.padding_mode != "zeros":
             raise ValueError(f"{path}: padding by {layer.padding_mode} is not supported here")
-        kernel = _leaf(variables["params"], path)
+        kernel = jnp.asarray(params[path])
         defects[path] = _defect(kernel, inputs[path], layer, angle)
     return defects
-
-
-def _leaf(params: Mapping[str, Any], path: str) -> jax.Array:
-    for part in path.split("/"):
-        params = params[part]
-    return jnp.asarray(params)
 
 
 def _defect(kernel: jax.Array, h: jax.Array, layer: ConvGeometry, angle: float) -> Defect:

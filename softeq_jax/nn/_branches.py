@@ -6,6 +6,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from softeq_jax._checks import share
+from softeq_jax._paths import by_path
 from softeq_jax.nn._operations import Array
 from softeq_jax.projections import Plan, Projector
 from softeq_jax.relaxation import Branches, finish, mix
@@ -49,7 +50,8 @@ def fold(plan: Plan, params: Mapping[str, Any], theta: float = 0.0) -> Tree:
         cover exactly what has a free branch (names the path).
     """
     pair = two_branches(params)
-    loose = [path for path in _present(pair.free, "") if not _covers(plan, path)]
+    covered = {p for p, index in zip(plan.paths, plan.chosen, strict=True) if index >= 0}
+    loose = [path for path in by_path(pair.free) if path not in covered]
     if loose:
         raise ValueError(f"the plan does not cover {loose}, which have a free branch")
     return finish(plan, pair, theta)
@@ -125,17 +127,3 @@ def _separated(params: Mapping[str, Any], where: str) -> tuple[dict[str, Any], d
         elif str(name).removeprefix(_FREE) not in params:
             raise ValueError(f"{where}{name} has no parameter {str(name).removeprefix(_FREE)!r}")
     return stored, free
-
-
-def _present(free: Mapping[str, Any], where: str) -> list[str]:
-    paths = []
-    for name, value in free.items():
-        if isinstance(value, Mapping):
-            paths += _present(value, f"{where}{name}/")
-        elif value is not None:
-            paths.append(f"{where}{name}")
-    return paths
-
-
-def _covers(plan: Plan, path: str) -> bool:
-    return path in plan.paths and plan.chosen[plan.paths.index(path)] >= 0

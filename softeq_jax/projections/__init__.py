@@ -1,5 +1,6 @@
 """Projectors of weights onto their softly invariant part, and plans for whole models."""
 
+from softeq_jax._paths import literal
 from softeq_jax.projections._certificate import ROUNDING, Certificate, combine
 from softeq_jax.projections._choose import Splitting, splitting
 from softeq_jax.projections._dials import Dials
@@ -25,6 +26,7 @@ __all__ = [
     "Untouched",
     "combine",
     "convolution_rule",
+    "literal",
     "plan",
     "projector",
     "removed_part",

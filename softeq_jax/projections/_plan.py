@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from softeq_jax._checks import is_traced, known_options
-from softeq_jax._paths import first_matches, leaf_paths, naming, refuse_idle
+from softeq_jax._paths import first_matches, leaf_paths, naming, ordered, refuse_idle
 from softeq_jax._text import table
 from softeq_jax.projections._certificate import Certificate, combine
 from softeq_jax.projections._dials import Dials
@@ -34,9 +34,14 @@ class Plan:
     ``pmap`` (the masks are its data leaves, so another level recompiles nothing). The others are
     host-side.
 
+    Parameters are known by their paths alone, so that the plan of a model is that of its state, of
+    its arrays, and of what was restored from a file, in whatever order these hold them.
+    Parameters are the leaves with at least one axis; numbers, functions and other leaves belong
+    to no plan and pass through.
+
     Attributes:
       projectors: the distinct projectors.
-      paths: path of every parameter of the model, in the order of its leaves.
+      paths: path of every parameter of the model, sorted: ``layers/2`` before ``layers/10``.
       shapes: their shapes.
       chosen: for each parameter the index of its projector, or -1 if it is left untouched.
       reasons: (path, reason) of those that a rule covers and leaves untouched, see ``Untouched``.
@@ -106,13 +111,36 @@ class Plan:
         return combine(parts)
 
     def planned(self, params: Params) -> list[tuple[str, Projector, Array]]:
-        """``(path, projector, weight)`` of every parameter that is filtered."""
-        leaves = self._leaves(params)
+        """``(path, projector, weight)`` of every parameter that is filtered, as ``paths`` lie.
+
+        Raises:
+          ValueError: the parameters are not those the plan was built for (names the path).
+        """
+        given = {path: leaf for path, _, leaf in self.leaves(params)}
         return [
-            (path, self.projectors[index], leaf)
-            for path, leaf, index in zip(self.paths, leaves, self.chosen, strict=True)
+            (path, self.projectors[index], given[path])
+            for path, index in zip(self.paths, self.chosen, strict=True)
             if index >= 0
         ]
+
+    def leaves(self, params: Params) -> list[tuple[str, Projector | None, Any]]:
+        """``(path, projector or None, leaf)`` of every leaf, in the order of the tree.
+
+        Raises:
+          ValueError: as ``planned``.
+        """
+        paths, leaves, _ = leaf_paths(params)
+        index_of = dict(zip(self.paths, self.chosen, strict=True))
+        given = {path for path, leaf in zip(paths, leaves, strict=True) if _is_parameter(leaf)}
+        if given != index_of.keys():
+            missing, surplus = ordered(index_of.keys() - given), ordered(given - index_of.keys())
+            raise ValueError(
+                "these are not the parameters that the plan was built for: "
+                f"missing {missing[:3] or 'none'}, unexpected {surplus[:3] or 'none'}"
+            )
+        chosen = (index_of.get(path, -1) for path in paths)
+        projectors = (None if index < 0 else self.projectors[index] for index in chosen)
+        return list(zip(paths, projectors, leaves, strict=True))
 
     def describe(self) -> str:
         """A table: parameter, shape, action, mask, cutoff, softness, rank of how many; then the
@@ -138,42 +166,31 @@ class Plan:
         )
 
     def _map(self, params: Params, filtered: Callable, untouched: Callable) -> Params:
-        leaves = self._leaves(params)
-        treedef = jax.tree.structure(params)
         out = []
-        for path, leaf, index in zip(self.paths, leaves, self.chosen, strict=True):
+        for path, projector, leaf in self.leaves(params):
             with naming(path):
-                out.append(untouched(leaf) if index < 0 else filtered(self.projectors[index], leaf))
-        return jax.tree.unflatten(treedef, out)
-
-    def _leaves(self, params: Params) -> list[Array]:
-        paths, leaves, _ = leaf_paths(params)
-        if tuple(paths) == self.paths:
-            return leaves
-        missing = sorted(set(self.paths) - set(paths))
-        surplus = sorted(set(paths) - set(self.paths))
-        raise ValueError(
-            "these are not the parameters that the plan was built for: "
-            f"missing {missing[:3] or 'none'}, unexpected {surplus[:3] or 'none'}"
-        )
+                out.append(untouched(leaf) if projector is None else filtered(projector, leaf))
+        return jax.tree.unflatten(jax.tree.structure(params), out)
 
 
 def plan(params: Params, rules: Mapping[str, Rule]) -> Plan:
     """Assigns a projector to each parameter that a rule covers.
 
     Args:
-      params: any pytree of arrays (or of shapes): Flax Linen variables, an ``nnx`` state, an
-        Equinox module, Haiku parameters.
+      params: any pytree of arrays (or of shapes): Flax Linen variables, an ``nnx`` module or
+        state, an Equinox module, Haiku parameters.
       rules: from a glob over the paths (``"**/kernel"``, ``"stage1/*/conv?/kernel"``) to a
         projector, to a function ``(path, weight) -> projector, Untouched(reason) or None``, or to
-        None for "untouched". The first rule that covers a path decides.
+        None for "untouched". The first rule that covers a path decides. A path covers itself;
+        globs over keys that hold ``*``, ``?`` or ``[`` are written with ``softeq_jax.literal``.
 
     Returns:
       The plan. Parameters that a rule leaves untouched for a reason are a UserWarning, all in one.
 
     Raises:
-      ValueError: a rule that filters no parameter (and is not None), a weight whose shape does not
-        fit its projector, NaN or infinite weights: each names the rule or the path.
+      ValueError: a rule that filters no parameter (and is not None), two leaves with one path, a
+        weight whose shape does not fit its projector, NaN or infinite weights: each names the rule
+        or the path.
 
     Example:
       >>> import numpy as np, softeq_jax as sq
@@ -186,15 +203,17 @@ def plan(params: Params, rules: Mapping[str, Rule]) -> Plan:
       1 filtered, 3 untouched
     """
     paths, leaves, _ = leaf_paths(params)
-    if len(set(paths)) != len(paths):
-        raise ValueError("two parameters of the tree have the same path")
+    leaf_of = dict(zip(paths, leaves, strict=True))
+    paths = ordered(paths)
     projectors: list[Projector] = []
     index_of: dict[Any, int] = {}
-    chosen, used = [], set()
+    chosen: dict[str, int] = {}
     reasons: dict[str, str] = {}
-    for path, leaf, pattern in zip(paths, leaves, first_matches(rules, paths), strict=True):
+    used = set()
+    for path, pattern in zip(paths, first_matches(rules, paths), strict=True):
+        leaf = leaf_of[path]
         with naming(path):
-            projector = None if pattern is None else _resolve(rules[pattern], path, leaf)
+            projector = None if pattern is None else _resolve(rules[pattern], pattern, path, leaf)
             if isinstance(projector, Untouched):
                 reasons[path] = projector.reason
                 projector = None
@@ -203,21 +222,24 @@ def plan(params: Params, rules: Mapping[str, Rule]) -> Plan:
                 _check_finite(leaf)
         if projector is not None or (pattern is not None and rules[pattern] is None):
             used.add(pattern)
+        if not _is_parameter(leaf):
+            continue
         if projector is None:
-            chosen.append(-1)
+            chosen[path] = -1
             continue
         dropped = projector.host_dropped().tobytes()
         key = (pattern, projector.space, projector.mask, projector.spectrum, dropped)
         if key not in index_of:
             index_of[key] = len(projectors)
             projectors.append(projector)
-        chosen.append(index_of[key])
+        chosen[path] = index_of[key]
     left = "; ".join(f"{path!r}: {reason}" for path, reason in reasons.items())
     refuse_idle(rules, used, paths, "rules that match no parameter" + (left and f" ({left})"))
     if left:
         warnings.warn(f"left untouched by the plan: {left}", stacklevel=2)
-    shapes = tuple(tuple(getattr(leaf, "shape", ())) for leaf in leaves)
-    return Plan(tuple(projectors), tuple(paths), shapes, tuple(chosen), tuple(reasons.items()))
+    shapes = tuple(tuple(leaf_of[path].shape) for path in chosen)
+    indices = tuple(chosen.values())
+    return Plan(tuple(projectors), tuple(chosen), shapes, indices, tuple(reasons.items()))
 
 
 def soften(params: Params, rules: Mapping[str, Rule], **dials: Unpack[Dials]) -> Params:
@@ -255,11 +277,15 @@ def soften(params: Params, rules: Mapping[str, Rule], **dials: Unpack[Dials]) ->
     return chosen.project(params)
 
 
-def _resolve(rule: Rule, path: str, leaf: Array) -> Projector | Untouched | None:
+def _is_parameter(leaf: Any) -> bool:
+    return len(getattr(leaf, "shape", ())) > 0
+
+
+def _resolve(rule: Rule, pattern: str, path: str, leaf: Any) -> Projector | Untouched | None:
     if rule is None:
         return None
     if not hasattr(leaf, "shape"):
-        if isinstance(rule, Projector):
+        if isinstance(rule, Projector) and pattern == path:
             raise ValueError(f"a projector needs an array, got {type(leaf).__name__}")
         return None
     if isinstance(rule, Projector):

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from softeq_jax._checks import coefficient, is_zero
-from softeq_jax._paths import leaf_paths, naming
+from softeq_jax._paths import naming
 from softeq_jax.projections import Plan
 from softeq_jax.regularizers._parts import Array, Params, safe_sqrt, square, widened
 from softeq_jax.regularizers._terms import Form, Terms, form
@@ -62,12 +62,11 @@ def prox_step(
         with naming(path):
             parts[path] = projector.split(widened(w))
     new = _shrunk(shape, parts, step_size, lambda_g, lambda_perp)
-    paths, leaves, structure = leaf_paths(params)
     leaves = [
         leaf if path not in new else (widened(leaf) - new[path]).astype(leaf.dtype)
-        for path, leaf in zip(paths, leaves, strict=True)
+        for path, _, leaf in plan.leaves(params)
     ]
-    return jax.tree.unflatten(structure, leaves)
+    return jax.tree.unflatten(jax.tree.structure(params), leaves)
 
 
 def _form(plan: Plan, what: str, terms: Terms) -> Form:
@@ -203,14 +202,11 @@ def _where_planned(
     plan: Plan, function: Callable[[Any, Any], Any], a: Params, b: Params, *, otherwise: Params
 ) -> Params:
     """``function`` of the leaves of two trees where a parameter is planned, else the third."""
-    leaves, structure = jax.tree.flatten(a)
-    rows = zip(
-        plan.chosen,
-        leaves,
-        structure.flatten_up_to(b),
-        structure.flatten_up_to(otherwise),
-        strict=True,
-    )
+    structure = jax.tree.structure(a)
+    others = zip(structure.flatten_up_to(b), structure.flatten_up_to(otherwise), strict=True)
     return structure.unflatten(
-        [function(x, y) if index >= 0 else other for index, x, y, other in rows]
+        [
+            other if projector is None else function(x, y)
+            for (_, projector, x), (y, other) in zip(plan.leaves(a), others, strict=True)
+        ]
     )

@@ -55,17 +55,21 @@ def split(plan: Plan, params: Tree) -> list[tuple[Array, Array]]:
 
 
 def replaced(plan: Plan, params: Tree, values: Iterable[Array]) -> Tree:
-    """The tree with other values at the planned parameters."""
-    leaves, treedef = jax.tree.flatten(params)
-    values = iter(values)
-    pairs = zip(leaves, plan.chosen, strict=True)
-    return jax.tree.unflatten(treedef, [w if i < 0 else next(values) for w, i in pairs])
+    """The tree with other values, in their order, at the planned parameters."""
+    new = _by_path(plan, params, values)
+    leaves = [new.get(path, w) for path, _, w in plan.leaves(params)]
+    return jax.tree.unflatten(jax.tree.structure(params), leaves)
 
 
 def planned_only(plan: Plan, params: Tree, values: Iterable[Array]) -> Tree:
     """A tree of the same structure with values at the planned parameters and None elsewhere."""
-    treedef, values = jax.tree.structure(params), iter(values)
-    return jax.tree.unflatten(treedef, [None if i < 0 else next(values) for i in plan.chosen])
+    new = _by_path(plan, params, values)
+    leaves = [new.get(path) for path, _, _ in plan.leaves(params)]
+    return jax.tree.unflatten(jax.tree.structure(params), leaves)
+
+
+def _by_path(plan: Plan, params: Tree, values: Iterable[Array]) -> dict[str, Array]:
+    return {path: v for (path, _, _), v in zip(planned(plan, params), values, strict=True)}
 
 
 def values_at(plan: Plan, params: Tree, tree: Tree, what: str) -> list[Array]:
@@ -79,8 +83,12 @@ def values_at(plan: Plan, params: Tree, tree: Tree, what: str) -> list[Array]:
         leaves = jax.tree.structure(params).flatten_up_to(tree)
     except (ValueError, TypeError) as error:
         raise ValueError(f"{what} is not a tree like the parameters: {error}") from error
-    values = [leaf for leaf, i in zip(leaves, plan.chosen, strict=True) if i >= 0]
-    for (path, _, w), value in zip(planned(plan, params), values, strict=True):
+    pairs = zip(plan.leaves(params), leaves, strict=True)
+    found = {path: leaf for (path, _, _), leaf in pairs}
+    values = []
+    for path, _, w in planned(plan, params):
+        value = found[path]
+        values.append(value)
         shape = None if value is None else jnp.shape(value)
         if shape != jnp.shape(w):
             raise ValueError(f"{what} at {path!r} has shape {shape}, expected {jnp.shape(w)}")

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from softeq_jax._atomic import replacing
-from softeq_jax._paths import leaf_paths
+from softeq_jax._paths import by_path, leaf_paths
 from softeq_jax.projections import Plan
 
 try:
@@ -191,13 +191,10 @@ def _folded(params: Params, plan: Plan | None) -> dict[str, np.ndarray]:
       TypeError, ValueError: see `save_params`.
     """
     folded = params if plan is None else plan.project(params)
-    names, leaves, _ = leaf_paths(folded)
-    arrays: dict[str, np.ndarray] = {}
-    for name, leaf in zip(names, leaves, strict=True):
-        if name in arrays or name in ("", _RESERVED):
-            raise ValueError(f"a parameter has the path {name!r}, expected a name of its own")
-        arrays[name] = _host(name, leaf)
-    return arrays
+    leaves = by_path(folded)
+    for name in {"", _RESERVED} & leaves.keys():
+        raise ValueError(f"a parameter has the path {name!r}, expected a name of its own")
+    return {name: _host(name, leaf) for name, leaf in leaves.items()}
 
 
 def _host(name: str, leaf: Any) -> np.ndarray:

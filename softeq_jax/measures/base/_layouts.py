@@ -242,9 +242,10 @@ def covers(pattern: str, name: str) -> bool:
     """Whether a pattern covers the name of an array inside a network.
 
     ``*`` stands for any letters, "/" among them: unlike parameters, whose paths are patterns of
-    segments, arrays are named by tests of a beginning or an end, as in ``"stage1*"``.
+    segments, arrays are named by tests of a beginning or an end, as in ``"stage1*"``. A name covers
+    itself, also where it holds brackets.
     """
-    return fnmatch.fnmatchcase(name, pattern)
+    return pattern == name or fnmatch.fnmatchcase(name, pattern)
 
 
 def _placement(

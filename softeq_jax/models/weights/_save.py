@@ -5,13 +5,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import jax
 import ml_dtypes
 import numpy as np
-from flax import traverse_util
 from safetensors.numpy import save_file
 
 from softeq_jax._atomic import replacing
+from softeq_jax._paths import by_path
 from softeq_jax.models.weights._checkpoint import CONFIG, INDEX, PREPROCESSOR, WEIGHTS
 from softeq_jax.models.weights._network import check_names, check_values
 from softeq_jax.models.weights._pretrained import Origin, Stored
@@ -94,14 +93,12 @@ def flatten(variables: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """Path to array for the collections that checkpoints hold.
 
     Raises:
-      ValueError: there are others.
+      ValueError: there are others, or two arrays have one path.
     """
     if odd := sorted(set(variables) - {"params", "batch_stats"}):
         raise ValueError(f"variables has {', '.join(odd)}, expected params and batch_stats alone")
     given = {key: dict(variables.get(key, {})) for key in ("params", "batch_stats")}
-    arrays: Any = jax.tree.map(np.asarray, given)
-    flat: dict[str, Any] = dict(traverse_util.flatten_dict(arrays, sep="/"))
-    return flat
+    return {path: np.asarray(leaf) for path, leaf in by_path(given).items()}
 
 
 def write(path: Path, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> None:

@@ -20,6 +20,8 @@ import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 
+from softeq_jax._paths import by_path
+
 Tree = Any
 Spec = tuple[tuple[int, ...], str]
 
@@ -44,6 +46,7 @@ def save(path: str | os.PathLike[str], state_tree: Tree, meta: dict[str, Any]) -
 
     Raises:
       TypeError: a leaf is not an array of numbers or is empty, or `meta` is not JSON.
+      ValueError: two leaves have one path (names it).
       FileExistsError: `path` holds something that is not a checkpoint.
     """
     path = Path(path).absolute()
@@ -99,6 +102,7 @@ def to_items(tree: Tree, meta: dict[str, Any]) -> ocp.args.Composite:
 
     Raises:
       TypeError: a leaf is not an array of numbers or is empty, or `meta` is not JSON.
+      ValueError: two leaves have one path (names it).
     """
     arrays = host_arrays(tree)
     record = {
@@ -137,7 +141,7 @@ def from_items(read: Any, template: Tree, where: str) -> tuple[Tree, dict[str, A
         raise DamagedCheckpoint(f"{where}: its record is not complete ({error!r})") from error
     if not intact:
         raise DamagedCheckpoint(f"{where}: meta does not match its digest; it has changed")
-    wanted = {name: spec(leaf) for name, leaf in named_leaves(template).items()}
+    wanted = {name: spec(leaf) for name, leaf in by_path(template).items()}
     compare_specs(saved, wanted, where)
     targets = {name: np.empty(length, dtype) for name, (length, dtype) in _pieces(saved).items()}
     found = _read(read, "arrays", ocp.args.StandardRestore(targets), where)
@@ -200,19 +204,14 @@ def _read(read: Any, item: str, args: Any, where: str) -> dict[str, Any]:
         ) from error
 
 
-def named_leaves(tree: Tree) -> dict[str, Any]:
-    """Leaves by their path, such as `params/stem/kernel`, in the order of the tree."""
-    leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
-    return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in leaves}
-
-
 def host_arrays(tree: Tree) -> dict[str, np.ndarray]:
-    """Leaves as NumPy arrays by their path.
+    """Leaves as NumPy arrays by their path, such as `params/stem/kernel`, in the order of the tree.
 
     Raises:
+      ValueError: two leaves have one path; it is named.
       TypeError: a leaf has no bytes to compare (keys, text) or is empty; it is named.
     """
-    return {name: _host(name, leaf) for name, leaf in named_leaves(tree).items()}
+    return {name: _host(name, leaf) for name, leaf in by_path(tree).items()}
 
 
 def spec(leaf: Any) -> Spec:
