@@ -73,6 +73,28 @@ def share(value: Any, name: str) -> Any:
     return value
 
 
+def radians(value: Any, name: str) -> Any:
+    """The value, an angle of at most one whole turn in either direction; it may be traced.
+
+    Raises:
+      ValueError: it is beyond 2 pi, which a number of degrees would be, NaN, or no single number
+        (names it).
+    """
+    if is_traced(value):
+        return value
+    try:
+        angle = float(value) if np.shape(value) == () else math.nan
+    except (TypeError, ValueError):
+        angle = math.nan
+    if not abs(angle) <= 2.0 * math.pi * (1.0 + 1e-6):
+        hint = f"; {angle:.6g} degrees are math.radians({angle:.6g})"
+        raise ValueError(
+            f"{name} is in radians, a finite number of at most one turn (2 pi) in size, got "
+            f"{value!r}{hint if math.isfinite(angle) else ''}"
+        )
+    return value
+
+
 def known_options(options: Mapping[str, Any], known: type, what: str) -> None:
     """Refuses options that a ``TypedDict`` of options does not declare.
 

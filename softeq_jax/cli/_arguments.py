@@ -51,6 +51,16 @@ def numbers(text: str) -> tuple[float, ...]:
         ) from None
 
 
+def degrees(text: str) -> tuple[float, ...]:
+    """Angles in degrees, of at most one whole turn, with commas between them."""
+    found = numbers(text)
+    if not all(abs(angle) <= 360.0 for angle in found):
+        raise argparse.ArgumentTypeError(
+            f"expected angles in degrees, from -360 to 360, got {text!r}"
+        )
+    return found
+
+
 def heads(text: str) -> int | tuple[int, ...]:
     """A number of heads, or one for each stage."""
     found = tuple(positive(part) for part in text.split(","))

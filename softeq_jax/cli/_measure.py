@@ -42,7 +42,7 @@ def register(commands: Any) -> None:
     )
     parser.add_argument(
         "--angles",
-        type=_arguments.numbers,
+        type=_arguments.degrees,
         default=(0.0, 15.0, 30.0, 45.0, 90.0),
         help="degrees, counter-clockwise (default: 0,15,30,45,90)",
     )

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from softeq_jax._checks import frozen, whole
+from softeq_jax._checks import frozen, radians, whole
 from softeq_jax.groups._group import INDEX_TOLERANCE, TOLERANCE, Group, concrete
 from softeq_jax.groups._levels import ConjugacyClass, Factorization, Stage, Words
 
@@ -19,8 +19,6 @@ _ANGLE_TOLERANCE = 1e-6  # for angles, which may have been rounded to float32
 
 def _rotation(angle: float) -> np.ndarray:
     """``[[cos, -sin], [sin, cos]]``, with exact entries at the multiples of 90 degrees."""
-    if abs(angle) > _TURN:  # far out, floats are too coarse to be told from a multiple
-        angle = math.atan2(math.sin(angle), math.cos(angle))
     quarter = angle / (math.pi / 2)
     nearest = round(quarter)
     if abs(quarter - nearest) < 1e-14 * max(1.0, abs(quarter)):
@@ -103,19 +101,17 @@ class PlanarGroup(Group):
         """The matrix ``R(angle) F^flip``.
 
         Args:
-          angle: counter-clockwise, in radians; for C_n and D_n a multiple of ``2 pi / n`` within
-            1e-6, which is then taken to be that multiple.
+          angle: counter-clockwise, in radians, at most 2 pi in size; for C_n and D_n a multiple of
+            ``2 pi / n`` within 1e-6, which is then taken to be that multiple.
           flip: whether the left-right flip acts first.
 
         Returns:
           float64 ``[2, 2]``; the entries at multiples of 90 degrees are exactly 0, 1 and -1.
 
         Raises:
-          ValueError: the group has no such element.
+          ValueError: the group has no such element, or the angle is beyond 2 pi.
         """
-        angle = float(angle)
-        if not math.isfinite(angle):
-            raise ValueError(f"the angle must be finite, got {angle}")
+        angle = float(radians(angle, "the angle"))
         if flip and not self.has_flip:
             raise ValueError(f"{self} has no flips")
         if self.rotations is not None:

@@ -12,6 +12,7 @@ from typing import Any, Unpack
 import jax
 import numpy as np
 
+from softeq_jax._checks import radians
 from softeq_jax._text import table
 from softeq_jax.measures import figures
 from softeq_jax.measures._lie import LieErrors, default_generators, lie_errors, lie_setting
@@ -211,7 +212,7 @@ def report(
       layouts: of the features, see ``features.FeatureOptions``.
       feature_transforms: None: circular shifts by the coarsest pitch of the features along
         either axis.
-      angles: radians, of the polar curve.
+      angles: radians, at most 2 pi in size, of the polar curve.
       key: a JAX key for random shifts, or a seed; None: seed 0.
       progress: shows a bar over the stages (tqdm, on standard error), if tqdm is installed.
       **options: all but jit, see ``Options``. Unless said otherwise the head is "probabilities",
@@ -233,6 +234,7 @@ def report(
     """
     setting = resolved(options, "report", without=("jit",), head="probabilities", batch_size=64)
     images, key = check_inputs(images), as_key(key)
+    angles = tuple(float(radians(angle, "each of angles")) for angle in angles)
     source = setting.input
     sizes: Options = {"input": source, "batch_size": setting.batch_size}
     shared: Options = {**sizes, "output": setting.output, "head": setting.head}
@@ -256,13 +258,13 @@ def report(
         elif stage == "shifts":
             finite = study.finite(key)
         elif stage == "rotations":
-            polar, floor = study.polar([rotation(float(angle)) for angle in angles])
+            polar, floor = study.polar([rotation(angle) for angle in angles])
         elif features is not None:
             moves = feature_transforms or _feature_moves(features, images, layouts, study.frame)
             correlation = feature_correlation(features, images, moves, layouts=layouts, **sizes)
     head = setting.head if isinstance(setting.head, str) else "own"
     what = f"stencil {setting.stencil.name}, head {head}"
-    return Report(len(images), what, lie, shares, correlation, finite, tuple(angles), polar, floor)
+    return Report(len(images), what, lie, shares, correlation, finite, angles, polar, floor)
 
 
 @dataclasses.dataclass(frozen=True)

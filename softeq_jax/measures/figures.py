@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from softeq_jax._checks import radians
 from softeq_jax.measures._lie import METRICS, LieErrors
 from softeq_jax.measures.attribution import Attribution
 from softeq_jax.measures.features import FeatureCorrelation
@@ -161,7 +162,7 @@ def polar_error(
     """Error against the angle of rotation, as a polar curve.
 
     Args:
-      angles: radians, one for each transform of the estimates.
+      angles: radians, at most 2 pi in size, one for each transform of the estimates.
       curves: name to an estimate with one transform per angle.
       floors: what interpolation alone does, drawn dotted.
 
@@ -169,10 +170,10 @@ def polar_error(
       A figure.
 
     Raises:
-      ValueError: an estimate with another number of transforms.
+      ValueError: an estimate with another number of transforms, or an angle beyond 2 pi.
       ImportError: matplotlib is not installed.
     """
-    at = np.asarray(angles, dtype=np.float64)
+    at = np.array([float(radians(angle, "each of angles")) for angle in angles])
     figure = _figure(4.8, 4.4)
     axis = figure.add_subplot(projection="polar")
     order = np.argsort(at % (2 * np.pi))

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from softeq_jax.groups import Group
-from softeq_jax.reps import Dual, Rep, Term
+from softeq_jax.reps import Rep, Term, is_dualized
 
 _INPUT, _OUTPUT = ("i", "in"), ("o", "out")
 
@@ -108,7 +108,8 @@ def parse(spec: str, reps: Mapping[str, Rep]) -> Space:
     Raises:
       ValueError: a name twice or unknown, a representation of another number of axes, of another
         group, or none, or a dual forgotten: axes called ``i`` (``in``) and ``o`` (``out``) are
-        taken for a linear map, which lives in ``V_in.dual`` and ``V_out``.
+        taken for a linear map, which lives in ``V_in.dual`` and ``V_out``, so what acts on ``i``
+        and is not real orthogonal must have been made by ``.dual`` (``reps.is_dualized``).
     """
     names = tuple(spec.split())
     plain = [name for name in names if name != "1"]
@@ -123,7 +124,7 @@ def parse(spec: str, reps: Mapping[str, Rep]) -> Space:
     if len({rep.group for rep in reps.values()}) > 1:
         found = ", ".join(f"{key!r}: {rep.group!r}" for key, rep in reps.items())
         raise ValueError(f"all axes of a weight need one group, got {found}")
-    _refuse_forgotten_dual(reps)
+    _refuse_forgotten_dual(names, reps)
     return Space(names, tuple(sorted(entries, key=lambda entry: entry.positions)))
 
 
@@ -138,27 +139,19 @@ def _acting(key: str, rep: Rep, names: tuple[str, ...], spec: str) -> ActingAxes
     return ActingAxes(tuple(names.index(part) for part in parts), rep)
 
 
-def _refuse_forgotten_dual(reps: Mapping[str, Rep]) -> None:
-    """Raises ValueError where a map has one non-orthogonal atom, undualized, at both ends."""
-    given = {key: rep for key, rep in reps.items() if rep.is_complex or not rep.is_orthogonal}
-    source = next((key for key in given if key in _INPUT), None)
-    target = next((key for key in given if key in _OUTPUT), None)
-    if source is None or target is None:
-        return
-    inputs, outputs = (_moved_atoms(given[key]) for key in (source, target))
-    plain = not any(isinstance(atom, Dual) for atom in inputs)
-    if given[source] == given[target] or (plain and inputs & outputs):
-        kind = "unitary, not real orthogonal" if given[source].is_orthogonal else "not orthogonal"
+def _refuse_forgotten_dual(names: tuple[str, ...], reps: Mapping[str, Rep]) -> None:
+    """Raises ValueError where the axes are those of a linear map, and what acts on its input has
+    not been dualized."""
+    target = next((name for name in names if name in _OUTPUT), None)
+    for key, rep in reps.items():
+        if target is None or is_dualized(rep) or not any(part in _INPUT for part in key.split()):
+            continue
+        kind = "unitary, not real orthogonal" if rep.is_orthogonal else "not orthogonal"
         raise ValueError(
-            f"{given[source]!r} on the input axis {source!r} is {kind}: a linear map lives in "
-            f"V_in.dual, so pass its .dual there; for a bilinear form call the axes by other names "
-            f"than {source!r} and {target!r}"
+            f"{rep!r} on the input axis {key!r} is {kind}: a linear map lives in V_in.dual, so "
+            f"pass .dual of the representation of the input there; for a bilinear form call the "
+            f"axes by other names than {key!r} and {target!r}"
         )
-
-
-def _moved_atoms(rep: Rep) -> set[Rep]:
-    atoms = {atom for term, _ in rep.terms() for atom in term.atoms}
-    return {atom for atom in atoms if atom.is_complex or not atom.is_orthogonal}
 
 
 class Segments:

@@ -2,6 +2,7 @@
 
 from softeq_jax.reps._acting_axes import resolve_axes
 from softeq_jax.reps._diagonal import Gains, Unsigned, diagonal
+from softeq_jax.reps._dualized import is_dualized
 from softeq_jax.reps._frequencies import Frequencies
 from softeq_jax.reps._grid import GridImage, GridTokens, grid_obstacle, image, tokens
 from softeq_jax.reps._irreps import PlanarIrrep, SphericalIrrep, irrep
@@ -57,6 +58,7 @@ __all__ = [
     "grid_obstacle",
     "image",
     "irrep",
+    "is_dualized",
     "permutation",
     "points",
     "regular",

@@ -44,7 +44,9 @@ class PlanarIrrep(PlanarMatrices):
     def _matrix(self, g: np.ndarray) -> np.ndarray:
         angle, flip = self.group.parameters(g)
         if self.dim == 2:
-            return _O2.element(self.frequency * angle, flip)
+            turned = self.frequency * angle
+            within = turned if turned < 6.0 else math.remainder(turned, 2.0 * math.pi)
+            return _O2.element(within, flip)
         value = float(round(math.cos(self.frequency * angle)))
         return np.array([[value * self.flip if flip else value]])
 

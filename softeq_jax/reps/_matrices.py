@@ -75,6 +75,20 @@ def kronecker_move(a: Move, b: Move) -> Move:
     return index, np.multiply.outer(a[1], b[1]).reshape(-1)
 
 
+def pairs(left: np.ndarray, right: np.ndarray, dim: int) -> np.ndarray:
+    """Positions in a tensor product, row-major, of the copies of one term for each of another.
+
+    Args:
+      left: positions of the copies of the first term, int ``[a, m]``.
+      right: of the second one, int ``[b, n]``, in an axis of length ``dim``.
+
+    Returns:
+      int ``[a b, m n]``.
+    """
+    index = left[:, None, :, None] * dim + right[None, :, None, :]
+    return index.reshape(len(left) * len(right), -1)
+
+
 def multiples(matrices: np.ndarray) -> np.ndarray:
     """The c of each matrix ``c 1``, ``[k]``; not a number for other matrices."""
     c = matrices[:, 0, 0]

@@ -7,6 +7,7 @@ import numpy as np
 
 from softeq_jax._checks import whole
 from softeq_jax.groups import Group, PlanarGroup
+from softeq_jax.reps._dualized import marked
 from softeq_jax.reps._frequencies import Frequencies, read_only
 from softeq_jax.reps._planar import PlanarMatrices
 from softeq_jax.reps._rep import Product, Rep, Term, check_group
@@ -155,7 +156,7 @@ def tensor(group: Group, p: int, q: int = 0) -> Rep:
     """
     p, q = whole(p, "p", least=0), whole(q, "q", least=0)
     v = vector(group)
-    parts = (v,) * p + (v.dual,) * q
+    parts = (v,) * p + (marked(v.dual, False),) * q
     if len(parts) < 2:
         return parts[0] if parts else trivial(group)
     return Product(group, parts)

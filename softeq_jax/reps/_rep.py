@@ -3,6 +3,7 @@
 import abc
 import dataclasses
 import functools
+import itertools
 import math
 import numbers
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ import numpy as np
 from softeq_jax._checks import whole
 from softeq_jax.groups import Group, PlanarGroup
 from softeq_jax.reps._acting_axes import resolve_axes
+from softeq_jax.reps._dualized import marked
 from softeq_jax.reps._frequencies import Frequencies, frequencies_of, joined
 from softeq_jax.reps._matrices import (
     EXACT,
@@ -25,6 +27,7 @@ from softeq_jax.reps._matrices import (
     kronecker_move,
     mix,
     multiples,
+    pairs,
     realified,
     signed_index,
 )
@@ -41,13 +44,14 @@ class Term(NamedTuple):
 class Rep(abc.ABC):
     """A representation of a group on arrays of a fixed shape.
 
-    Immutable, and equal to (with the hash of) any other with the same content. Everything but
-    ``apply`` is computed on the host in float64. Representations compose: ``A + B`` is the direct
-    sum, ``A * B`` the tensor product (row-major: the index of A is the slower one), ``3 * A``
-    three copies after one another, ``A.dual`` the representation on linear functions.
+    Immutable, and equal to (with the hash of) any other with the same content, whether ``.dual``
+    made it (``dualized``) or not. Everything but ``apply`` is computed on the host in float64.
+    Representations compose: ``A + B`` is the direct sum, ``A * B`` the tensor product (row-major:
+    the index of A is the slower one), ``3 * A`` three copies after one another.
     """
 
     group: Group
+    dualized: bool = dataclasses.field(default=False, compare=False, kw_only=True)
 
     @property
     @abc.abstractmethod
@@ -99,7 +103,8 @@ class Rep(abc.ABC):
     @property
     def dual(self) -> "Rep":
         """The representation ``g -> rho(g^-1)^T`` on linear functions; itself if orthogonal."""
-        return self if self.is_orthogonal and not self.is_complex else Dual(self.group, self)
+        real = self.is_orthogonal and not self.is_complex
+        return self if real else Dual(self.group, self, dualized=True)
 
     @property
     def real(self) -> "Rep":
@@ -367,7 +372,10 @@ class Product(Composite):
     def terms(self) -> list[tuple[Term, np.ndarray]]:
         found = [(Term(1, ()), np.zeros((1, 1), dtype=np.int64))]
         for part in self.parts:
-            found = [_joined(left, right, part.dim) for left in found for right in part.terms()]
+            found = [
+                (Term(a.multiplicity * b.multiplicity, a.atoms + b.atoms), pairs(i, j, part.dim))
+                for (a, i), (b, j) in itertools.product(found, part.terms())
+            ]
         return found
 
     def _act(self, x: Any, g: np.ndarray) -> Any:
@@ -444,15 +452,6 @@ def _joined_frequencies(parts: tuple[Rep, ...]) -> Frequencies | None:
     return joined(found) if len(found) == len(parts) else None
 
 
-def _joined(
-    left: tuple[Term, np.ndarray], right: tuple[Term, np.ndarray], dim: int
-) -> tuple[Term, np.ndarray]:
-    (a, i), (b, j) = left, right
-    index = i[:, None, :, None] * dim + j[None, :, None, :]
-    size = (a.multiplicity * b.multiplicity, i.shape[1] * j.shape[1])
-    return Term(a.multiplicity * b.multiplicity, a.atoms + b.atoms), index.reshape(size)
-
-
 def bracketed(rep: Rep) -> str:
     return f"({rep.formula})" if isinstance(rep, Sum | Product) else rep.formula
 
@@ -486,7 +485,7 @@ class Dual(Derived):
 
     @property
     def dual(self) -> Rep:
-        return self.part
+        return marked(self.part)
 
     def _matrix(self, g: np.ndarray) -> np.ndarray:
         matrix = self.part._matrix(g)

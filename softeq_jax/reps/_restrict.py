@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from softeq_jax.groups import Group, PlanarGroup, ProductGroup
+from softeq_jax.reps._dualized import marked
 from softeq_jax.reps._frequencies import Frequencies
 from softeq_jax.reps._grid import Grid
 from softeq_jax.reps._irreps import PlanarIrrep
@@ -161,6 +162,10 @@ def restrict(rep: Rep, subgroup: Group, embed: Callable[[np.ndarray], Any] | Non
 
 
 def _restricted(rep: Rep, subgroup: Group, embed: Callable[[np.ndarray], Any] | None) -> Rep:
+    return marked(_restricted_parts(rep, subgroup, embed), rep.dualized)
+
+
+def _restricted_parts(rep: Rep, subgroup: Group, embed: Callable[[np.ndarray], Any] | None) -> Rep:
     if isinstance(rep, Composite):
         parts = tuple(_restricted(part, subgroup, embed) for part in rep.parts)
         return dataclasses.replace(rep, group=subgroup, parts=parts)
@@ -290,6 +295,10 @@ def factor(group: ProductGroup, i: int, rep: Rep) -> Rep:
 
 
 def _on_factor(group: ProductGroup, i: int, rep: Rep) -> Rep:
+    return marked(_on_factor_parts(group, i, rep), rep.dualized)
+
+
+def _on_factor_parts(group: ProductGroup, i: int, rep: Rep) -> Rep:
     if isinstance(rep, Composite):
         parts = tuple(_on_factor(group, i, part) for part in rep.parts)
         return dataclasses.replace(rep, group=group, parts=parts)

@@ -101,7 +101,7 @@ def test_pairing_of_a_vector_with_a_dual_vector_is_invariant(name, elements):
         # a linear map is equivariant if it is invariant in V_in.dual (x) V_out
         tensor = (v.dual * v).apply(g, np.eye(v.dim).reshape(-1).astype(v.dtype))
         np.testing.assert_allclose(tensor, np.eye(v.dim).reshape(-1), atol=1e-10)
-    assert v.dual.dual is v
+    assert v.dual.dual == v
     assert (v * v.dual).dual == v.dual * v
     assert (v + v.dual).dual == v.dual + v
     assert (2 * v).dual == 2 * v.dual

@@ -51,7 +51,7 @@ def test_planar_irreps(name, obeys):
         assert total == group.order
 
 
-@given(m=st.integers(1, 9), angle=st.floats(-7, 7), flip=st.booleans())
+@given(m=st.integers(1, 9), angle=st.floats(-6, 6), flip=st.booleans())
 @examples(fast=100)
 def test_planar_irreps_turn_m_times(m, angle, flip):
     o2 = groups.o(2)

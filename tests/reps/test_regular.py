@@ -77,7 +77,7 @@ def _interpolated(f, angles):
 
 @given(
     n=st.integers(1, 12),
-    angle=st.floats(-7, 7),
+    angle=st.floats(-6, 6),
     flip=st.booleans(),
     name=st.sampled_from(["so2", "o2"]),
 )

@@ -5,7 +5,7 @@ import math
 import jax
 import numpy as np
 
-from softeq_jax._checks import whole
+from softeq_jax._checks import radians, whole
 from softeq_jax.groups import Group
 from softeq_jax.measures.finite._elements import Element, element
 from softeq_jax.measures.finite._shifts import Shift, shift
@@ -38,13 +38,14 @@ def uniform_rotations(
     Args:
       n: how many.
       key: a JAX key.
-      limit: radians; by default every angle of SO(2).
+      limit: radians, at most 2 pi; by default every angle of SO(2).
       interpolation: see ``rotation``.
 
     Raises:
-      ValueError: n below 1.
+      ValueError: n below 1, or a limit beyond 2 pi.
     """
     whole(n, "the number of transforms")
+    limit = radians(limit, "limit")
     angles = np.asarray(jax.random.uniform(key, (n,), minval=-limit, maxval=limit))
     return [rotation(float(angle), interpolation) for angle in angles]
 

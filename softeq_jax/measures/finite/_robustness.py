@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from softeq_jax._checks import radians
 from softeq_jax.measures._statistics import Estimate, mean_and_error, mean_of
 from softeq_jax.measures.base._functions import Array, Function
 from softeq_jax.measures.base._options import Options, resolved
@@ -33,16 +34,17 @@ def rotate_bilinear(images: Array, angle: Array | float) -> jax.Array:
 
     Args:
       images: [..., h, w, c], floating point.
-      angle: scalar, in radians; may be traced. Quarter turns of square images agree with
-        ``np.rot90(images, 1, axes=(-3, -2))`` to rounding.
+      angle: scalar, in radians, at most 2 pi in size; may be traced. Quarter turns of square
+        images agree with ``np.rot90(images, 1, axes=(-3, -2))`` to rounding.
 
     Returns:
       Array of the same shape and dtype.
 
     Raises:
       TypeError: integer images (convert and normalize them first).
-      ValueError: fewer than three axes.
+      ValueError: fewer than three axes, or an angle beyond 2 pi.
     """
+    angle = radians(angle, "angle")
     images = jnp.asarray(images)
     if not jnp.issubdtype(images.dtype, jnp.floating):
         raise TypeError(f"images must be floating point, got {images.dtype}")
@@ -200,7 +202,8 @@ class RotationReport:
         return mean_and_error(self.correct)
 
     def accuracy_rotated(self, limit: float = np.inf) -> tuple[float, float]:
-        """Top-1 averaged over the angles up to ``limit``: mean, standard error over images."""
+        """Top-1 averaged over the angles up to ``limit`` (radians, at most 2 pi, or infinity for
+        all of them): mean, standard error over images."""
         return mean_and_error(self.correct_rotated[self._up_to(limit)].mean(axis=0))
 
     def kl_at(self, angle: float) -> tuple[float, float]:
@@ -212,6 +215,7 @@ class RotationReport:
         return mean_and_error(self.kl_floor[self._at(angle)].mean(axis=0))
 
     def _up_to(self, limit: float) -> np.ndarray:
+        limit = limit if limit == np.inf else float(radians(limit, "limit"))
         chosen = np.abs(self.angles) <= limit + 1e-9
         if not chosen.any():
             raise ValueError(f"no angle up to {limit} in the grid {self.angles}")
@@ -243,9 +247,9 @@ def rotation_report(
       Outcomes by angle and image. Costs 1 + 2 a calls of ``predict``.
 
     Raises:
-      ValueError: no angle, labels of another length, or non-finite logits.
+      ValueError: no angle, one beyond 2 pi, labels of another length, or non-finite logits.
     """
-    grid = np.asarray(angles, dtype=np.float64).ravel()
+    grid = np.array([float(radians(angle, "each of angles")) for angle in angles])
     labels = np.asarray(labels)
     if grid.size == 0:
         raise ValueError("the grid of angles is empty")

@@ -10,7 +10,7 @@ import math
 import jax
 import jax.numpy as jnp
 
-from softeq_jax._checks import is_traced
+from softeq_jax._checks import is_traced, radians
 from softeq_jax.measures.base._functions import Array
 from softeq_jax.measures.base._layouts import Frame, Layout, Placement, Shape
 from softeq_jax.measures.finite._resample import (
@@ -178,20 +178,18 @@ def rotation(angle: float, interpolation: str = "bilinear") -> Rotation:
     and O(2) turn along.
 
     Args:
-      angle: radians; may be a JAX scalar.
+      angle: radians, at most 2 pi in size; may be a JAX scalar.
       interpolation: "bilinear", or "bandlimited": the disc of frequencies that every
         rotation keeps (a jinc of radius 6, after EQ-R), see ``match``.
 
     Raises:
-      ValueError: an unknown interpolation, or an angle that is not finite.
+      ValueError: an unknown interpolation, or an angle that is not finite or beyond 2 pi.
     """
     if interpolation not in ROTATIONS:
         raise ValueError(
             f"no interpolation is called {interpolation!r}, choose from {list(ROTATIONS)}"
         )
-    if not is_traced(angle) and not math.isfinite(angle):
-        raise ValueError(f"the angle must be finite, got {angle}")
-    return Rotation(angle, interpolation)
+    return Rotation(radians(angle, "the angle"), interpolation)
 
 
 def scaling(factor: float) -> Scaling:

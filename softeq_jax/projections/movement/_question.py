@@ -5,7 +5,7 @@ from typing import Any, NamedTuple, TypedDict, Unpack
 
 import numpy as np
 
-from softeq_jax._checks import known_options
+from softeq_jax._checks import known_options, radians
 from softeq_jax.groups import Group, PlanarGroup
 
 
@@ -14,12 +14,12 @@ class Question(TypedDict, total=False):
 
     Attributes:
       element: one group element ``[d, d]``.
-      angle: for groups of the plane one element, the rotation by this angle in radians (of C_n and
-        D_n the multiple of their step that it is within rounding), with ``flip`` the element
-        R(angle) F; for other Lie groups as ``within``.
+      angle: for groups of the plane one element, the rotation by this angle (of C_n and D_n the
+        multiple of their step that it is within rounding), with ``flip`` the element R(angle) F;
+        for other Lie groups as ``within``. In radians: more than 2 pi is refused, as degrees.
       flip: whether the element includes the left-right flip.
       within: all ``exp(sum t_k A_k)`` with ``|t| <= within``: for groups of the plane all rotations
-        by at most this angle, finite and at least 0.
+        by at most this angle in radians, from 0 to 2 pi; finite and at least 0 for others.
     """
 
     element: Any
@@ -73,6 +73,8 @@ def understand(group: Group, **question: Unpack[Question]) -> Inquiry:
         if not isinstance(group, PlanarGroup):
             return Inquiry("element", element=group.check(element))
         angle, flip = group.parameters(element)
+    if angle is not None:
+        angle = float(radians(angle, "angle"))
     if isinstance(group, PlanarGroup):
         return _of_the_plane(group, angle, flip, within)
     if flip:
@@ -98,7 +100,7 @@ def _of_the_plane(
     if within is not None:
         if angle is not None or flip:
             raise ValueError("within= asks for all rotations up to an angle: drop angle and flip")
-        within = min(_radius(within), math.pi)
+        within = min(_radius(radians(within, "within")), math.pi)
         if step is None:
             return Inquiry("local", radius=within, angle=within)
         turns = range(int(within / step * (1.0 + 1e-12) + 1e-12) + 1)
@@ -106,7 +108,7 @@ def _of_the_plane(
         return Inquiry("local", radius=within, elements=elements, angle=within)
     if angle is None and not flip:
         return Inquiry("global")
-    angle = 0.0 if angle is None else float(angle)
+    angle = 0.0 if angle is None else angle
     element = group.element(angle, flip)
     if step is not None:
         angle = step * round(angle / step)

@@ -151,7 +151,7 @@ def test_vector_field_turns_its_vectors_and_its_pixels():
 
 
 @pytest.mark.slow
-@given(st.floats(-7, 7))
+@given(st.floats(-6, 6))
 @examples(fast=20)
 def test_rotation_is_rotate_bilinear(angle):
     x = noise(1, 7, 7, 2)
