@@ -193,7 +193,7 @@ def c4_by_two_back_ends():
 def test_back_ends_understand_one_angle_alike(off):
     """Within rounding of a multiple of the step it is that multiple, whoever is asked."""
     w = np.random.default_rng(0).standard_normal((3, 3, 2))
-    for turns in (1, 2, 3, -1, 5):
+    for turns in (1, 2, 3, -1, -3):
         asked = [
             p.certificate(w, angle=turns * np.pi / 2 + off, flip=False)
             for p in c4_by_two_back_ends()

@@ -47,7 +47,7 @@ TAKERS = {
 @pytest.mark.parametrize("taker", TAKERS)
 @pytest.mark.parametrize("angle", [30, -45.0, 90, 180.0, 360, 1e15, math.nan, math.inf])
 def test_an_angle_beyond_a_turn_is_refused(taker, angle):
-    with pytest.raises(ValueError, match="radians") as error:
+    with pytest.raises(ValueError, match="radians|a finite angle") as error:
         TAKERS[taker](angle)
     if math.isfinite(angle) and "within" not in taker:
         assert f"{angle:.6g} degrees are math.radians({angle:.6g})" in str(error.value)
