@@ -58,10 +58,12 @@ def defaults() -> ConfigDict:
             "group": "c4",
             # a glob over convolutions, or "soft": the rules of softeq_jax.models.soft_rules
             "rules": "**/kernel",
-            "cutoff": 0.0,
+            "cutoff": config_dict.placeholder(float),  # strict without
             # of "soft", instead of the cutoff
             "softness": config_dict.placeholder(float),
             "position_softness": config_dict.placeholder(float),
+            # of "project" (heat for a softness, else hard); "penalize" needs "hard"
+            "mask": config_dict.placeholder(str),
             # of "penalize"
             "lambda_g": 0.0,
             "lambda_perp": 1e-3,

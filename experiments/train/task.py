@@ -182,9 +182,16 @@ def make_method(config: Any, model: Any, params: Any) -> tuple[tr.Method, sq.Pla
         raise ValueError(
             f"method.name must be 'plain', 'project' or 'penalize', got {config.name!r}"
         )
-    plan = sq.plan(params, _rules(config, model))
     if config.name == "project":
-        return methods.project(), plan
+        return methods.project(), sq.plan(params, _rules(config, model, config.mask))
+    if config.mask not in (None, "hard"):
+        raise ValueError(
+            'method.name = "penalize" needs the orthogonal parts of weights: method.mask must be '
+            f'"hard", got {config.mask!r}'
+        )
+    if not config.lambda_g and not config.lambda_perp:
+        raise ValueError("method.lambda_g and method.lambda_perp are both 0: nothing is penalized")
+    plan = sq.plan(params, _rules(config, model, "hard"))
     penalty = functools.partial(
         sq.regularizers.projection_penalty,
         lambda_g=config.lambda_g,
@@ -194,18 +201,18 @@ def make_method(config: Any, model: Any, params: Any) -> tuple[tr.Method, sq.Pla
     return methods.penalize(penalty), plan
 
 
-def _rules(config: Any, model: Any) -> dict[str, Any]:
+def _rules(config: Any, model: Any, mask: str | None) -> dict[str, Any]:
     group = sq.groups.from_name(config.group)
-    softness = {"softness": config.softness, "position_softness": config.position_softness}
     if config.rules == "soft":
-        cutoff = config.cutoff if config.softness is None else None
-        return models.soft_rules(model, group, cutoff=cutoff, **softness)
+        names = ("cutoff", "softness", "position_softness")
+        return models.soft_rules(model, group, mask=mask, **{name: config[name] for name in names})
+    softness = {name: config[name] for name in ("softness", "position_softness")}
     if any(value is not None for value in softness.values()):
         raise ValueError(
             f'method.softness and method.position_softness are for rules = "soft", got {softness} '
             f"with rules = {config.rules!r}"
         )
-    return {config.rules: sq.convolution_rule(group, cutoff=config.cutoff)}
+    return {config.rules: sq.convolution_rule(group, cutoff=config.cutoff, mask=mask)}
 
 
 def transforms(config: Any, *, train: bool) -> tuple[Any, ...]:

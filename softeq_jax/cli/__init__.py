@@ -9,8 +9,9 @@ import argparse
 import logging
 import os
 import sys
+import warnings
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from softeq_jax.cli import _inspect, _measure, _models, _soften
 
@@ -30,14 +31,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Returns:
       The exit status: 0, or 2 after a mistake of the caller (bad arguments, files, data or
-      weights), which is told in one line on standard error.
+      weights), which is told in one line on standard error. So is each warning.
 
     Raises:
       SystemExit: with 0, after ``--help``.
     """
     try:
         arguments = make_parser().parse_args(argv)
-        arguments.run(arguments)
+        with warnings.catch_warnings():
+            warnings.showwarning = _warn
+            arguments.run(arguments)
         sys.stdout.flush()
     except BrokenPipeError:  # the reader went away, as in `softeq models | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -52,6 +55,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("softeq: interrupted", file=sys.stderr)
         return _INTERRUPTED
     return 0
+
+
+def _warn(message: Warning | str, *where: Any) -> None:
+    print(f"softeq: warning: {' '.join(str(message).split())}", file=sys.stderr)
 
 
 class _Parser(argparse.ArgumentParser):

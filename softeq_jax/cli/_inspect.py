@@ -3,6 +3,7 @@
 import argparse
 import math
 import re
+import warnings
 from typing import TYPE_CHECKING, Any
 
 from softeq_jax._text import plural, table
@@ -129,7 +130,9 @@ def _left_alone(model: Any, group: Any, plan: "Plan", params: Any) -> int:
     planned = sum(index >= 0 for index in plan.chosen)
     try:
         rules = models.soft_rules(model, group, softness=_NEARLY_ONE)
-        soft = sq.plan(params, rules)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            soft = sq.plan(params, rules)
     except ValueError:  # then no rule matches anything
         return planned
     return planned - sum(index >= 0 for index in soft.chosen)

@@ -9,7 +9,7 @@ from softeq_jax._text import table
 from softeq_jax.cli import _arguments
 
 if TYPE_CHECKING:
-    from softeq_jax import Plan
+    from softeq_jax import Certificate, Plan
     from softeq_jax.groups import Group
     from softeq_jax.models.weights import Pretrained
 
@@ -37,7 +37,9 @@ def register(commands: Any) -> None:
         "--position-softness", help="of position tables (default: as the weights)", **softness
     )
     tables.add_argument("--position-cutoff", help="of position tables", **cutoff)
-    parser.add_argument("--mask", choices=_MASKS, default="hard", help="(default: hard)")
+    parser.add_argument(
+        "--mask", choices=_MASKS, help="(default: heat for a softness, which it meets, else hard)"
+    )
     parser.add_argument(
         "--out", required=True, type=Path, metavar="PATH", help="a .safetensors file, or a folder"
     )
@@ -71,14 +73,20 @@ def run(arguments: argparse.Namespace) -> None:
     after = movements(plan, group, rounded(soft["params"], network))
     print(plan.describe())
     print(f"\n{realized(plan)}\n")
-    rows = []
-    for what, (moved, norm) in before.items():
-        left, new_norm = after[what]
-        shown = (moved / norm, left / norm, left / new_norm)
-        rows.append((what, *(f"{value:.4g}" for value in shown)))
+    rows, stuck = [], {}
+    for what, old in before.items():
+        new = after[what]
+        shown = (old.relative, new.bound / (old.weight_norm or 1.0), new.relative)
+        still = sq.projections.unmoved(old, new)
+        some = f"but of {len(still)}" if len(still) < len(old.parts) else "no"
+        said = some if still else "yes"
+        rows.append((what, *(f"{value:.4g}" for value in shown), said))
+        stuck |= dict.fromkeys(still)
     head = ("movement of the filtered weights, at most", "before", "after", "after, own norm")
-    print(table(head, rows, right="-rrr"))
+    print(table((*head, "fell"), rows, right="-rrr-"))
     print("(in units of the norm of these weights before, in the last column of that after)")
+    if stuck:
+        print(f"\nthe bound did not fall of {', '.join(stuck)}")
     print(f"\nwritten to {arguments.out}")
     if network.origin.config is not None and not arguments.out.is_dir():
         print("note: the config.json of the checkpoint goes with a folder only")
@@ -102,13 +110,13 @@ def check_output(source: str, out: Path, force: bool) -> None:
         raise ValueError(f"--out {out} exists already: choose another place, or --force")
 
 
-def movements(plan: "Plan", group: "Group", params: Any) -> dict[str, tuple[float, float]]:
-    """Bounds of ``||g w - w||`` for all planned weights w as one vector, with ``||w||``."""
+def movements(plan: "Plan", group: "Group", params: Any) -> dict[str, "Certificate"]:
+    """Bounds of ``||g w - w||`` for all planned weights w as one vector."""
     found = {f"by any element of {group!r}": plan.certificate(params)}
     if not group.is_finite:
         near = plan.certificate(params, within=math.radians(_WITHIN))
         found[f"by rotations up to {_WITHIN:g} degrees"] = near
-    return {what: (c.bound, c.weight_norm) for what, c in found.items()}
+    return found
 
 
 def rounded(params: Any, network: "Pretrained") -> Any:
@@ -129,7 +137,7 @@ def rounded(params: Any, network: "Pretrained") -> Any:
 
 
 def realized(plan: "Plan") -> str:
-    """The range of the softness that whole levels gave."""
+    """The range of the softness that the filters have."""
     values = [plan.projectors[index].softness for index in plan.chosen if index >= 0]
     low, high = f"{min(values):.4g}", f"{max(values):.4g}"
     return f"realized softness: {low}" + (f" to {high}" if low != high else "")

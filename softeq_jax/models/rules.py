@@ -13,7 +13,15 @@ import numpy as np
 
 from softeq_jax._checks import known_options
 from softeq_jax.groups import Group, PlanarGroup
-from softeq_jax.projections import Dials, Projector, Rule, Untouched, convolution_rule, projector
+from softeq_jax.projections import (
+    Dials,
+    Projector,
+    Rule,
+    Untouched,
+    continuous,
+    convolution_rule,
+    projector,
+)
 from softeq_jax.reps import tokens
 
 Array = jax.Array | np.ndarray
@@ -30,11 +38,20 @@ class ModelDials:
 
     weights: Dials = dataclasses.field(default_factory=Dials)
     own_positions: Dials | None = None
+    _asked: set[str] = dataclasses.field(default_factory=set, compare=False, repr=False)
 
     @property
     def positions(self) -> Dials:
         """Those of position tables."""
+        self._asked.add("positions")
         return self.weights if self.own_positions is None else self.own_positions
+
+    def refuse_idle(self, what: str) -> None:
+        """ValueError for dials of position tables that ``what`` did not ask for."""
+        if self.own_positions is not None and "positions" not in self._asked:
+            raise ValueError(
+                f"{what} has no position table: leave position_softness and position_cutoff out"
+            )
 
     @property
     def softness(self) -> float | None:
@@ -78,7 +95,9 @@ def soft_rules(
       position_softness: softness of position tables; they follow the weights if neither dial of
         their own is given.
       position_cutoff: cutoff of position tables, instead.
-      dials: of the weights, and the mask of all, see ``projections.Dials``; strict without.
+      dials: of the weights, and the mask of all, see ``projections.Dials``; strict without. A
+        softness is met by heat if no mask is named. Penalties, relaxation and ``split`` need
+        ``mask="hard"``.
 
     Returns:
       From a glob over the paths of ``params`` to a projector, a function that makes one for each
@@ -86,8 +105,9 @@ def soft_rules(
 
     Raises:
       TypeError: a model that has no rules.
-      ValueError: two dials for one thing, a dial out of range, a group that does not act on the
-        model's grid, or a setting at which nothing would be filtered.
+      ValueError: two dials for one thing, a mask without any, a dial of position tables for a
+        model that has none, a dial out of range, a group that does not act on the model's grid, or
+        a setting at which nothing would be filtered.
     """
     if not hasattr(model, "soft_rules"):
         raise TypeError(
@@ -99,9 +119,24 @@ def soft_rules(
         one, other = given.get("softness"), given.get("cutoff")
         if one is not None and other is not None:
             raise ValueError(f"give a softness or a cutoff, not both: got {one} and {other}")
-    follows = position_softness is None and position_cutoff is None
-    positions = None if follows else own
-    return model.soft_rules(group, ModelDials(dials, positions))
+    strict, follows = (
+        given.get("softness") is None and given.get("cutoff") is None for given in (dials, own)
+    )
+    mask = dials.get("mask")
+    if strict and follows and mask not in (None, "hard"):
+        raise ValueError(f"mask={mask!r} needs a dial beside it: softness= or cutoff=")
+    weights = Dials() if strict else continuous(dials)
+    made = ModelDials(weights, None if follows else continuous(own))
+    rules = model.soft_rules(group, made)
+    made.refuse_idle(type(model).__name__)
+    return rules
+
+
+def left_alone(dials: ModelDials, above: float) -> Untouched | None:
+    """What becomes of windows up to 3 x 3 at a softness above this one; None up to it."""
+    if (dials.softness or 0.0) <= above:
+        return None
+    return Untouched(f"windows up to 3 x 3 are left alone above softness {above:g}")
 
 
 def window_rule(group: Group, dials: ModelDials, *, leave_small_above: float | None = None) -> Rule:
@@ -113,11 +148,11 @@ def window_rule(group: Group, dials: ModelDials, *, leave_small_above: float | N
       leave_small_above: softness above which windows up to 3 x 3 are left alone.
     """
     rule = convolution_rule(group, **dials.weights)
-    small = leave_small_above is not None and (dials.softness or 0.0) > leave_small_above
+    small = None if leave_small_above is None else left_alone(dials, leave_small_above)
 
     def chosen(path: str, weight: Array) -> Projector | Untouched | None:
-        if small and len(weight.shape) == 4 and max(weight.shape[:2]) <= 3:
-            return None
+        if small and len(weight.shape) == 4 and 1 < max(weight.shape[:2]) <= 3:
+            return small
         return rule(path, weight)
 
     return chosen

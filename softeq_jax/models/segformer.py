@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from softeq_jax.groups import Group
-from softeq_jax.models.rules import ModelDials, Rule, window_rule
+from softeq_jax.models.rules import ModelDials, Rule, left_alone, window_rule
 from softeq_jax.models.transformer import attend, gelu
 from softeq_jax.models.vision import VisionModel
 
@@ -91,12 +91,13 @@ class SegFormer(VisionModel):
     def soft_rules(self, group: Group, dials: ModelDials) -> dict[str, Rule]:
         """Convolutions with a window, see ``softeq_jax.models.soft_rules``."""
         windows = window_rule(group, dials, leave_small_above=_LEAVE_SMALL_ABOVE)
-        small = (dials.softness or 0.0) > _LEAVE_SMALL_ABOVE
-        rules: dict[str, Rule] = {"*_patch_embed/kernel": windows}
-        if any(r > 1 and not (small and r <= 3) for r in self.reductions):
-            rules["*/attention/reduce/kernel"] = windows
-        if not small:
-            rules["*/mlp_conv/kernel"] = windows
+        small = left_alone(dials, _LEAVE_SMALL_ABOVE)
+        rules: dict[str, Rule] = {
+            "*_patch_embed/kernel": windows,
+            "*/mlp_conv/kernel": small or windows,
+        }
+        if (widest := max(self.reductions)) > 1:
+            rules["*/attention/reduce/kernel"] = (small if widest <= 3 else None) or windows
         return {**rules, "**": None}
 
     def _check(self, shape: tuple[int, ...]) -> None:

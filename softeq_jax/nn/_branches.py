@@ -73,8 +73,7 @@ def check_projectors(
             continue
         if not isinstance(p, Projector):
             raise TypeError(f"{name} must be a Projector, got {type(p).__name__}")
-        if p.mask != "hard":
-            raise ValueError(f"{name} has the smooth mask {p.mask!r}: relaxation needs a hard one")
+        p.refuse_smooth(f"relaxation (of {name})")
     if len(projector.space.names) != axes:
         raise ValueError(
             f"projector must have {axes} axes, got {len(projector.space.names)}: "

@@ -3,10 +3,10 @@
 from softeq_jax._paths import literal
 from softeq_jax.projections._certificate import ROUNDING, Certificate, combine
 from softeq_jax.projections._choose import Splitting, splitting
-from softeq_jax.projections._dials import Dials
+from softeq_jax.projections._dials import Dials, continuous
 from softeq_jax.projections._filter import removed_part
 from softeq_jax.projections._levels import Levels
-from softeq_jax.projections._plan import Plan, Rule, plan, soften
+from softeq_jax.projections._plan import Plan, Rule, plan, soften, unmoved
 from softeq_jax.projections._projector import Projector, projector
 from softeq_jax.projections._rules import Untouched, convolution_rule
 from softeq_jax.projections._space import Space
@@ -25,6 +25,7 @@ __all__ = [
     "Splitting",
     "Untouched",
     "combine",
+    "continuous",
     "convolution_rule",
     "literal",
     "plan",
@@ -32,4 +33,5 @@ __all__ = [
     "removed_part",
     "soften",
     "splitting",
+    "unmoved",
 ]

@@ -17,6 +17,8 @@ from softeq_jax._checks import known_options
 from softeq_jax.projections._dials import MASKS, Dials
 
 _RELATIVE_CLUSTER = 1e-6
+_MISSED = 0.02
+_SHOWN = 9
 
 
 class Levels(NamedTuple):
@@ -164,6 +166,45 @@ def realized_softness(levels: Levels, dropped: np.ndarray) -> float:
         return below_one if levels.complete else 0.0
     kept = np.array(levels.dimensions[1:]) @ (1.0 - dropped[1:-1])
     return min(float(kept) / free, below_one)
+
+
+def shortfall(levels: Levels, wanted: DialSetting, dropped: np.ndarray) -> str | None:
+    """What a setting does not do, with the levels that there are; None if it does what it says.
+
+    Args:
+      levels: all of them.
+      wanted: the setting.
+      dropped: what it removes of each level.
+    """
+    dial, value = (
+        ("softness", wanted.softness) if wanted.cutoff is None else ("cutoff", wanted.cutoff)
+    )
+    if value is None or not wanted.needs_all_levels:
+        return None
+    said = f"{dial}={value:g}"
+    n0, n = levels.null_dimension, levels.matched_dimension
+    if n == n0:
+        return f"{said} does nothing here: the group moves nothing that has a level above 0"
+    values, kept = np.array(levels.values[1:]), 1.0 - dropped[1:-1]
+    if dial == "cutoff":
+        if kept.max() < _RELATIVE_CLUSTER:
+            return f"{said} is strict: the lowest level above 0 is {values.min():.4g}"
+        if kept.min() > 1.0 - _RELATIVE_CLUSTER and value > values.max() * (
+            1.0 + _RELATIVE_CLUSTER
+        ):
+            return f"{said} removes no level: the highest is {values.max():.4g}"
+        return None
+    found = realized_softness(levels, dropped)
+    if abs(found - value) <= _MISSED:
+        return None
+    shares = (np.cumsum(levels.dimensions) - n0) / (n - n0)
+    order = np.sort(np.argsort(np.abs(shares - value), kind="stable")[:_SHOWN])
+    listed = ", ".join(f"{shares[i]:.4g} (cutoff {levels.values[i]:.4g})" for i in order)
+    which = "" if len(order) == len(shares) else f", the nearest of {len(shares)}"
+    return (
+        f"{said} is missed: {found:.4g} is kept, in whole levels, which are{which}: {listed}; "
+        f'mask="heat" meets {value:g}'
+    )
 
 
 def _smooth(values: np.ndarray, width: float, mask: str) -> np.ndarray:

@@ -1,6 +1,7 @@
 """A plan: which parameters of a model are filtered, and by which projector."""
 
 import dataclasses
+import math
 import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, Unpack
@@ -13,16 +14,16 @@ from softeq_jax._checks import is_traced, known_options
 from softeq_jax._paths import first_matches, leaf_paths, naming, ordered, refuse_idle
 from softeq_jax._text import table
 from softeq_jax.projections._certificate import Certificate, combine
-from softeq_jax.projections._dials import Dials
+from softeq_jax.projections._dials import Dials, continuous
 from softeq_jax.projections._filter import Array
 from softeq_jax.projections._projector import Projector
 from softeq_jax.projections._rules import Untouched
 from softeq_jax.projections.movement import Question
 
 Params = Any
-Rule = Projector | Callable[[str, Array], Projector | Untouched | None] | None
-"""A projector, a function (path, weight) -> projector, ``Untouched`` or None, or None for "leave
-untouched"."""
+Rule = Projector | Callable[[str, Array], Projector | Untouched | None] | Untouched | None
+"""A projector, a function (path, weight) -> projector, ``Untouched`` or None, or one of these two
+for all that the rule covers: left untouched, with a reason that is reported or without."""
 
 
 @jax.tree_util.register_dataclass
@@ -181,8 +182,9 @@ def plan(params: Params, rules: Mapping[str, Rule]) -> Plan:
         state, an Equinox module, Haiku parameters.
       rules: from a glob over the paths (``"**/kernel"``, ``"stage1/*/conv?/kernel"``) to a
         projector, to a function ``(path, weight) -> projector, Untouched(reason) or None``, or to
-        None for "untouched". The first rule that covers a path decides. A path covers itself;
-        globs over keys that hold ``*``, ``?`` or ``[`` are written with ``softeq_jax.literal``.
+        one of these two for "untouched". The first rule that covers a path decides. A path covers
+        itself; globs over keys that hold ``*``, ``?`` or ``[`` are written with
+        ``softeq_jax.literal``.
 
     Returns:
       The plan. Parameters that a rule leaves untouched for a reason are a UserWarning, all in one.
@@ -220,7 +222,7 @@ def plan(params: Params, rules: Mapping[str, Rule]) -> Plan:
             if projector is not None:
                 projector.space.check(tuple(leaf.shape))
                 _check_finite(leaf)
-        if projector is not None or (pattern is not None and rules[pattern] is None):
+        if projector is not None or (pattern is not None and not callable(rules[pattern])):
             used.add(pattern)
         if not _is_parameter(leaf):
             continue
@@ -245,6 +247,10 @@ def plan(params: Params, rules: Mapping[str, Rule]) -> Plan:
 def soften(params: Params, rules: Mapping[str, Rule], **dials: Unpack[Dials]) -> Params:
     """Filters a network in one call: new parameters, the given ones are left as they are.
 
+    A softness is met by a smooth mask, heat unless the rule's projector has another; whole levels
+    are had by ``mask="hard"``. Weights whose certified bound (under the whole group) did not fall
+    are a UserWarning, except at softness 1.
+
     Args:
       params: concrete parameters, any pytree.
       rules: see ``plan``.
@@ -261,7 +267,8 @@ def soften(params: Params, rules: Mapping[str, Rule], **dials: Unpack[Dials]) ->
       >>> V = sq.reps.vector(sq.groups.so(3))
       >>> P = sq.projector("i o", {"i": V, "o": V})
       >>> params = {"kernel": np.arange(9.0).reshape(3, 3), "bias": np.ones(3)}
-      >>> soft = sq.soften(params, {"kernel": P}, softness=0.4)  # up to the antisymmetric part
+      >>> dials = {"softness": 3 / 8, "mask": "hard"}  # up to the antisymmetric part
+      >>> soft = sq.soften(params, {"kernel": P}, **dials)
       >>> np.asarray(soft["kernel"])
       array([[ 4., -1., -2.],
              [ 1.,  4., -1.],
@@ -271,10 +278,33 @@ def soften(params: Params, rules: Mapping[str, Rule], **dials: Unpack[Dials]) ->
     known_options(dials, Dials, "soften")
     mask = dials.get("mask")
     if dials.get("softness") is not None or dials.get("cutoff") is not None:
-        chosen = chosen.at(**dials)
+        found = tuple(p.at(**continuous(dials, p.mask)) for p in chosen.projectors)
+        chosen = dataclasses.replace(chosen, projectors=found)
     elif mask is not None:
         raise ValueError(f"mask={mask!r} needs a dial beside it: softness= or cutoff=")
-    return chosen.project(params)
+    soft = chosen.project(params)
+    planned = chosen.planned(params)
+    if not any(is_traced(w) for _, _, w in planned):
+        cut = {path for path, p, _ in planned if p.softness < 1.0}
+        still = cut.intersection(unmoved(chosen.certificate(params), chosen.certificate(soft)))
+        if still:
+            warnings.warn(
+                f"softening did not lower the certified bound of the movement of {sorted(still)}",
+                stacklevel=2,
+            )
+    return soft
+
+
+def unmoved(before: Certificate, after: Certificate) -> list[str]:
+    """Paths of the weights of a plan whose bound did not fall, by 0.1 per cent or more, between two
+    certificates; without those of which nothing is known, or that were 0 to rounding."""
+
+    def falls(old: Certificate, new: Certificate) -> bool:
+        unknown = not math.isfinite(old.bound + new.bound)
+        nothing = old.bound <= 1e-6 * old.weight_norm
+        return unknown or nothing or new.bound < 0.999 * old.bound
+
+    return [path for path, old in before.parts.items() if not falls(old, after.parts[path])]
 
 
 def _is_parameter(leaf: Any) -> bool:
@@ -288,7 +318,7 @@ def _resolve(rule: Rule, pattern: str, path: str, leaf: Any) -> Projector | Unto
         if isinstance(rule, Projector) and pattern == path:
             raise ValueError(f"a projector needs an array, got {type(leaf).__name__}")
         return None
-    if isinstance(rule, Projector):
+    if isinstance(rule, Projector | Untouched):
         return rule
     if not callable(rule):
         raise ValueError(f"a rule must be a projector, a function or None, got {rule!r}")

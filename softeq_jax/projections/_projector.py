@@ -12,6 +12,7 @@ groups, the Reynolds operator; for all groups the orthogonal projector on the in
 
 import dataclasses
 import math
+import warnings
 from collections.abc import Mapping
 from typing import Any, Unpack
 
@@ -84,11 +85,16 @@ class Projector:
         Raises:
           ValueError: the mask is smooth: then P is not idempotent and the parts not orthogonal.
         """
+        self.refuse_smooth("split")
+        return self._parts(w)
+
+    def refuse_smooth(self, what: str) -> None:
+        """ValueError for a smooth mask, which is no projector, where ``what`` needs one."""
         if self.mask != "hard":
             raise ValueError(
-                f"split needs an orthogonal projector; this one has the smooth mask {self.mask!r}"
+                f"{what} needs an orthogonal projector, and this one has the smooth mask "
+                f'{self.mask!r}: name mask="hard" beside the softness or the cutoff'
             )
-        return self._parts(w)
 
     def at(self, **dials: Unpack[Dials]) -> "Projector":
         """The same projector at another setting of the dials, see ``Dials``.
@@ -102,9 +108,16 @@ class Projector:
           >>> [P.at(cutoff=b).rank() for b in (0, 1, 2, 3)]  # angular frequencies up to b
           [3, 5, 7, 9]
         """
-        wanted = _levels.setting(dials, self.mask, "Projector.at")
+        return self._at(dials, "Projector.at")
+
+    def _at(self, dials: Dials, what: str) -> "Projector":
+        """As ``at``, called by what the user calls."""
+        wanted = _levels.setting(dials, self.mask, what)
         source = self.complete() if wanted.needs_all_levels else self
         dropped, width = _levels.dropped_at(source.spectrum, wanted)
+        missed = _levels.shortfall(source.spectrum, wanted, dropped)
+        if missed and not is_traced(jnp.zeros(())):
+            warnings.warn(f"{self.space.describe()}: {missed}", stacklevel=3)
         return dataclasses.replace(
             source, dropped=dropped, _width=np.float64(width), mask=wanted.mask
         )
@@ -284,12 +297,15 @@ def projector(
     if convention not in ("central", "stacked"):
         raise ValueError(f"unknown convention {convention!r}: expected 'central' or 'stacked'")
     space = parse(spec, reps)
-    if dials.get("cutoff") is None and dials.get("softness") is None:
+    strict = dials.get("cutoff") is None and dials.get("softness") is None
+    if strict:
         dials = {**dials, "cutoff": 0.0}
     wanted = _levels.setting(dials, "hard", "projector")
+    if strict and wanted.mask != "hard":
+        raise ValueError(f"mask={wanted.mask!r} needs a dial beside it: softness= or cutoff=")
     _choose.warn_if_strict_only(space)
     built = splitting(space, wanted.needs_all_levels, backend, convention)
     dropped = np.zeros(len(built.levels.values) + 1)
     return Projector(
         built.filters, dropped, math.inf, space, built.levels, wanted.mask, backend, convention
-    ).at(**dials)
+    )._at(dials, "projector")

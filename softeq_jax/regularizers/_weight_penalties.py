@@ -142,8 +142,7 @@ def lie_penalty(plan: Plan, params: Params, **terms: Unpack[Terms]) -> Array:
 
 def _scaled_by_levels(projector: Projector, w: Array) -> Array:
     """``sum_sigma sigma w_sigma``: its norm is ``||L w||``, and never the root of a difference."""
-    if projector.mask != "hard":
-        raise ValueError(f"lie_penalty needs a hard mask, got the smooth mask {projector.mask!r}")
+    projector.refuse_smooth("lie_penalty")
     filters, levels = projector.filters, projector.spectrum
     if not levels.complete:
         _, filters, levels, _ = splitting(projector.space, True, None, projector.convention)

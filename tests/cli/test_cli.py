@@ -136,9 +136,34 @@ def test_soften_writes_what_the_plan_makes_and_leaves_the_rest_to_the_bit(capsys
     kernel = np.asarray(expected["stage2_block0"]["conv1"]["kernel"])
     np.testing.assert_array_equal(after["layer2.0.conv1.weight"], kernel.transpose(3, 2, 0, 1))
     assert plan.describe() in text
-    assert "realized softness: 0.3333" in text
+    assert "realized softness: 0.4" in text
+    assert "did not fall" not in text
     for w in (params, expected):
         assert f"{plan.certificate(w).relative:.4g}" in text
+
+
+def test_soften_tells_of_a_level_that_is_missed_and_of_a_bound_that_did_not_fall(
+    capsys, resnet, tmp_path
+):
+    out = tmp_path / "soft.safetensors"
+    dials = ("--group", "d4", "--softness", "0.5", "--mask", "hard", "--out", out)
+    assert main([str(argument) for argument in ("soften", resnet, *dials)]) == 0
+    found = capsys.readouterr()
+    assert "realized softness: 0.6667" in found.out
+    assert "the bound did not fall of " in found.out
+    said = (
+        "softness=0.5 is missed: 0.6667 is kept, in whole levels, which are: 0 (cutoff 0), 0.6667"
+    )
+    lines = found.err.splitlines()
+    assert lines
+    assert all(line.startswith("softeq: warning: h w: Image[3x3](D4): " + said) for line in lines)
+    assert 'mask="heat"' in lines[0]
+    heat = ("--group", "d4", "--softness", "0.5", "--out", out, "--force")
+    text = run(capsys, "soften", resnet, *heat)
+    assert "realized softness: 0.5" in text
+    assert "did not fall" not in text
+    words = refused(capsys, "soften", resnet, *heat, "--position-softness", "0.2")
+    assert "CifarResNet has no position table" in words
 
 
 def test_soften_has_a_dial_for_positions_and_keeps_the_folder(capsys, vit, tmp_path):

@@ -22,6 +22,7 @@ from experiments.faults.killing import complete_steps
 from experiments.train import run, task
 from experiments.train.config import defaults
 from softeq_jax import models
+from softeq_jax.training import methods
 
 flags.FLAGS.mark_as_parsed()
 
@@ -245,7 +246,7 @@ def test_published_weights_are_fine_tuned_through_the_rules_of_their_family(tmp_
         variables["params"]["stage1_block0"]["conv1"]["kernel"],
     )
     assert made.state.params["linear"]["bias"].shape == (10,)
-    assert {p.softness for p in made.plan.projectors} == {2 / 3}
+    assert {(p.mask, round(p.softness, 9)) for p in made.plan.projectors} == {("heat", 0.5)}
     assert len(made.plan.planned(made.state.params)) == 7
     outcome = run.run(config, None, tmp_path / "run")
     assert outcome.metrics["count"] == 360
@@ -255,6 +256,32 @@ def test_published_weights_are_fine_tuned_through_the_rules_of_their_family(tmp_
     config.model.reset_head = False
     with pytest.raises(ValueError, match=r"5 classes.*reset_head=True"):
         task.make_task(config, None)
+
+
+def test_a_penalty_names_the_hard_mask_that_it_needs():
+    model = models.CifarResNet(depth=8, width=4, num_classes=5)
+    params = model.init(jax.random.key(3), jnp.zeros((1, 8, 8, 1)))["params"]
+    config = defaults().method
+    config.update(name="penalize", group="c4", rules="soft", softness=2 / 3)
+    method, plan = task.make_method(config, model, params)
+    assert {(p.mask, p.softness) for p in plan.projectors} == {("hard", 2 / 3)}
+    assert methods.total_penalty(method, params, plan, jnp.zeros((), jnp.int32)) > 0
+    config.softness = 0.5
+    with pytest.warns(UserWarning, match="softness=0.5 is missed"):
+        task.make_method(config, model, params)
+    config.mask = "heat"
+    with pytest.raises(
+        ValueError, match='"penalize" needs .*method.mask must be "hard", got \'heat\''
+    ):
+        task.make_method(config, model, params)
+    config.update(name="project", softness=None, cutoff=1.0, mask="resolvent")
+    assert {p.mask for p in task.make_method(config, model, params)[1].projectors} == {"resolvent"}
+    config.softness = 0.5  # and a cutoff beside it, which was passed over in silence
+    with pytest.raises(ValueError, match="softness or a cutoff, not both"):
+        task.make_method(config, model, params)
+    config.update(name="penalize", softness=None, mask=None, lambda_perp=0.0)
+    with pytest.raises(ValueError, match="both 0: nothing is penalized"):
+        task.make_method(config, model, params)
 
 
 def test_presets_are_made_for_the_images(tmp_path):

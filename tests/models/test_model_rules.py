@@ -1,5 +1,7 @@
 """Rules of soft equivariance for each family: what is filtered, what is not, and what it gives."""
 
+import warnings
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -142,6 +144,58 @@ def test_two_dials():
     assert {p.mask for p in plan.projectors} == {"heat"}
 
 
+def test_a_softness_is_met_by_heat_unless_a_mask_is_named():
+    model = models.CifarResNet(8, 3, 4)
+    _, variables = made(model, 9)
+    group = sq.groups.dihedral(4)
+
+    def made_by(**dials):
+        plan = sq.plan(variables["params"], models.soft_rules(model, group, **dials))
+        return {(p.mask, round(p.softness, 9)) for p in plan.projectors}
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for softness in (0.02, 0.1, 0.5, 0.9):
+            assert made_by(softness=softness) == {("heat", softness)}
+        assert made_by(softness=0.5, mask="resolvent") == {("resolvent", 0.5)}
+        assert made_by(cutoff=1.0) == {("hard", round(2 / 3, 9))}
+        for ends in (0.0, 1.0):  # which every mask meets: projectors still
+            assert made_by(softness=ends) == {("hard", ends)}
+    with pytest.warns(UserWarning, match=r"softness=0.5 is missed: 0.6667 is kept"):
+        assert made_by(softness=0.5, mask="hard") == {("hard", round(2 / 3, 9))}
+
+
+def test_each_table_has_the_mask_of_its_own_dial():
+    model = models.ViT(12, 4, 8, 1, 2)
+    _, variables = made(model, 12)
+    rules = models.soft_rules(model, sq.groups.so(2), cutoff=1.0, position_softness=0.5)
+    plan = sq.plan(variables["params"], rules)
+    assert [p.mask for _, p, _ in plan.planned(variables["params"])] == ["hard", "heat"]
+
+
+@pytest.mark.parametrize(
+    ("model", "size"), [(models.ResNet((1, 1, 1, 1), width=4, num_classes=3), 17), (SEGFORMER, 17)]
+)
+def test_small_windows_that_are_left_alone_are_named(model, size):
+    _, variables = made(model, size)
+    rules = models.soft_rules(model, C4, softness=0.95)
+    with pytest.warns(
+        UserWarning, match="windows up to 3 x 3 are left alone above softness 0.[89]"
+    ):
+        plan = sq.plan(variables["params"], rules)
+    strict = sq.plan(variables["params"], models.soft_rules(model, C4))
+    filtered = {path for path, _, _ in strict.planned(variables["params"])}
+    still = {path for path, _, _ in plan.planned(variables["params"])}
+    assert {path for path, _ in plan.reasons} == filtered - still != set()
+
+
+@pytest.mark.parametrize("dial", ["position_softness", "position_cutoff"])
+def test_position_dials_are_for_models_with_positions(dial):
+    for model in (models.ResNet((1, 1, 1, 1), width=4, num_classes=3), SEGFORMER):
+        with pytest.raises(ValueError, match=f"{type(model).__name__} has no position table"):
+            models.soft_rules(model, C4, **{dial: 0.5})
+
+
 def test_softness_one_changes_nothing():
     model = models.ResNet((1, 1, 1, 1), width=4, num_classes=3)
     _, variables = made(model, 17)
@@ -162,6 +216,8 @@ def test_bad_input():
         models.soft_rules(model, C4, position_softness=0.5, position_cutoff=1.0)
     with pytest.raises(ValueError, match="softness"):
         models.soft_rules(model, C4, softness=1.5)
+    with pytest.raises(ValueError, match="mask='heat' needs a dial"):
+        models.soft_rules(model, C4, mask="heat")
     with pytest.raises(ValueError, match="mask"):
         models.soft_rules(model, C4, softness=0.5, mask="boxcar")
     with pytest.raises(TypeError, match="LinearHead has no soft_rules"):
