@@ -52,19 +52,23 @@ def open_images(data: str, data_dir: str | None) -> ImageSource:
 
     Args:
       data: see ``HELP``; ``:split`` may follow the name or the folder of a TFDS data set.
-      data_dir: where TFDS data sets are; None: where TFDS looks.
+      data_dir: where TFDS data sets are, and nothing else is looked at; None: where TFDS looks.
 
     Raises:
       FileNotFoundError: no such file, folder or data set, or a folder without images.
-      ValueError: a file of another kind, an array of another kind, or no such split.
+      ValueError: a file of another kind, an array of another kind, no such split, or a split of
+        what has none.
       ImportError: Pillow or TFDS is needed and not installed.
     """
     name, _, split = data.rpartition(":") if ":" in data else (data, "", "")
-    path = Path(data) if Path(data).exists() else Path(name)
-    if path.is_file():
-        return _arrays(path)
-    if path.is_dir():
-        return _folder(path) if _versions(path) == [] else _tfds(path, split)
+    whole = Path(data).exists()
+    path = Path(data) if whole else Path(name)
+    if path.is_dir() and _versions(path) and data_dir is None:
+        return _tfds(path, "" if whole else split)
+    if path.exists() and data_dir is None:
+        if split and not whole:
+            raise ValueError(f"{path}: only TFDS data sets have splits, got {split!r}")
+        return _arrays(path) if path.is_file() else _folder(path)
     default = os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")
     root = Path(data_dir or default).expanduser()
     if _versions(root / name):

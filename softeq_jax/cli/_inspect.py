@@ -11,6 +11,7 @@ from softeq_jax.cli import _arguments
 
 if TYPE_CHECKING:
     from softeq_jax import Plan, Projector
+    from softeq_jax.groups import Group
     from softeq_jax.models.weights import Pretrained
 
 _NEARLY_ONE = 0.999
@@ -30,7 +31,8 @@ def register(commands: Any) -> None:
         "--image-size",
         metavar="PIXELS",
         type=_arguments.positive,
-        help="also tell which convolutions commute with quarter turns on images of this size",
+        help="also tell which convolutions commute with the quarter turns and flips of the group "
+        "on images of this size",
     )
     parser.set_defaults(run=run)
 
@@ -64,8 +66,9 @@ def run(arguments: argparse.Namespace) -> None:
     print(_untouched(plan))
     if arguments.image_size is not None:
         size = arguments.image_size
-        print(f"\nconvolutions under quarter turns of {size} x {size} images")
-        print(_lattice(network, plan, size))
+        lattice = _on_lattice(group)
+        print(f"\nconvolutions under {lattice!r}, which maps {size} x {size} pixels to pixels")
+        print(_lattice(network, plan, size, lattice))
 
 
 def levels_table(projector: "Projector") -> str:
@@ -149,7 +152,15 @@ def _untouched(plan: "Plan") -> str:
     return table(("parameters", "arrays", "numbers"), rows, right="-rr")
 
 
-def _lattice(network: "Pretrained", plan: "Plan", size: int) -> str:
+def _on_lattice(group: Any) -> "Group":
+    """The elements of a group of the plane that permute pixels: in D4."""
+    import softeq_jax as sq
+
+    turns = 4 if group.rotations is None else math.gcd(group.rotations, 4)
+    return sq.groups.dihedral(turns) if group.has_flip else sq.groups.cyclic(turns)
+
+
+def _lattice(network: "Pretrained", plan: "Plan", size: int, lattice: "Group") -> str:
     from softeq_jax import certificates, models
 
     channels = len(network.preprocess.mean)
@@ -158,7 +169,7 @@ def _lattice(network: "Pretrained", plan: "Plan", size: int) -> str:
     chosen = dict(zip(plan.paths, plan.chosen, strict=True))
     rows = []
     for path, layer in geometry.items():
-        obstacle = certificates.lattice_obstacle(layer)
+        obstacle = certificates.lattice_obstacle(layer, list(lattice.elements()))
         side = "x".join(map(str, layer.input_shape))
         kept = "filtered" if chosen[path] >= 0 else "untouched"
         rows.append((path, side, kept, "breaks them: " + obstacle if obstacle else "respects them"))

@@ -82,6 +82,11 @@ def _block(atoms: Atoms, complete: bool, backend: str | None, convention: str) -
     if not atoms:
         return BuiltBlock(IdentityFilter(np.array([0])), np.zeros(1), np.ones(1, int))
     if any(isinstance(atom, Gains) for atom in atoms):
+        if backend is not None or convention != "central":
+            raise ValueError(
+                "gains have a back end and levels of their own: leave backend and convention out, "
+                f"got {backend!r} and {convention!r}"
+            )
         return gains_block(atoms, complete)
     free = backend is None and convention == "central"
     if backend == "spectral" or (free and _in_the_plane(atoms)):

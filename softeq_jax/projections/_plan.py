@@ -249,7 +249,7 @@ def soften(params: Params, rules: Mapping[str, Rule], **dials: Unpack[Dials]) ->
 
     A softness is met by a smooth mask, heat unless the rule's projector has another; whole levels
     are had by ``mask="hard"``. Weights whose certified bound (under the whole group) did not fall
-    are a UserWarning, except at softness 1.
+    are a UserWarning, except at softness 1, and so are rules that filter nothing.
 
     Args:
       params: concrete parameters, any pytree.
@@ -282,6 +282,8 @@ def soften(params: Params, rules: Mapping[str, Rule], **dials: Unpack[Dials]) ->
         chosen = dataclasses.replace(chosen, projectors=found)
     elif mask is not None:
         raise ValueError(f"mask={mask!r} needs a dial beside it: softness= or cutoff=")
+    if not chosen.projectors:
+        warnings.warn("nothing is softened: no rule filters a parameter", stacklevel=2)
     soft = chosen.project(params)
     planned = chosen.planned(params)
     if not any(is_traced(w) for _, _, w in planned):

@@ -296,6 +296,10 @@ def projector(
         raise ValueError(f"unknown back end {backend!r}: expected one of {', '.join(BACKENDS)}")
     if convention not in ("central", "stacked"):
         raise ValueError(f"unknown convention {convention!r}: expected 'central' or 'stacked'")
+    if backend is not None and convention == "stacked":
+        raise ValueError(
+            f"convention='stacked' has a back end of its own: leave backend={backend!r} out"
+        )
     space = parse(spec, reps)
     strict = dials.get("cutoff") is None and dials.get("softness") is None
     if strict:

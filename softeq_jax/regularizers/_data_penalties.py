@@ -193,8 +193,9 @@ def orbit_penalty(
 
     Raises:
       ValueError: representations of different groups or none at all, a group that is not compact,
-        a missing key, ``samples`` that is no positive integer (or None with an infinite group),
-        axes that do not fit, arrays with different numbers of examples, a negative ``eps``.
+        a missing key (or one that nothing is drawn with), ``samples`` that is no positive integer
+        (or None with an infinite group), axes that do not fit, arrays with different numbers of
+        examples, an ``eps`` that is negative or without ``relative``.
       TypeError: leaves that are no representations, or an unknown option.
 
     Example:
@@ -217,6 +218,8 @@ def orbit_penalty(
         return _mean_square(frame, _difference(f(moved), expected))
 
     if samples is None:
+        if key is not None:
+            raise ValueError("key= is for samples=; every element is taken, and none is drawn")
         drawn = every_element((rep_in, rep_out), (axes_in, axes_out))
         order = group.order
         assert order is not None
@@ -296,8 +299,10 @@ def latent_penalty(
 def _opened(options: OnData, what: str) -> tuple[bool, Any, Any, Any]:
     """(relative, eps, axes_in, axes_out), checked."""
     known_options(options, OnData, what)
-    eps = coefficient(options.get("eps", 1e-12), "eps")
-    return options.get("relative", False), eps, options.get("axes_in"), options.get("axes_out")
+    relative, eps = options.get("relative", False), coefficient(options.get("eps", 1e-12), "eps")
+    if "eps" in options and not relative:
+        raise ValueError("eps: of a relative penalty, and relative is False")
+    return relative, eps, options.get("axes_in"), options.get("axes_out")
 
 
 def _examples(x: Any) -> int:

@@ -174,7 +174,7 @@ def form(plan: Plan, what: str, terms: Terms, power: int) -> Form:
 
     Raises:
       ValueError: a power other than 1 and 2, ``relative`` together with ``mean``, a negative
-        ``eps``, or as ``parameter_groups``.
+        ``eps``, ``eps`` or ``stop_gradient`` without ``relative``, or as ``parameter_groups``.
       TypeError: an unknown term.
     """
     known_options(terms, Terms, what)
@@ -182,9 +182,12 @@ def form(plan: Plan, what: str, terms: Terms, power: int) -> Form:
     relative, mean = terms.get("relative", False), terms.get("mean", False)
     if relative and mean:
         raise ValueError("relative and mean are two normalizations, choose one of them")
+    idle = [name for name in ("eps", "stop_gradient") if name in terms and not relative]
     if isinstance(power, bool) or power not in (1, 2):
         raise ValueError(f"power must be 1 (norms) or 2 (their squares), got {power!r}")
     eps = coefficient(terms.get("eps", 1e-12), "eps")
+    if idle:
+        raise ValueError(f"{' and '.join(idle)}: of a relative penalty, and relative is False")
     members = parameter_groups(plan, terms.get("per", "parameter"), terms.get("weights"))
     return Form(members, int(power), relative, mean, eps, terms.get("stop_gradient", True))
 

@@ -62,8 +62,13 @@ def start(control: Control, plan: Any, params: Tree) -> Controlled:
     """The tree that a training state keeps: parameters and the control's first state.
 
     Raises:
-      ValueError, TypeError: as the control's ``init``.
+      ValueError, TypeError: as the control's ``init``; ValueError for a plan that leaves every
+        weight as it is, which any control would follow in vain.
     """
+    if isinstance(plan, Plan) and all(
+        plan.projectors[i].softness == 1.0 for i in plan.chosen if i >= 0
+    ):
+        raise ValueError("the plan leaves every weight as it is: there is nothing to relax")
     return Controlled(params, control.init(plan, params))
 
 

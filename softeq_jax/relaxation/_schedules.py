@@ -54,6 +54,11 @@ class Schedule:
         share(self.theta, "theta")
         if self.active < 1:
             raise ValueError(f"hold={self.hold} leaves none of the {self.steps} steps to relax in")
+        if self.shape == "triangular" and self.active < 2:
+            raise ValueError(
+                f"a triangle over one active step is 0 throughout: steps={self.steps}, "
+                f"hold={self.hold} leave too few"
+            )
 
     @property
     def active(self) -> int:

@@ -111,6 +111,10 @@ def test_inspect_tells_which_convolutions_break_quarter_turns(capsys, resnet):
     assert "breaks them: (8 + 2*1 - 3) is not divisible by the stride 2" in even
     assert odd.count("respects them") == 7
     assert "breaks them" not in odd
+    for name, lattice in (("so2", "C4"), ("o2", "D4"), ("c6", "C2"), ("d3", "D1"), ("c3", "C1")):
+        text = run(capsys, "inspect", resnet, "--image-size", 8, "--group", name)
+        assert f"convolutions under {lattice}, which maps 8 x 8 pixels to pixels" in text
+        assert text.count("breaks them") == (0 if lattice == "C1" else 2)
 
 
 def _leaves(tree):

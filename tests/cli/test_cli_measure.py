@@ -15,6 +15,14 @@ from softeq_jax.cli import main
 from softeq_jax.models.weights import load
 
 
+def test_a_split_and_a_data_dir_are_for_tfds(capsys, vit, pixels, tmp_path):
+    np.savez(tmp_path / "data.npz", images=pixels)
+    words = refused(capsys, vit, "--data", f"{tmp_path / 'data.npz'}:train")
+    assert "only TFDS data sets have splits, got 'train'" in words
+    words = refused(capsys, vit, "--data", tmp_path / "data.npz", "--data-dir", tmp_path / "tfds")
+    assert "no prepared TFDS data set" in words
+
+
 @pytest.mark.slow
 def test_the_numbers_are_those_of_the_library(capsys, vit, pixels, tmp_path):
     labels = np.array([0, 1, 2, 3, 4, 0])

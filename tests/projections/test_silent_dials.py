@@ -176,6 +176,23 @@ def test_smooth_masks_are_refused_with_the_way_out():
             call()
 
 
+def test_soften_without_a_rule_that_filters_says_so():
+    assert "no rule filters" in _said(lambda: sq.soften({"k": _w()}, {"*": None}, softness=0.5))
+    assert "no rule filters" in _said(lambda: sq.soften({"k": _w()}, {}))
+
+
+@pytest.mark.parametrize("backend", ["spectral", "orbits", "isotypic", "gram", "krylov", "mean"])
+def test_a_back_end_that_would_not_be_used_is_refused(backend):
+    acts = {"h w": sq.reps.image(D4, (3, 3))}
+    with pytest.raises(ValueError, match=f"leave backend='{backend}' out"):
+        sq.projector("h w", acts, backend=backend, convention="stacked")
+    gains = {"n": sq.reps.diagonal(sq.reps.vector(sq.groups.so(3)))}
+    with pytest.raises(ValueError, match="leave backend and convention out"):
+        sq.projector("n", gains, backend=backend)
+    with pytest.raises(ValueError, match="leave backend and convention out"):
+        sq.projector("n", gains, convention="stacked")
+
+
 def test_a_mask_without_a_dial_is_refused():
     for make in (
         lambda: sq.projector("h w", {"h w": sq.reps.image(D4, (3, 3))}, mask="heat"),

@@ -30,6 +30,13 @@ def _updated(plan, params, **options):
     return decay.update(params, decay.init(params), params)
 
 
+@pytest.mark.parametrize("which", ["penalty", "lie"])
+def test_stop_gradient_is_for_relative_penalties(which):
+    for stop in (True, False):
+        with pytest.raises(ValueError, match="stop_gradient: of a relative penalty"):
+            PLANNED[which](plan_of("d4"), params_of("d4"), stop_gradient=stop)
+
+
 @pytest.mark.parametrize("which", WITH_LAMBDAS)
 @pytest.mark.parametrize("name", ["lambda_g", "lambda_perp"])
 @pytest.mark.parametrize("value", [-1.0, np.nan, np.inf, jnp.float32(-2), [1.0, 2.0], "1", None])
@@ -50,6 +57,7 @@ def test_coefficients(which, name, value):
         ({"per": "layers"}, "per must be 'parameter', 'layer', 'all' .* got 'layers'"),
         ({"relative": True, "mean": True}, "relative and mean are two normalizations"),
         ({"eps": -1.0, "relative": True}, "eps must be"),
+        ({"eps": 1e-6}, "eps: of a relative penalty"),
     ],
 )
 def test_options(which, options, message):
@@ -185,6 +193,8 @@ KEY = jax.random.key(0)
         (lambda: rg.orbit_penalty(lambda x: x, X, None, None, KEY), "at least one rep"),
         (lambda: rg.orbit_penalty(lambda x: x, X[:, :2], V, V, KEY), "acts on arrays"),
         (lambda: rg.orbit_penalty(lambda x: x, X, V, V, KEY, eps=-1), "eps must be"),
+        (lambda: rg.orbit_penalty(lambda x: x, X, V, V, KEY, eps=1e-6), "eps: of a relative"),
+        (lambda: rg.orbit_penalty(lambda x: x, X, V, V, KEY, samples=None), "none is drawn"),
         (
             lambda: rg.orbit_penalty(lambda x: x, X, V, sq.reps.vector(sq.groups.so(2)), KEY),
             "one group must act",

@@ -288,6 +288,9 @@ def test_what_per_refuses():
         with pytest.raises(ValueError, match="per needs a mapping from names to plans"):
             rx.per(strength=1).init(wrong, params)
     free = {"all": plans["flip"].at(softness=1.0)}
+    for control in (rx.ace(), rx.recurrent(), rx.scheduled(rx.triangular(9))):
+        with pytest.raises(ValueError, match="leaves every weight as it is"):
+            rx.start(control, free["all"], params)
     with pytest.raises(ValueError, match="plan 'all' leaves every weight as it is"):
         rx.per(strength=1).init(free, params)
     smooth = {"soft": plans["flip"].at(cutoff=1.0, mask="heat")}

@@ -26,7 +26,7 @@ def values(schedule, steps):
 )
 @examples(fast=60)
 def test_in_range_and_zero_at_the_end(make, steps, hold, theta):
-    if steps * (1 - hold) < 1:
+    if steps * (1 - hold) < 2:
         return
     schedule = make(steps, hold, theta)
     found = values(schedule, steps + 5)
@@ -36,6 +36,14 @@ def test_in_range_and_zero_at_the_end(make, steps, hold, theta):
     assert hold * steps - 1e-6 <= len(held) <= hold * steps + 1
     assert len(held) >= 1
     assert np.all(found[schedule.active :] == 0)
+
+
+def test_a_triangle_that_never_rises_is_refused():
+    for steps, hold in ((1, 0.0), (2, 0.1), (3, 0.5)):
+        with pytest.raises(ValueError, match="0 throughout"):
+            rx.triangular(steps, hold)
+        assert float(rx.linear(steps, hold)(0)) == 1.0
+    assert float(rx.triangular(2, 0.0)(1)) == 1.0
 
 
 def test_shapes():
