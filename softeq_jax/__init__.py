@@ -10,6 +10,8 @@ sub-packages with their own extras. Everything is imported when it is first used
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from softeq_jax._sizes import TooLargeError, memory_limit
+
 if TYPE_CHECKING:
     from softeq_jax import (
         certificates,
@@ -35,11 +37,13 @@ __all__ = [
     "Certificate",
     "Plan",
     "Projector",
+    "TooLargeError",
     "certificates",
     "convolution_rule",
     "groups",
     "literal",
     "measures",
+    "memory_limit",
     "orbits",
     "plan",
     "projector",

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from softeq_jax._checks import frozen, whole
+from softeq_jax._sizes import require_room
 from softeq_jax.groups import _logarithms
 from softeq_jax.groups._finite import finite
 from softeq_jax.groups._group import Group, require
@@ -36,6 +37,7 @@ class ClassicalGroup(Group):
 
     @property
     def lie_generators(self) -> np.ndarray:
+        require_algebra(self)
         return self._basis
 
     @property
@@ -188,6 +190,14 @@ class SymplecticUnitaryGroup(ClassicalGroup):
 
     def _log(self, g: np.ndarray) -> np.ndarray:
         return _logarithms.symplectic_unitary_log(g)
+
+
+def require_algebra(group: Group) -> None:
+    """TooLargeError where the Lie generators, about half as many as entries of a matrix, need more
+    memory than ``memory_limit()``."""
+    size = group.d**4 // 2 * group.dtype.itemsize
+    instead = "take a smaller group, such as a finite subgroup by groups.from_generators"
+    require_room(size, f"the Lie algebra of {group}", instead)
 
 
 def rotation_generators(n: int) -> np.ndarray:

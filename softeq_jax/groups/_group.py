@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from softeq_jax._checks import is_traced, whole
+from softeq_jax._sizes import require_room
 from softeq_jax.groups._levels import Factorization, Stage, Words
 
 LISTABLE = 50_000  # the largest order of a group whose elements are listed
@@ -85,9 +86,33 @@ class Group(abc.ABC):
         """Of the defining matrices on the host: float64 or complex128."""
         return np.dtype(np.complex128 if self.is_complex else np.float64)
 
+    def letters(self) -> np.ndarray:
+        """The discrete generators as representations compute with them, see ``concise``."""
+        return self.discrete_generators
+
+    def listed(self) -> np.ndarray:
+        """``elements()`` as representations compute with them, see ``concise``."""
+        return self.elements()
+
+    def concise(self, g: Any) -> np.ndarray:
+        """An element, once it is known to be one, as representations compute with it.
+
+        That is the matrix of ``check``, and for a permutation group the permutation, int ``[n]``,
+        which may be given in either form wherever an element is asked for. ``dense`` is the way
+        back. Raises as ``check``.
+        """
+        return self.check(g)
+
+    def dense(self, g: np.ndarray) -> np.ndarray:
+        """The matrix of one element, or of several, in the form of ``concise`` or as matrices."""
+        return g
+
     def elements(self) -> np.ndarray:
-        """All elements, ``[order, d, d]``; ValueError if there are more than 50 000."""
+        """All elements, ``[order, d, d]``; ValueError if there are more than 50 000, or if their
+        matrices need more memory than ``memory_limit()``."""
         self._require_listable()
+        size = (self.order or 0) * self.d**2 * self.dtype.itemsize
+        require_room(size, f"the matrices of all elements of {self}", "draw some with sample(key, n)")
         return self._elements()
 
     def _elements(self) -> np.ndarray:
@@ -104,8 +129,12 @@ class Group(abc.ABC):
 
     def sample(self, key: Any, n: int) -> jax.Array:
         """``n`` independent elements ``[n, d, d]`` from the invariant (Haar) distribution, in JAX's
-        default dtype, under ``jit`` too; ValueError where there is none, or none that is known."""
-        return self._sample(key, whole(n, "the number of samples"))
+        default dtype, under ``jit`` too; ValueError where there is none, or none that is known, or
+        where they need more memory than ``memory_limit()``."""
+        n = whole(n, "the number of samples")
+        size = n * self.d**2 * jnp.zeros((), self.dtype).dtype.itemsize
+        require_room(size, f"{n} samples of {self}", "draw fewer at a time")
+        return self._sample(key, n)
 
     def _sample(self, key: Any, n: int) -> jax.Array:
         return jax.random.choice(key, jnp.asarray(self.elements()), (n,))
@@ -144,7 +173,7 @@ class Group(abc.ABC):
         found = self._indices(gs)
         if np.any(found < 0):
             i = int(np.argmax(found < 0))
-            away = np.abs(self._elements() - gs[i]).max(axis=(1, 2)).min()
+            away = np.abs(self.elements() - gs[i]).max(axis=(1, 2)).min()
             raise ValueError(
                 f"matrix {i} is no element of {self}: the nearest one differs by {away:.3g}"
             )

@@ -12,7 +12,7 @@ class ConjugacyClass(NamedTuple):
 
     Attributes:
       weight: ``(order(h) / 2 pi)^2``, the same for every ``h`` of the class.
-      elements: ``[s, d, d]``, in the defining representation.
+      elements: as ``Group.concise`` gives them: ``[s, d, d]``, or permutations, int ``[s, n]``.
     """
 
     weight: float

@@ -9,7 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from softeq_jax._checks import frozen, whole
+from softeq_jax._checks import frozen, is_traced, whole
+from softeq_jax._sizes import require_room
 from softeq_jax.groups._finite import Matrices
 from softeq_jax.groups._group import INDEX_TOLERANCE, LISTABLE, Group, require
 from softeq_jax.groups._levels import (
@@ -48,13 +49,20 @@ class PermutationGroup(Group):
     def lie_generators(self) -> np.ndarray:
         return frozen(np.zeros((0, self.d, self.d)))
 
-    @functools.cached_property
-    def _discrete(self) -> np.ndarray:
-        return frozen(matrices(self.generators.array))
-
     @property
     def discrete_generators(self) -> np.ndarray:
-        return self._discrete
+        """``[m, n, n]``, made anew when they are asked for: ``generators`` and ``letters()`` hold
+        the permutations. TooLargeError above ``memory_limit()``."""
+        return frozen(matrices(self.generators.array))
+
+    def letters(self) -> np.ndarray:
+        """The generators as permutations, int ``[m, n]``."""
+        return self.generators.array
+
+    def listed(self) -> np.ndarray:
+        """All elements as permutations, int ``[order, n]``; ValueError above 50 000."""
+        self._require_listable()
+        return self._listed[0]
 
     @functools.cached_property
     def _chain(self) -> StabilizerChain:
@@ -65,21 +73,54 @@ class PermutationGroup(Group):
         return self._chain.order
 
     @property
+    def is_finite(self) -> bool:
+        return True
+
+    @property
     def is_connected(self) -> bool:
-        return self.order == 1
+        return bool(np.all(self.generators.array == np.arange(self.d)))
 
     def permutation(self, g: Any) -> np.ndarray:
         """The permutation ``p`` of an element, int ``[n]``; ValueError if it is none."""
-        return np.argmax(self.check(g), axis=0)
+        return self.concise(g)
+
+    def concise(self, g: Any) -> np.ndarray:
+        """The permutation ``p`` of an element that is given as itself, int ``[n]``, or as a matrix;
+        raises as ``check``."""
+        if not self._is_index(g):
+            return np.argmax(super().check(g), axis=0)
+        p = np.asarray(g)
+        if len(np.unique(p)) < len(p) or p.min() < 0 or p.max() >= len(p):
+            raise ValueError(f"{_shortened(p)} is no permutation of 0 .. {len(p) - 1}")
+        self._require_generated(p)
+        return p
+
+    def check(self, g: Any) -> np.ndarray:
+        """The matrix, as for any group, of an element that is given in either form."""
+        return matrices(self.concise(g)) if self._is_index(g) else super().check(g)
+
+    def dense(self, g: np.ndarray) -> np.ndarray:
+        """The matrices ``[..., n, n]`` of permutations, int ``[..., n]``, or given as they are."""
+        return matrices(g) if np.issubdtype(g.dtype, np.integer) else g
+
+    def _is_index(self, g: Any) -> bool:
+        """Whether an element is given as a permutation instead of a matrix."""
+        if is_traced(g) or np.shape(g) != (self.d,):
+            return False
+        return np.issubdtype(np.asarray(g).dtype, np.integer)
 
     def _verify(self, g: np.ndarray) -> None:
         p = np.argmax(g, axis=0)
         require(self, np.abs(g - matrices(p)).max(), "it is no permutation matrix")
         if len(set(p.tolist())) < len(p):
             raise ValueError(f"the matrix is not in {self}: it is no permutation matrix")
+        self._require_generated(p)
+
+    def _require_generated(self, p: np.ndarray) -> None:
         if not self._generates(p):
             raise ValueError(
-                f"the matrix is not in {self}: no product of its generators is this permutation"
+                f"this permutation is not in {self}: no product of its generators is "
+                f"{_shortened(p)}"
             )
 
     def _generates(self, p: np.ndarray) -> bool:
@@ -89,6 +130,8 @@ class PermutationGroup(Group):
     def _listed(self) -> tuple[np.ndarray, dict[bytes, int], Words]:
         """The elements as permutations, their positions, and their words."""
         generators = self.generators.array
+        size = 3 * 8 * self.order * self.d
+        require_room(size, f"a list of all elements of {self}", "draw some with sample(key, n)")
         found = [np.arange(self.d)]
         position = {found[0].tobytes(): 0}
         parent, letter = [-1], [-1]
@@ -99,7 +142,7 @@ class PermutationGroup(Group):
                     parent.append(i)
                     letter.append(k)
         words = Words(frozen(np.array(parent)), frozen(np.array(letter)))
-        return np.stack(found), position, words
+        return frozen(np.stack(found)), position, words
 
     @functools.cached_property
     def _matrices(self) -> np.ndarray:
@@ -115,8 +158,16 @@ class PermutationGroup(Group):
     def _indices(self, gs: np.ndarray) -> np.ndarray:
         ps = np.argmax(gs, axis=1)
         near = np.abs(gs - matrices(ps)).max(axis=(1, 2)) <= INDEX_TOLERANCE
-        position = self._listed[1]
-        return np.where(near, [position.get(p.tobytes(), -1) for p in ps], -1)
+        return np.where(near, self.places(ps), -1)
+
+    def places(self, ps: np.ndarray) -> np.ndarray:
+        """Positions in ``listed()`` of permutations, int ``[k, n]``; -1 for those of no element.
+
+        ``indices`` does the same for matrices.
+        """
+        self._require_listable()
+        rows = np.ascontiguousarray(ps, dtype=self.generators.array.dtype)
+        return np.array([self._listed[1].get(p.tobytes(), -1) for p in rows], dtype=np.int64)
 
     def _sample(self, key: Any, n: int) -> jax.Array:
         found = jnp.broadcast_to(jnp.arange(self.d), (n, self.d))
@@ -143,7 +194,7 @@ class PermutationGroup(Group):
                 return None
             classes.append(members)
         found = tuple(
-            ConjugacyClass(weight(_order_of(members[0])), frozen(matrices(members)))
+            ConjugacyClass(weight(_order_of(members[0])), frozen(members))
             for members in classes
         )
         return ((Stage((), found),),)
@@ -188,6 +239,22 @@ class SymmetricGroup(PermutationGroup):
     def order(self) -> int:
         return math.factorial(self.d)
 
+    @functools.cached_property
+    def _discrete(self) -> np.ndarray:
+        """All of them are windows of one matrix, the identity with a swap in the middle."""
+        n = self.d
+        if n == 1:
+            return frozen(np.zeros((0, 1, 1)))
+        middle = np.arange(2 * n - 2)
+        middle[[n - 2, n - 1]] = n - 1, n - 2
+        windows = np.lib.stride_tricks.sliding_window_view(matrices(middle), (n, n))
+        return frozen(np.einsum("iiab->iab", windows)[::-1])
+
+    @property
+    def discrete_generators(self) -> np.ndarray:
+        """``[n - 1, n, n]``, a view of one small array."""
+        return self._discrete
+
     def _generates(self, p: np.ndarray) -> bool:
         return True
 
@@ -217,18 +284,26 @@ class SymmetricGroup(PermutationGroup):
             return None
         swaps = np.tile(np.arange(n), (len(i), 1))
         swaps[np.arange(len(i)), i], swaps[np.arange(len(i)), j] = j, i
-        return ((Stage((), (ConjugacyClass(weight(2), frozen(matrices(swaps))),)),),)
+        return ((Stage((), (ConjugacyClass(weight(2), frozen(swaps)),)),),)
 
 
 def matrices(permutations: np.ndarray) -> np.ndarray:
     """Matrices ``[..., n, n]`` of permutations ``[..., n]``, with a one at ``[p[j], j]``."""
-    return (permutations[..., None, :] == np.arange(permutations.shape[-1])[:, None]).astype(
-        np.float64
-    )
+    n = permutations.shape[-1]
+    what = f"the matrices of {permutations.size // max(n, 1)} permutations of {n} points"
+    instead = "use the permutations themselves, which are taken wherever an element is"
+    require_room(8 * permutations.size * n, what, instead)
+    found = np.zeros((permutations.size // max(n, 1), n, n))
+    np.put_along_axis(found, permutations.reshape(-1, 1, n), 1.0, axis=1)
+    return found.reshape(*permutations.shape[:-1], n, n)
 
 
 def _jax_matrices(permutations: jax.Array) -> jax.Array:
     return jnp.swapaxes(jax.nn.one_hot(permutations, permutations.shape[-1]), -1, -2)
+
+
+def _shortened(p: np.ndarray) -> str:
+    return np.array2string(p, threshold=20, edgeitems=5).replace("\n", "")
 
 
 def _order_of(p: np.ndarray) -> int:

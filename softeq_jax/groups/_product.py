@@ -187,7 +187,8 @@ class ProductGroup(Group):
 
     def _stage(self, i: int, shift: int, stage: Stage) -> Stage:
         classes = tuple(
-            ConjugacyClass(c.weight, frozen(self.embed(i, c.elements))) for c in stage.classes
+            ConjugacyClass(c.weight, frozen(self.embed(i, self.factors[i].dense(c.elements))))
+            for c in stage.classes
         )
         return Stage(tuple(k + shift for k in stage.lie), classes)
 

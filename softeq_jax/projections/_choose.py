@@ -15,9 +15,11 @@ from softeq_jax.projections._levels import Levels, collect
 from softeq_jax.projections._space import Space
 from softeq_jax.projections.backends import BACKENDS, Atoms, BuiltBlock, _atoms, _factored, _gram
 from softeq_jax.projections.backends._orbits import gains_block
+from softeq_jax.projections.backends._spectral import is_shift
 from softeq_jax.reps import Gains, OnFactor
 
 _SMALL = 128  # dimension up to which eigenvectors of the whole block are the fastest
+_BASIS = 2048  # dimension up to which a permuted axis gets a basis of frequencies all the same
 _AXIS_LIMIT = 800  # dimension up to which one of two axes is decomposed
 
 
@@ -89,6 +91,8 @@ def _block(atoms: Atoms, complete: bool, backend: str | None, convention: str) -
             )
         return gains_block(atoms, complete)
     free = backend is None and convention == "central"
+    if free and not complete and _need_no_basis(atoms):
+        return BACKENDS["orbits"](atoms, False)
     if backend == "spectral" or (free and _in_the_plane(atoms)):
         return BACKENDS["spectral"](atoms, complete)
     if free and all(isinstance(atom, OnFactor) for atom in atoms):
@@ -104,14 +108,14 @@ def _block(atoms: Atoms, complete: bool, backend: str | None, convention: str) -
 def _chosen(atoms: Atoms, complete: bool) -> BuiltBlock:
     """Without frequencies of the plane: orbits, eigenvectors, Schur's lemma, or matrix-free."""
     group, n = atoms[0].group, math.prod(atom.dim for atom in atoms)
-    if not complete and n > _SMALL and _atoms.joint_moves(atoms) is not None:
+    if not complete and n > _SMALL and _atoms.permutes(atoms):
         return BACKENDS["orbits"](atoms, False)
     central = _gram.has_levels(group, atoms)
     if complete and not central:
         raise ValueError(_gram.no_levels(group, atoms))
     if central and n <= _SMALL:
         return BACKENDS["gram"](atoms, True)
-    if not complete and _atoms.joint_moves(atoms) is not None:
+    if not complete and _atoms.permutes(atoms):
         return BACKENDS["orbits"](atoms, False)
     if central and len(atoms) > 1 and _atoms.larger_half(atoms) <= _AXIS_LIMIT:
         return BACKENDS["isotypic"](atoms, complete)
@@ -125,9 +129,15 @@ def _chosen(atoms: Atoms, complete: bool) -> BuiltBlock:
     return BACKENDS["krylov"](atoms, False)
 
 
+def _need_no_basis(atoms: Atoms) -> bool:
+    """Whether an axis is permuted that is too long for a basis of frequencies to be quick."""
+    longest = max(0 if is_shift(atom) else atom.dim for atom in atoms)
+    return longest > _BASIS and all(atom.is_permutation for atom in atoms)
+
+
 def _in_the_plane(atoms: Atoms) -> bool:
     """Whether all atoms are resolved into frequencies of rotations and flips."""
-    return all(atom.frequencies() is not None for atom in atoms)
+    return all(is_shift(atom) or atom.frequencies() is not None for atom in atoms)
 
 
 def _transform(atoms: Atoms) -> BuiltBlock | None:

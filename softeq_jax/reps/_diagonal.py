@@ -6,6 +6,7 @@ from typing import ClassVar, NoReturn
 
 import numpy as np
 
+from softeq_jax.reps._matrices import permutation_matrix
 from softeq_jax.reps._rep import Composite, Rep, Term
 
 _ZERO = 1e-9
@@ -41,10 +42,10 @@ class Unsigned(Rep):
         move = self.part.signed_permutation(g)
         if move is None:
             raise ValueError(f"{self.part} does not permute its entries up to signs")
-        return move[0], np.ones(self.dim)
+        return move[0], np.ones(self.dim, np.int8)
 
     def _matrix(self, g: np.ndarray) -> np.ndarray:
-        return np.eye(self.dim)[self.signed_permutation(g)[0]]
+        return permutation_matrix(self, self.signed_permutation(g)[0])
 
     def lie_matrices(self) -> np.ndarray:
         return np.zeros((len(self.group.lie_generators), self.dim, self.dim))
@@ -170,4 +171,4 @@ def _unsigned(rep: Rep) -> Rep:
 def _permutes_up_to_signs(rep: Rep) -> bool:
     if rep._has_lie_action():
         return False
-    return all(rep.signed_permutation(g) is not None for g in rep.group.discrete_generators)
+    return all(rep.signed_permutation(g) is not None for g in rep.group.letters())

@@ -3,12 +3,12 @@
 import dataclasses
 import functools
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from softeq_jax._checks import frozen
+from softeq_jax._sizes import require_room
 from softeq_jax.groups import PlanarGroup
 
 _TOLERANCE = 1e-8
@@ -48,20 +48,32 @@ class Frequencies:
         return even, self.partner[even], self.frequency[even]
 
 
+def require_basis(n: int, what: str, instead: str = "take fewer of them") -> None:
+    """TooLargeError where a basis of that dimension, and what it is computed from, five matrices of
+    its size, need more memory than ``memory_limit()``."""
+    require_room(5 * 8 * n**2, f"the basis of frequencies of {what}", instead)
+
+
 def read_only(*arrays: np.ndarray) -> Frequencies:
     """``Frequencies`` of these arrays, which become read-only."""
     return Frequencies(*map(frozen, arrays))
 
 
-def joined(parts: Sequence[Frequencies]) -> Frequencies:
-    """The frequencies of a direct sum."""
-    starts = np.cumsum([0, *(len(part.basis) for part in parts)])
-    basis = np.zeros((starts[-1], starts[-1]))
-    partner = []
-    for start, part in zip(starts, parts, strict=False):
+@functools.lru_cache(maxsize=64)
+def joined(rep: Any) -> Frequencies | None:
+    """The frequencies of a direct sum; None where a summand has none."""
+    if any(part.frequencies() is None for part in rep.parts):
+        return None
+    total = rep.dim
+    require_basis(total, repr(rep), "treat its terms by themselves")
+    parts = [part.frequencies() for part in rep.summands]
+    basis = np.zeros((total, total))
+    partner, start = [], 0
+    for part in parts:
         stop = start + len(part.basis)
         basis[start:stop, start:stop] = part.basis
         partner.append(np.where(part.partner < 0, -1, part.partner + start))
+        start = stop
     return read_only(
         basis,
         np.concatenate([part.frequency for part in parts]),
@@ -132,6 +144,7 @@ def decompose(
 @functools.lru_cache(maxsize=64)
 def frequencies_of(group: PlanarGroup, rep: Any) -> Frequencies:
     """The frequencies of an orthogonal representation of a planar group, by its matrices."""
+    require_basis(2 * rep.dim, repr(rep), "take a smaller one")  # eigenvectors are complex
     if group.rotations is None:
         turn = rep.lie_matrices()[0]
     else:

@@ -17,7 +17,7 @@ import numpy as np
 
 from softeq_jax._checks import whole
 from softeq_jax.groups import Group, PlanarGroup
-from softeq_jax.reps._frequencies import Frequencies, read_only
+from softeq_jax.reps._frequencies import Frequencies, read_only, require_basis
 from softeq_jax.reps._planar import PlanarRep, check_planar
 from softeq_jax.reps._rep import Term
 
@@ -48,7 +48,14 @@ class Grid(PlanarRep):
         grid = dataclasses.replace(self, prefix=0)
         return [(Term(self.prefix, ()), fixed), (Term(1, (grid,)), moved)]
 
+    @property
+    def unmatched(self) -> np.ndarray:
+        matched = self.is_permutation or self.height % 2
+        return np.zeros((self.dim, 0)) if matched else super().unmatched
+
     def frequencies(self) -> Frequencies:
+        instead = "take fewer pixels; strict projection under C1, C2, C4, D1, D2, D4 needs no basis"
+        require_basis(self.dim, f"{self.formula}", instead)
         return _grid_frequencies(self.height, self.width, self.is_permutation, self.prefix)
 
     def _permutation(self, angle: float, flip: bool) -> np.ndarray | None:

@@ -8,6 +8,8 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from softeq_jax._sizes import require_room
+
 EXACT = 1e-12
 """Largest entry of what counts as zero in a matrix that is known in closed form."""
 
@@ -49,6 +51,22 @@ def signed_index(matrix: np.ndarray) -> Move | None:
     if len(np.unique(index)) != len(index) or np.max(np.abs(matrix - expected)) > EXACT:
         return None
     return index, sign
+
+
+def require_matrices(rep: Any, count: int = 1) -> None:
+    """TooLargeError where that many matrices of a representation need more memory than
+    ``memory_limit()``."""
+    matrices = "the matrix" if count == 1 else f"{count} matrices"
+    instead = "use apply, which moves arrays without it where it can, or a smaller representation"
+    require_room(count * rep.dim**2 * rep.dtype.itemsize, f"{matrices} of {rep}", instead)
+
+
+def permutation_matrix(rep: Any, index: np.ndarray) -> np.ndarray:
+    """The matrix of ``x -> x[..., index]``, ``[dim, dim]``."""
+    require_matrices(rep)
+    found = np.zeros((len(index), len(index)))
+    found[np.arange(len(index)), index] = 1.0
+    return found
 
 
 def are_orthogonal(lie: np.ndarray, discrete: np.ndarray) -> bool:
@@ -126,8 +144,10 @@ def acts_by_permutations(rep: Any, identities: bool = False) -> bool:
     """Whether the generators of a representation permute the entries, or fix each of them."""
     if rep._has_lie_action():
         return False
-    moves = joint_moves([rep], rep.group.discrete_generators)
-    return moves is not None and all(
-        np.all(sign == 1) and not (identities and np.any(index != np.arange(rep.dim)))
-        for index, sign in moves
+    moves = (rep.signed_permutation(g) for g in rep.group.letters())  # one at a time
+    return all(
+        move is not None
+        and np.all(move[1] == 1)
+        and not (identities and np.any(move[0] != np.arange(rep.dim)))
+        for move in moves
     )

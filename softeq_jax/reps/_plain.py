@@ -6,9 +6,10 @@ import functools
 import numpy as np
 
 from softeq_jax._checks import whole
-from softeq_jax.groups import Group, PlanarGroup
+from softeq_jax.groups import Group, PermutationGroup, PlanarGroup
 from softeq_jax.reps._dualized import marked
-from softeq_jax.reps._frequencies import Frequencies, read_only
+from softeq_jax.reps._frequencies import Frequencies, read_only, require_basis
+from softeq_jax.reps._matrices import Move, require_matrices
 from softeq_jax.reps._planar import PlanarMatrices
 from softeq_jax.reps._rep import Product, Rep, Term, check_group
 
@@ -39,14 +40,23 @@ class Trivial(Rep):
     def is_trivial(self) -> bool:
         return True
 
+    @property
+    def unmatched(self) -> np.ndarray:
+        return np.zeros((self.size, 0))
+
     def _matrix(self, g: np.ndarray) -> np.ndarray:
+        require_matrices(self)
         return np.eye(self.size)
 
     def lie_matrices(self) -> np.ndarray:
+        require_matrices(self, len(self.group.lie_generators))
         return np.zeros((len(self.group.lie_generators), self.size, self.size))
 
+    def _has_lie_action(self) -> bool:
+        return False
+
     def signed_permutation(self, g: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
-        return np.arange(self.size), np.ones(self.size)
+        return np.arange(self.size), np.ones(self.size, np.int8)
 
     def frequencies(self) -> Frequencies | None:
         return _fixed(self.size) if isinstance(self.group, PlanarGroup) else None
@@ -57,6 +67,7 @@ class Trivial(Rep):
 
 @functools.lru_cache(maxsize=64)
 def _fixed(n: int) -> Frequencies:
+    require_basis(n, f"a trivial representation of dimension {n}", "leave its axis unnamed")
     zeros, no = np.zeros(n, dtype=np.int64), np.zeros(n, dtype=bool)
     return read_only(np.eye(n), zeros, no, zeros - 1, no.copy())
 
@@ -84,10 +95,23 @@ class Vector(Rep):
     @property
     def is_trivial(self) -> bool:
         """It is faithful: trivial for the group of one element alone."""
-        return self.group.order == 1
+        return self.group.is_finite and self.group.is_connected
+
+    @property
+    def is_permutation(self) -> bool:
+        return isinstance(self.group, PermutationGroup) or super().is_permutation
+
+    def _has_lie_action(self) -> bool:
+        return len(self.group.lie_generators) > 0
+
+    def signed_permutation(self, g: np.ndarray) -> Move | None:
+        if not isinstance(self.group, PermutationGroup):
+            return super().signed_permutation(g)
+        index = np.argsort(g) if g.ndim == 1 else np.argmax(g, axis=1)
+        return index, np.ones(self.dim, np.int8)
 
     def _matrix(self, g: np.ndarray) -> np.ndarray:
-        return np.array(g)
+        return np.array(self.group.dense(g))
 
     def lie_matrices(self) -> np.ndarray:
         return np.array(self.group.lie_generators)

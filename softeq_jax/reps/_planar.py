@@ -8,7 +8,7 @@ import numpy as np
 
 from softeq_jax.groups import PlanarGroup
 from softeq_jax.reps._frequencies import Frequencies
-from softeq_jax.reps._matrices import matmul
+from softeq_jax.reps._matrices import matmul, require_matrices
 from softeq_jax.reps._rep import Rep, check_group
 
 
@@ -35,15 +35,18 @@ class PlanarRep(Rep):
 
     @property
     def is_trivial(self) -> bool:
-        frequencies = self.frequencies()
         if self.group.order == 1:
             return True
+        if self.is_permutation:
+            return super().is_trivial
+        frequencies = self.frequencies()
         turned = frequencies.frequency
         if self.group.rotations is not None:
             turned = turned % self.group.rotations
         return not (turned.any() or (self.group.has_flip and frequencies.odd.any()))
 
     def _matrix(self, g: np.ndarray) -> np.ndarray:
+        require_matrices(self, 2)
         return np.ascontiguousarray(self._act(np.eye(self.dim), g).T)
 
     def signed_permutation(self, g: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
@@ -58,6 +61,7 @@ class PlanarRep(Rep):
         ``sum over pairs of m (b a^T - a b^T)``; float64 ``[k, dim, dim]``."""
         if not len(self.group.lie_generators):
             return np.zeros((0, self.dim, self.dim))
+        require_matrices(self, 3)
         frequencies = self.frequencies()
         even, odd, m = frequencies.pairs()
         half = (frequencies.basis[:, odd] * m) @ frequencies.basis[:, even].T

@@ -8,6 +8,7 @@ import numpy as np
 
 from softeq_jax._checks import whole
 from softeq_jax.groups import Group
+from softeq_jax.reps._matrices import permutation_matrix
 from softeq_jax.reps._plain import vector
 from softeq_jax.reps._rep import Multiple, Rep, check_group
 
@@ -76,10 +77,11 @@ class PointSet(Rep):
         return np.array(self.points)
 
     def signed_permutation(self, g: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return np.argsort(_images(self._array, g)[0]), np.ones(self.dim)
+        images = _images(self._array, self.group.dense(g))[0]
+        return np.argsort(images), np.ones(self.dim, np.int8)
 
     def _matrix(self, g: np.ndarray) -> np.ndarray:
-        return np.eye(self.dim)[self.signed_permutation(g)[0]]
+        return permutation_matrix(self, self.signed_permutation(g)[0])
 
     def lie_matrices(self) -> np.ndarray:
         return np.zeros((len(self.group.lie_generators), self.dim, self.dim))
@@ -112,11 +114,12 @@ def permutation(group: Group, points: Any) -> PointSet:
         raise ValueError(f"points of {group} need finite {field}, got {array.dtype}")
     array = array.astype(group.dtype)
     scale = max(float(np.abs(array).max()), 1e-300)
-    apart = np.array([np.linalg.norm(array - p, axis=1) for p in array])
-    np.fill_diagonal(apart, np.inf)
-    if len(array) > 1 and apart.min() <= 4 * _TOLERANCE * scale:
-        i, j = np.unravel_index(np.argmin(apart), apart.shape)
-        raise ValueError(f"points must differ, but points {i} and {j} are {apart.min():.2g} apart")
+    if len(array) > 1:
+        apart, nearest = _tree(array).query(_real(array), k=2)
+        i = int(np.argmin(apart[:, 1]))
+        if apart[i, 1] <= 4 * _TOLERANCE * scale:
+            i, j = sorted((i, int(nearest[i][nearest[i] != i][0])))
+            raise ValueError(f"points must differ, but points {i} and {j} are {apart[i].max():.2g} apart")
     drift = np.linalg.norm(array @ np.swapaxes(group.lie_generators, 1, 2), axis=2)
     if drift.size and drift.max() > _TOLERANCE * scale:
         i = np.unravel_index(np.argmax(drift), drift.shape)[1]
@@ -124,7 +127,7 @@ def permutation(group: Group, points: Any) -> PointSet:
             f"{group} moves point {i} continuously (with velocity {drift.max():.3g}), so no finite "
             "set with it is mapped to itself"
         )
-    for k, h in enumerate(group.discrete_generators):
+    for k, h in enumerate(map(group.dense, group.letters())):
         _, missed = _images(array, h)
         if missed.max() > _TOLERANCE * scale:
             i = int(np.argmax(missed))
@@ -138,7 +141,18 @@ def permutation(group: Group, points: Any) -> PointSet:
 
 def _images(points: np.ndarray, g: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Which point is nearest to each moved point, and how far away it is."""
-    moved = points @ g.T
-    apart = np.array([np.linalg.norm(points - p, axis=1) for p in moved])
-    nearest = np.argmin(apart, axis=1)
-    return nearest, apart[np.arange(len(points)), nearest]
+    apart, nearest = _tree(points).query(_real(points @ g.T))
+    return nearest, apart
+
+
+def _tree(points: np.ndarray) -> Any:
+    from scipy.spatial import KDTree
+
+    return KDTree(_real(points))
+
+
+def _real(points: np.ndarray) -> np.ndarray:
+    """The real and imaginary parts of complex coordinates."""
+    if not np.iscomplexobj(points):
+        return points
+    return np.concatenate([np.real(points), np.imag(points)], axis=-1)

@@ -7,8 +7,9 @@ import math
 import numpy as np
 
 from softeq_jax._checks import whole
-from softeq_jax.groups import LISTABLE, Group, PlanarGroup
-from softeq_jax.reps._frequencies import Frequencies, read_only
+from softeq_jax.groups import LISTABLE, Group, PermutationGroup, PlanarGroup
+from softeq_jax.reps._frequencies import Frequencies, read_only, require_basis
+from softeq_jax.reps._matrices import permutation_matrix
 from softeq_jax.reps._planar import PlanarRep, check_planar
 from softeq_jax.reps._rep import Rep, check_group
 
@@ -47,12 +48,20 @@ class Regular(Rep):
             _circle_frequencies(self.dim, False) if self.is_cyclic_shift else super().frequencies()
         )
 
+    @property
+    def unmatched(self) -> np.ndarray:
+        return np.zeros((self.dim, 0))
+
     def signed_permutation(self, g: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        inverse = self.group.elements()[self.group.index(np.linalg.inv(g))]
-        return self.group.indices(inverse @ self.group.elements()), np.ones(self.dim)
+        group, none = self.group, np.ones(self.dim, np.int8)
+        if isinstance(group, PermutationGroup):
+            inverse = np.argsort(group.concise(g))
+            return group.places(inverse[group.listed()]), none
+        inverse = group.elements()[group.index(np.linalg.inv(g))]
+        return group.indices(inverse @ group.elements()), none
 
     def _matrix(self, g: np.ndarray) -> np.ndarray:
-        return np.eye(self.dim)[self.signed_permutation(g)[0]]
+        return permutation_matrix(self, self.signed_permutation(g)[0])
 
     def lie_matrices(self) -> np.ndarray:
         return np.zeros((0, self.dim, self.dim))
@@ -118,6 +127,11 @@ class Circle(PlanarRep):
     def frequencies(self) -> Frequencies:
         return _circle_frequencies(self.size, not self.turns_samples)
 
+    @property
+    def unmatched(self) -> np.ndarray:
+        matched = self.turns_samples or self.size % 2
+        return np.zeros((self.size, 0)) if matched else super().unmatched
+
     def _permutation(self, angle: float, flip: bool) -> np.ndarray | None:
         samples = np.arange(self.size, dtype=np.int32)
         if self.size == 1:
@@ -133,6 +147,7 @@ class Circle(PlanarRep):
 def _circle_frequencies(n: int, interpolates: bool) -> Frequencies:
     """``sqrt(2/n) cos(m theta)`` and ``sin``; the flip theta -> pi - theta makes cosines of even m
     and sines of odd m even. The last cosine, for even n, vanishes at the angles in between."""
+    require_basis(n, f"{n} samples of a circle")
     m = np.arange(1, (n - 1) // 2 + 1)
     # of exact integers, as m * theta loses digits
     angles = 2.0 * np.pi * (np.arange(n)[:, None] * m % n) / n

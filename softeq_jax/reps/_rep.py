@@ -29,6 +29,7 @@ from softeq_jax.reps._matrices import (
     multiples,
     pairs,
     realified,
+    require_matrices,
     signed_index,
 )
 
@@ -65,7 +66,7 @@ class Rep(abc.ABC):
 
     @abc.abstractmethod
     def _matrix(self, g: np.ndarray) -> np.ndarray:
-        """The matrix of an element that is known to be in the group."""
+        """The matrix of an element that is known to be in the group, as ``concise`` gives it."""
 
     @abc.abstractmethod
     def lie_matrices(self) -> np.ndarray:
@@ -117,14 +118,12 @@ class Rep(abc.ABC):
         return np.dtype(np.complex128 if self.is_complex else np.float64)
 
     def matrix(self, g: Any) -> np.ndarray:
-        """The matrix ``[dim, dim]`` of a group element ``[d, d]`` (within 1e-6: float32 will do),
-        float64 or complex128, acting on the row-major flattening.
+        """The matrix ``[dim, dim]`` of a group element ``[d, d]`` (within 1e-6: float32 will do; or
+        a permutation, see ``Group.concise``), in double precision, on the row-major flattening.
 
-        Raises:
-          ValueError: ``g`` is not in the group.
-          TypeError: ``g`` is a JAX tracer.
+        ValueError if ``g`` is not in the group, TypeError if it is a JAX tracer.
         """
-        return self._matrix(self.group.check(g))
+        return self._matrix(self.group.concise(g))
 
     def _has_lie_action(self) -> bool:
         """Whether a Lie generator acts on it at all."""
@@ -132,13 +131,14 @@ class Rep(abc.ABC):
 
     def discrete_matrices(self) -> np.ndarray:
         """The matrices of the discrete generators of the group; ``[m, dim, dim]``."""
-        matrices = [self._matrix(g) for g in self.group.discrete_generators]
+        require_matrices(self, len(self.group.letters()))
+        matrices = [self._matrix(g) for g in self.group.letters()]
         return np.array(matrices, dtype=self.dtype).reshape(-1, self.dim, self.dim)
 
     def signed_permutation(self, g: np.ndarray) -> Move | None:
         """``(index, sign)`` with ``rho(g) x = sign * x[..., index]``, None where g mixes entries.
 
-        ``g`` is known to be in the group; index int ``[dim]``, sign float64 ``[dim]`` of +-1.
+        g as in ``_matrix``; index int ``[dim]``, sign ``[dim]`` of +-1.
         """
         return signed_index(self._matrix(g))
 
@@ -169,21 +169,21 @@ class Rep(abc.ABC):
         """The group element applied to an array, every other axis being a batch axis.
 
         Args:
-          g: ``[d, d]``, an element of the group, concrete (not traced).
+          g: an element of the group, ``[d, d]`` or as ``matrix``; concrete (not traced).
           x: an array, possibly traced. NumPy moves a NumPy array, in its own precision, JAX all
             else. 16-bit floats are computed in float32. Signed permutations are gathers.
-          axes: the axes of ``x`` to act on, one per entry of ``shape``; see ``resolve_axes`` for
-            those that are taken by default.
+          axes: the axes of ``x`` to act on, one per entry of ``shape``; by default those that
+            ``resolve_axes`` takes.
 
         Returns:
           An array with the shape and dtype of ``x``.
 
         Raises:
           ValueError: ``g`` is not in the group, or the axes cannot be told or do not fit.
-          TypeError: ``g`` is traced, ``x`` consists of integers that would be mixed, or ``x`` is
-            real and the representation complex.
+          TypeError: ``g`` is traced, or ``x`` has integers that would be mixed, or is real where
+            the representation is complex.
         """
-        g = self.group.check(g)
+        g = self.group.concise(g)
         if not isinstance(x, np.ndarray):
             x = jnp.asarray(x)
         axes = resolve_axes(self, x.shape, axes)
@@ -245,6 +245,11 @@ class Composite(Rep):
         return all(part.is_permutation for part in self.parts) or super().is_permutation
 
     @property
+    def unmatched(self) -> np.ndarray:
+        found = any(part.unmatched.size for part in self.parts)
+        return super().unmatched if found else np.zeros((self.dim, 0))
+
+    @property
     def dual(self) -> "Rep":
         if self.is_orthogonal and not self.is_complex:
             return self
@@ -274,10 +279,12 @@ class BlockDiagonal(Composite):
         return all(part.is_trivial for part in self.parts)
 
     def _matrix(self, g: np.ndarray) -> np.ndarray:
+        require_matrices(self)
         own = {part: part._matrix(g) for part in set(self.parts)}
         return block_diagonal([own[part] for part in self.summands], self.dtype)
 
     def lie_matrices(self) -> np.ndarray:
+        require_matrices(self, len(self.group.lie_generators))
         own = {part: part.lie_matrices() for part in set(self.parts)}
         stacks = zip(*(own[part] for part in self.summands), strict=True)
         blocks = [block_diagonal(list(each), self.dtype) for each in stacks]
@@ -294,7 +301,7 @@ class BlockDiagonal(Composite):
         return index, np.concatenate([move[1] for move, _ in each])
 
     def frequencies(self) -> Frequencies | None:
-        return _joined_frequencies(self.summands)
+        return joined(self)
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -337,9 +344,11 @@ class Product(Composite):
         return math.prod(part.dim for part in self.parts)
 
     def _matrix(self, g: np.ndarray) -> np.ndarray:
+        require_matrices(self)
         return functools.reduce(np.kron, [part._matrix(g) for part in self.parts])
 
     def lie_matrices(self) -> np.ndarray:
+        require_matrices(self, len(self.group.lie_generators))
         total = np.zeros((len(self.group.lie_generators), self.dim, self.dim), self.dtype)
         for i, part in enumerate(self.parts):
             before = math.prod(other.dim for other in self.parts[:i])
@@ -354,8 +363,8 @@ class Product(Composite):
 
     @property
     def is_trivial(self) -> bool:
-        if all(part.is_trivial for part in self.parts):
-            return True
+        if all(part.is_permutation for part in self.parts):
+            return all(part.is_trivial for part in self.parts)
         # a Kronecker product is the identity if its factors are multiples of it
         lie = [multiples(part.lie_matrices()) for part in self.parts]
         discrete = [multiples(part.discrete_matrices()) for part in self.parts]
@@ -363,11 +372,8 @@ class Product(Composite):
         return bool(np.all(np.abs(total) < 1e-12) and np.all(np.abs(product - 1.0) < 1e-12))
 
     def frequencies(self) -> Frequencies | None:
-        """As for any representation; None if a factor has unmatched columns, as the frequencies of
-        a product with them are not defined (those of its factors are)."""
-        if any(part.unmatched.shape[1] for part in self.parts):
-            return None
-        return super().frequencies()
+        """None if a factor has unmatched columns: those of a product with them are not defined."""
+        return super().frequencies() if all(p.unmatched.size == 0 for p in self.parts) else None
 
     def terms(self) -> list[tuple[Term, np.ndarray]]:
         found = [(Term(1, ()), np.zeros((1, 1), dtype=np.int64))]
@@ -444,12 +450,6 @@ def copies(n: int, rep: Rep) -> Rep:
     if isinstance(rep, Multiple):
         return Multiple(rep.group, rep.parts, n * rep.multiplicity)
     return Multiple(rep.group, (rep,), n)
-
-
-@functools.lru_cache(maxsize=64)
-def _joined_frequencies(parts: tuple[Rep, ...]) -> Frequencies | None:
-    found = [each for part in parts if (each := part.frequencies()) is not None]
-    return joined(found) if len(found) == len(parts) else None
 
 
 def bracketed(rep: Rep) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from softeq_jax.groups import Group, PlanarGroup, ProductGroup
+from softeq_jax.groups import Group, PermutationGroup, PlanarGroup, ProductGroup
 from softeq_jax.reps._dualized import marked
 from softeq_jax.reps._frequencies import Frequencies
 from softeq_jax.reps._grid import Grid
@@ -83,7 +83,9 @@ class Restricted(PulledBack):
             self.group, PlanarGroup
         ):  # of a rounded matrix, the element it is meant to be
             g = self.group.element(*self.group.parameters(g))
-        return g if self.embed is None else self.part.group.check(self.embed(g))
+        if self.embed is not None:
+            return self.part.group.concise(self.embed(self.group.dense(g)))
+        return g if isinstance(self.part.group, PermutationGroup) else self.group.dense(g)
 
     def lie_matrices(self) -> np.ndarray:
         coordinates = _differential(self.part.group, self.group, self.embed)
@@ -231,7 +233,7 @@ def _differential(
             )
         return moved
 
-    for i, h in enumerate(subgroup.discrete_generators):
+    for i, h in enumerate(map(subgroup.dense, subgroup.letters())):
         try:
             group.check(image(h))
         except ValueError as error:

@@ -163,7 +163,7 @@ class Function(Rep):
         return self.complex_valued
 
     def _matrix(self, g: np.ndarray) -> np.ndarray:
-        return np.array(self.matrix_of(g), dtype=self.dtype)
+        return np.array(self.matrix_of(self.group.dense(g)), dtype=self.dtype)
 
     def lie_matrices(self) -> np.ndarray:
         return _derivatives(self).copy()

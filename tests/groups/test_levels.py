@@ -11,11 +11,11 @@ from softeq_jax import groups
 group_of = functools.lru_cache(groups.from_name)
 
 
-def _value(stage, matrix, lie):
+def _value(group, stage, matrix, lie):
     """The stage's operator for a representation ``matrix`` with derivatives ``lie``."""
     total = sum(lie[k].conj().T @ lie[k] for k in stage.lie)
     for weight, elements in stage.classes:
-        mean = np.mean([matrix(h) for h in elements], axis=0)
+        mean = np.mean([matrix(h) for h in group.dense(elements)], axis=0)
         total = total + weight * (2 * np.eye(len(mean)) - mean - mean.conj().T)
     return total
 
@@ -26,7 +26,7 @@ def _sigmas(group, matrix, lie):
     for stages in group.level_factors():
         done = fixed = None
         for stage in stages:
-            operator = _value(stage, matrix, lie)
+            operator = _value(group, stage, matrix, lie)
             if done is None:
                 done, fixed = 0.0 * operator, np.eye(len(operator))
             done = done + fixed @ operator @ fixed
@@ -54,7 +54,7 @@ def test_stages_commute_with_the_group(name):
     for stages in group.level_factors():
         seen = np.eye(group.d**2)
         for stage in stages:
-            operator = _value(stage, lambda h: np.kron(h, h), lie)
+            operator = _value(group, stage, lambda h: np.kron(h, h), lie)
             # a later stage counts on what the earlier ones fix
             for g in moves:
                 np.testing.assert_allclose(seen @ (operator @ g - g @ operator) @ seen, 0,

@@ -5,10 +5,12 @@ product of atoms.
 """
 
 import math
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 
+from softeq_jax._sizes import require_room
 from softeq_jax.projections._filter import Filter
 from softeq_jax.reps import Product, Rep
 
@@ -68,13 +70,21 @@ class Generators(NamedTuple):
 
 
 def generators(atom: Rep) -> Generators:
-    """The generator matrices of one atom."""
+    """The generator matrices of one atom; TooLargeError where they and what is computed from them,
+    a dozen stacks of their size, need more memory than ``memory_limit()``."""
+    group = atom.group
+    count = len(group.lie_generators) + len(group.letters())
+    instead = "take a smaller representation; signed permutations need no matrices for cutoff=0"
+    what = f"the {count} generators of {atom!r} as {atom.dim} x {atom.dim} matrices"
+    require_room(12 * count * atom.dim**2 * atom.dtype.itemsize, what, instead)
     return Generators(atom.lie_matrices(), atom.discrete_matrices())
 
 
 def kronecker(parts: list[Generators]) -> Generators:
     """The tensor product of representations, row-major."""
-    total = parts[0]
+    total, n = parts[0], math.prod(part.dim for part in parts)
+    size = 3 * (len(total.lie) + len(total.discrete)) * n**2 * total.lie.itemsize
+    require_room(size, f"the generators of a product of dimension {n}", "take smaller factors")
     for part in parts[1:]:
         one, other = np.eye(total.dim), np.eye(part.dim)
         lie = np.einsum("kab,cd->kacbd", total.lie, other)
@@ -85,18 +95,24 @@ def kronecker(parts: list[Generators]) -> Generators:
     return total
 
 
-def joint_moves(atoms: Atoms) -> list[Move] | None:
-    """``(index, sign)`` of each discrete generator on the tensor product, None if one mixes
-    entries or a Lie generator acts."""
-    if any(np.max(np.abs(atom.lie_matrices()), initial=0.0) > 0 for atom in atoms):
-        return None
-    whole, moves = Product(atoms[0].group, atoms), []
-    for g in whole.group.discrete_generators:
+def permutes(atoms: Atoms) -> bool:
+    """Whether the generators permute the entries of the tensor product, up to signs."""
+    if any(atom._has_lie_action() for atom in atoms):
+        return False
+    if all(atom.is_permutation for atom in atoms):
+        return True
+    whole = Product(atoms[0].group, atoms)
+    return all(whole.signed_permutation(g) is not None for g in whole.group.letters())
+
+
+def moves(atoms: Atoms) -> Iterator[Move]:
+    """``(index, sign)`` of each discrete generator on a tensor product that they permute up to
+    signs, one at a time: each is as long as the weight."""
+    whole = Product(atoms[0].group, atoms)
+    for g in whole.group.letters():
         move = whole.signed_permutation(g)
-        if move is None:
-            return None
-        moves.append(move)
-    return moves
+        assert move is not None
+        yield move
 
 
 def halves(dims: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:

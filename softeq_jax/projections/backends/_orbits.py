@@ -1,19 +1,22 @@
 """Orbit means of (signed) permutation actions, by connected components over the generators."""
 
 import math
+from collections.abc import Iterable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from softeq_jax._sizes import require_room
 from softeq_jax.projections._filter import Array, StrictFilter, as_dtype, filter_class, static
 from softeq_jax.projections.backends._atoms import (
     STRICT,
     Atoms,
     BuiltBlock,
     Move,
-    joint_moves,
+    moves,
     named,
+    permutes,
     strict,
 )
 from softeq_jax.reps import Gains
@@ -55,13 +58,12 @@ class OrbitFilter(StrictFilter):
 
 def block(atoms: Atoms, complete: bool) -> BuiltBlock:
     """Level 0 of a tensor product that the generators permute, up to signs."""
-    moves = joint_moves(atoms)
-    if moves is None:
+    if not permutes(atoms):
         raise ValueError(f"{named(atoms)} is no signed permutation action: no orbits to average")
     if complete:
         raise ValueError("orbit means give level 0 only; leave the back end to be chosen")
     n = math.prod(atom.dim for atom in atoms)
-    found = orbit_filter(n, moves)
+    found = orbit_filter(n, moves(atoms))
     return strict(found, found.orbits, n)
 
 
@@ -80,34 +82,45 @@ def gains_block(atoms: Atoms, complete: bool) -> BuiltBlock:
     return strict(found, found.orbits, n)
 
 
-def orbit_filter(n: int, moves: list[Move]) -> OrbitFilter:
+def orbit_filter(n: int, moves: Iterable[Move]) -> OrbitFilter:
     """Labels, signs and lengths of the orbits of n entries.
 
-    A signed action is an unsigned one on 2 n nodes (entry, sign). An orbit that contains both
-    signs of an entry has mean zero and gets no label of its own.
+    A signed action is an unsigned one on 2 n nodes (entry, sign), of which the second n have the
+    negative sign. An orbit that contains both signs of an entry has mean zero and gets no label of
+    its own. Memory grows with n, not with the number of moves.
     """
+    require_room(150 * n, f"the orbits of {n} entries", "divide the weight, or name fewer axes")
+    entries, component, signed = np.arange(n), np.arange(2 * n), False
+    edges: list[tuple[np.ndarray, np.ndarray]] = []
+    for source, sign in moves:
+        negative = sign < 0
+        signed = signed or bool(negative.any())
+        moved = np.flatnonzero((source != entries) | negative)
+        edges.append((moved, source[moved] + n * negative[moved]))
+        if sum(len(one) for one, _ in edges) > n:
+            component, edges = _joined(component, edges), []
+    component = _joined(component, edges)
+    plus, minus = component[:n], component[n:]
+    if not signed:
+        return _labelled(plus, np.ones(n), np.ones(n, bool))
+    representative = np.minimum(plus, minus)
+    return _labelled(representative, np.where(plus < minus, 1.0, -1.0), plus != minus)
+
+
+def _joined(component: np.ndarray, edges: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+    """Components of 2 n nodes, after nodes i and j, and those of the other signs, were joined for
+    each (i, j) of ``edges``."""
     from scipy.sparse import csr_array
     from scipy.sparse.csgraph import connected_components
 
-    signed = any(np.any(sign < 0) for _, sign in moves)
-    nodes = 2 * n if signed else n
-    rows, columns = [np.arange(0)], [np.arange(0)]
-    entries = np.arange(n)
-    for source, sign in moves:
-        flip = (sign < 0) * n
-        rows.append(entries)
-        columns.append(source + flip)
-        if signed:
-            rows.append(entries + n)
-            columns.append((source + n + flip) % nodes)
-    row, column = np.concatenate(rows), np.concatenate(columns)
-    graph = csr_array((np.ones(len(row), np.int8), (row, column)), shape=(nodes, nodes))
-    component = np.asarray(connected_components(graph, directed=False)[1])
-    if not signed:
-        return _labelled(component, np.ones(n), np.ones(n, bool))
-    plus, minus = component[:n], component[n:]
-    representative = np.minimum(plus, minus)
-    return _labelled(representative, np.where(plus < minus, 1.0, -1.0), plus != minus)
+    if not edges:
+        return component
+    n, count = len(component) // 2, int(component.max(initial=-1)) + 1
+    row, column = (np.concatenate(each) for each in zip(*edges, strict=True))
+    row, column = np.append(row, row + n), np.append(column, (column + n) % (2 * n))
+    ones = np.ones(len(row), bool)
+    graph = csr_array((ones, (component[row], component[column])), shape=(count, count))
+    return np.asarray(connected_components(graph, directed=False)[1])[component]
 
 
 def _labelled(component: np.ndarray, sign: np.ndarray, consistent: np.ndarray) -> OrbitFilter:

@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from softeq_jax._sizes import require_room
 from softeq_jax.groups import PlanarGroup
 from softeq_jax.projections._filter import (
     Array,
@@ -125,8 +126,10 @@ FLIP_LEVEL = 2.0 / math.pi
 
 def block(atoms: Atoms, complete: bool) -> BuiltBlock:
     """All levels of a tensor product of representations of a group of the plane."""
-    group = atoms[0].group
-    resolved = all(atom.frequencies() is not None for atom in atoms)
+    group, n = atoms[0].group, math.prod(atom.dim for atom in atoms)
+    instead = "divide the weight, or name fewer of its axes"
+    require_room(60 * n, f"the frequencies of {named(atoms)}, of dimension {n},", instead)
+    resolved = all(is_shift(atom) or atom.frequencies() is not None for atom in atoms)
     if not resolved or not isinstance(group, PlanarGroup):
         raise ValueError(f"the spectral back end needs a group of the plane, got {named(atoms)}")
     bases, shapes = spectral_parts(atoms)
@@ -177,7 +180,7 @@ def axis_frequencies(atom: Rep) -> tuple[np.ndarray, JointFrequencies]:
 
     Long cyclic shifts have no columns (an empty array): they are transformed by the FFT.
     """
-    if getattr(atom, "is_cyclic_shift", False) and atom.dim >= _FFT_LENGTH:
+    if is_shift(atom):
         return np.zeros((0, 0)), _fourier_joint(atom.dim)
     f = atom.frequencies()
     if f is None:
@@ -194,6 +197,11 @@ def axis_frequencies(atom: Rep) -> tuple[np.ndarray, JointFrequencies]:
         f.unmatched[order],
     )
     return f.basis[:, order], joint
+
+
+def is_shift(atom: Rep) -> bool:
+    """Whether an axis is a long cyclic shift, which the FFT transforms without a basis."""
+    return getattr(atom, "is_cyclic_shift", False) and atom.dim >= _FFT_LENGTH
 
 
 @functools.lru_cache(maxsize=64)
