@@ -150,6 +150,6 @@ def activation(kind: str, rep: Rep) -> Activation:
 
 
 def _permutes_up_to_signs(rep: Any) -> bool:
-    if np.any(np.abs(rep.lie_matrices()) > 1e-12):
+    if rep._has_lie_action():
         return False
-    return all(rep.signed_permutation(g) is not None for g in rep.group.discrete_generators)
+    return all(rep.signed_permutation(g) is not None for g in rep.group.letters())

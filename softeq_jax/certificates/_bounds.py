@@ -109,7 +109,7 @@ def word_bound(projector: Projector, w: Any, word_or_element: Any) -> float:
 
 
 def _word(group: Group, word: Sequence[int]) -> tuple[int, ...]:
-    letters, count = tuple(word), len(group.discrete_generators)
+    letters, count = tuple(word), len(group.letters())
     bad = [i for i in letters if not (isinstance(i, int | np.integer) and 0 <= i < count)]
     if bad:
         raise ValueError(f"words of {group} are made of the indices 0 .. {count - 1}, got {bad}")

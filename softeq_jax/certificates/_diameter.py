@@ -1,5 +1,6 @@
 """Diameters of groups, as metric spaces of angles or of words."""
 
+import itertools
 import math
 
 import numpy as np
@@ -8,6 +9,7 @@ from softeq_jax.groups import (
     LISTABLE,
     Group,
     OrthogonalGroup,
+    PermutationGroup,
     PlanarGroup,
     ProductGroup,
     SpecialUnitaryGroup,
@@ -66,8 +68,13 @@ def diameter(group: Group) -> float:
 
 def is_abelian(group: Group) -> bool:
     """Whether all generators commute with each other (in the defining, faithful matrices)."""
-    matrices = np.concatenate([group.lie_generators, group.discrete_generators])
-    products = matrices[:, None] @ matrices[None]
-    scale = max(1.0, float(np.max(np.abs(products), initial=0.0)))
-    commutators = products - np.swapaxes(products, 0, 1)
-    return bool(np.max(np.abs(commutators), initial=0.0) <= 1e-9 * scale)
+    if isinstance(group, PermutationGroup):
+        pairs = itertools.combinations(group.letters(), 2)
+        return all(np.array_equal(p[q], q[p]) for p, q in pairs)
+    matrices = [*group.lie_generators, *group.discrete_generators]
+    for a, b in itertools.combinations(matrices, 2):
+        product = a @ b
+        scale = max(1.0, float(np.abs(product).max()))
+        if np.abs(product - b @ a).max() > 1e-9 * scale:
+            return False
+    return True

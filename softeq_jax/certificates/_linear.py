@@ -138,7 +138,7 @@ def _defect(projector: Projector, kernel: np.ndarray, inquiry: Inquiry) -> tuple
     if inquiry.elements is not None:
         return max(_at(projector, kernel, g) for g in inquiry.elements), ""
     if inquiry.scope == "global" and group.order is not None and group.order <= ELEMENTS:
-        return max(_at(projector, kernel, g) for g in group.elements()), ""
+        return max(_at(projector, kernel, g) for g in group.listed()), ""
     if not is_isometric(space):
         if inquiry.scope == "global":
             return math.nan, "not certified: " + unbounded(group)

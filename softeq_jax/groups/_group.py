@@ -112,7 +112,9 @@ class Group(abc.ABC):
         matrices need more memory than ``memory_limit()``."""
         self._require_listable()
         size = (self.order or 0) * self.d**2 * self.dtype.itemsize
-        require_room(size, f"the matrices of all elements of {self}", "draw some with sample(key, n)")
+        require_room(
+            size, f"the matrices of all elements of {self}", "draw some with sample(key, n)"
+        )
         return self._elements()
 
     def _elements(self) -> np.ndarray:
@@ -182,6 +184,11 @@ class Group(abc.ABC):
     def _indices(self, gs: np.ndarray) -> np.ndarray:
         """As ``indices``, with -1 for matrices that are no elements."""
         raise NotImplementedError
+
+    def translates(self, h: np.ndarray) -> np.ndarray:
+        """Positions in ``listed()`` of the products ``g h``, for every element g; h is known to be
+        one, as ``concise`` gives it. int ``[order]``."""
+        return self.indices(self.listed() @ h)
 
     def index(self, g: Any) -> int:
         """Position of one element in ``elements()``; see ``indices``."""

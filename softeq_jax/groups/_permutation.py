@@ -169,6 +169,10 @@ class PermutationGroup(Group):
         rows = np.ascontiguousarray(ps, dtype=self.generators.array.dtype)
         return np.array([self._listed[1].get(p.tobytes(), -1) for p in rows], dtype=np.int64)
 
+    def translates(self, h: np.ndarray) -> np.ndarray:
+        """As for any group."""
+        return self.places(self.listed()[:, h])
+
     def _sample(self, key: Any, n: int) -> jax.Array:
         found = jnp.broadcast_to(jnp.arange(self.d), (n, self.d))
         chain = self._chain.transversals
@@ -194,7 +198,7 @@ class PermutationGroup(Group):
                 return None
             classes.append(members)
         found = tuple(
-            ConjugacyClass(weight(_order_of(members[0])), frozen(members))
+            ConjugacyClass(weight(permutation_order(members[0])), frozen(members))
             for members in classes
         )
         return ((Stage((), found),),)
@@ -306,10 +310,14 @@ def _shortened(p: np.ndarray) -> str:
     return np.array2string(p, threshold=20, edgeitems=5).replace("\n", "")
 
 
-def _order_of(p: np.ndarray) -> int:
-    power, order = p, 1
-    while np.any(power != np.arange(len(p))):
-        power, order = power[p], order + 1
+def permutation_order(p: np.ndarray) -> int:
+    """The least power of a permutation that is the identity, from the lengths of its cycles."""
+    seen, order = np.zeros(len(p), bool), 1
+    for start in range(len(p)):
+        length, j = 0, start
+        while not seen[j]:
+            seen[j], j, length = True, p[j], length + 1
+        order = math.lcm(order, max(length, 1))
     return order
 
 

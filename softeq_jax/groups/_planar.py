@@ -10,10 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from softeq_jax._checks import frozen, radians, whole
-from softeq_jax.groups._group import INDEX_TOLERANCE, TOLERANCE, Group, concrete
+from softeq_jax.groups._group import INDEX_TOLERANCE, LISTABLE, TOLERANCE, Group, concrete
 from softeq_jax.groups._levels import ConjugacyClass, Factorization, Stage, Words
 
 _TURN = 2.0 * math.pi
+_FINEST = 2**22  # rotations of which samples, in single precision, are multiples of the step
 _ANGLE_TOLERANCE = 1e-6  # for angles, which may have been rounded to float32
 
 
@@ -86,10 +87,15 @@ class PlanarGroup(Group):
         return _elements(self)
 
     def _sample(self, key: Any, n: int) -> jax.Array:
-        if self.is_finite:
+        if self.order is not None and self.order <= LISTABLE:
             return super()._sample(key, n)
         angle_key, flip_key = jax.random.split(key)
-        angle = jax.random.uniform(angle_key, (n,), maxval=_TURN)
+        if self.rotations is None or self.rotations > _FINEST:  # floats cannot tell them apart
+            angle = jax.random.uniform(angle_key, (n,), maxval=_TURN)
+        else:
+            angle = jax.random.randint(angle_key, (n,), 0, self.rotations) * (
+                _TURN / self.rotations
+            )
         c, s = jnp.cos(angle), jnp.sin(angle)
         sign = jnp.ones((n,), c.dtype)
         if self.has_flip:

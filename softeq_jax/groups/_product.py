@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from softeq_jax._checks import frozen
+from softeq_jax._sizes import require_room
 from softeq_jax.groups._group import INDEX_TOLERANCE, Group, require
 from softeq_jax.groups._levels import ConjugacyClass, Factorization, Stage, Words
 
@@ -80,6 +81,9 @@ class ProductGroup(Group):
     def _place(self, i: int, g: Any, background: np.ndarray) -> np.ndarray:
         g = np.asarray(g)
         shape = (*g.shape[:-2], self.d, self.d)
+        what = f"{math.prod(shape[:-2])} matrices of {self}"
+        instead = "take smaller factors, or one element at a time"
+        require_room(2 * math.prod(shape) * self.dtype.itemsize, what, instead)
         placed = np.broadcast_to(background, shape).astype(self.dtype)
         placed[..., self._slices[i], self._slices[i]] = g
         return placed

@@ -13,10 +13,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from softeq_jax._checks import is_traced, known_options, whole
+from softeq_jax._sizes import require_room
 from softeq_jax.groups import Group
 from softeq_jax.orbits._orbit import common_group, tree_action
 from softeq_jax.orbits._quadrature import (
     Quadrature,
+    is_listable,
     polynomial_degree,
     quadrature,
     require_mean,
@@ -102,10 +104,10 @@ def average(
     known_options(sampling, Sampling, "average")
     degree, samples = sampling.get("degree"), sampling.get("samples")
     group = common_group(rep_in, rep_out)
-    if degree is None and samples is None and group.is_compact and not group.is_finite:
+    every = samples is None and is_listable(group)
+    if degree is None and samples is None and group.is_compact and not every:
         degree = polynomial_degree(rep_in, rep_out, POLYNOMIAL)
-    rule = _rule(group, degree, samples, sampling.get("key"))
-    every = group.is_finite and samples is None
+    rule = _rule(group, degree, samples, sampling.get("key"), every)
     elements = None if every else np.asarray(rule.elements, group.dtype)
     size = sampling.get("batch_size")
     size = None if size is None else whole(size, "batch_size")
@@ -114,6 +116,9 @@ def average(
 
     def averaged(x: Any, *args: Any, **kwargs: Any) -> Any:
         x = jax.tree.map(jnp.asarray, x)
+        at_once = min(len(rule.weights), size or len(rule.weights))
+        taken = 2 * at_once * sum(leaf.nbytes for leaf in jax.tree.leaves(x))
+        require_room(taken, f"{at_once} elements of {group} at once", "give batch_size=")
 
         def term(one: tuple[Any, Any]) -> Any:
             return leave.move(one[1], f(enter.move(one[0], x), *args, **kwargs))
@@ -178,19 +183,22 @@ def _contracted(weights: Any, y: jax.Array) -> jax.Array:
     return jnp.sum(weights.reshape(-1, *(1,) * (y.ndim - 1)) * wide, axis=0)
 
 
-def _rule(group: Group, degree: Any, samples: Any, key: Any) -> Quadrature:
-    """The elements and weights that ``average`` was asked for."""
+def _rule(group: Group, degree: Any, samples: Any, key: Any, every: bool) -> Quadrature:
+    """The elements and weights that ``average`` was asked for; no elements if it takes all."""
     require_mean(group)
     if samples is None:
         if key is not None:
             raise ValueError("key= is for samples=, which is missing; quadrature draws nothing")
+        if every:
+            return Quadrature(np.zeros(0), np.full(group.order or 0, 1.0 / (group.order or 1)))
         return quadrature(group, 0 if degree is None else degree)
     if degree is not None:
         raise ValueError(f"choose degree= or samples=, got {degree} and {samples}")
     n = whole(samples, "samples")
     if key is None:
         raise ValueError("samples= needs key=, a JAX PRNG key such as jax.random.key(0)")
-    drawn = group.sample(key, n)
+    drawn = group.sample(key, n)  # refuses more of them than there is room for
+    require_room(4 * 8 * drawn.size, f"{n} elements of {group}", "draw fewer samples")
     if is_traced(drawn):
         raise TypeError("elements are drawn outside jit: key= is being traced; call average there")
     return Quadrature(np.asarray(drawn), np.full(n, 1.0 / n))

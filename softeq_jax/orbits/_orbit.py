@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from softeq_jax._sizes import require_room
 from softeq_jax.groups import Group
 from softeq_jax.orbits._tables import Elements, Table, checked, entry, lie_table, table
 from softeq_jax.reps import Rep, resolve_axes
@@ -148,8 +149,10 @@ def _moved(rep: Rep, axes: Sequence[int] | None, t: Table, one: Any, x: Any) -> 
 
 
 def _stacked(rep: Rep, axes: Sequence[int] | None, t: Table, arrays: Any, x: Any) -> Any:
+    n = len(jax.tree.leaves(arrays)[0])
+    size = n * np.size(x) * np.result_type(x).itemsize
+    require_room(size, f"an orbit of {n} arrays of shape {np.shape(x)}", "choose some elements=")
     if isinstance(x, np.ndarray):
-        n = len(jax.tree.leaves(arrays)[0])
         return np.stack([_moved(rep, axes, t, entry(arrays, i), x) for i in range(n)])
     return jax.vmap(lambda one: _moved(rep, axes, t, one, x))(arrays)
 

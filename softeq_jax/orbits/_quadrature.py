@@ -43,7 +43,9 @@ class Quadrature(NamedTuple):
 def quadrature(group: Group, degree: int | tuple[int, ...] = 0) -> Quadrature:
     """A rule that is exact for every matrix coefficient up to a degree.
 
-    * finite groups: all elements, exact for everything (the degree does not matter);
+    * finite groups: all elements, exact for everything (the degree does not matter); of C_n and D_n
+      with more than 50 000 elements the smallest C_k and D_k in them with ``k > degree``, exact for
+      frequencies up to the degree (the group's mean of those between is 0, as it is over C_k);
     * SO(2): ``degree + 1`` equispaced angles, exact for frequencies ``|m| <= degree``; O(2): the
       same times the flip;
     * SO(3): ``(degree + 1)^2 ceil((degree + 1) / 2)`` rotations, exact for ``l <= degree``;
@@ -96,7 +98,8 @@ def polynomial_degree(rep_in: Any, rep_out: Any, p: int = 1) -> int | tuple[int,
       p: the degree of f, 1 for linear and affine maps.
 
     Returns:
-      The degree, 0 for finite groups; for a product of groups a tuple with one for each factor.
+      The degree, 0 for finite groups of at most 50 000 elements; for a product of groups a tuple
+      with one for each factor.
 
     Raises:
       ValueError: different groups, or one that has no quadrature; p is negative or no integer.
@@ -122,12 +125,16 @@ def require_mean(group: Group) -> None:
 
 
 def _rule(group: Group, degree: int) -> Quadrature:
-    if group.is_finite:
+    if is_listable(group) or (group.is_finite and not isinstance(group, PlanarGroup)):
         elements = group.elements()
         return Quadrature(elements, np.full(len(elements), 1.0 / len(elements)))
     if isinstance(group, PlanarGroup):
-        _check_size((degree + 1) * (1 + group.has_flip), group, degree)
-        elements = (dihedral if group.has_flip else cyclic)(degree + 1).elements()
+        turns = degree + 1
+        if group.rotations is not None:
+            divisors = (k for k in range(turns, LISTABLE + 1) if group.rotations % k == 0)
+            turns = next(divisors, group.rotations)
+        _check_size(turns * (1 + group.has_flip), group, degree)
+        elements = (dihedral if group.has_flip else cyclic)(turns).elements()
         return Quadrature(elements, np.full(len(elements), 1.0 / len(elements)))
     if not (isinstance(group, OrthogonalGroup) and group.n == 3):
         _refuse(group)
@@ -152,6 +159,11 @@ def _rotations(angles: int, nodes: int) -> Quadrature:
     elements = turns[:, None, None] @ tilts[None, :, None] @ turns[None, None]
     weights = np.broadcast_to(weights[None, :, None] / weights.sum(), (angles, nodes, angles))
     return Quadrature(elements.reshape(-1, 3, 3), weights.reshape(-1) / angles**2)
+
+
+def is_listable(group: Group) -> bool:
+    """Whether a mean takes all elements: there are at most 50 000."""
+    return group.order is not None and group.order <= LISTABLE
 
 
 def _is_spatial(group: Group) -> bool:
@@ -201,14 +213,15 @@ def _largest_of(rep: Rep) -> np.ndarray:
         alone[rep.position] = _largest(rep.part)[0]
         return alone
     if (frequencies := rep.frequencies()) is not None:
-        return np.array([frequencies.pairs()[2].max(initial=0) if not rep.group.is_finite else 0])
+        highest = frequencies.frequency.max(initial=0)
+        return np.array([0 if is_listable(rep.group) else highest])
     found, start, lie = [], 0, rep.lie_matrices()
     for f in _factors(rep.group)[0]:
         mine = lie[start : start + len(f.lie_generators)]
         start += len(mine)
-        if f.is_finite:
+        if is_listable(f):
             found.append(0)
-        elif isinstance(f, PlanarGroup):
+        elif isinstance(f, PlanarGroup) and len(mine):
             found.append(round(float(np.abs(np.linalg.eigvals(mine[0])).max())))
         elif _is_spatial(f):  # the Casimir element is l (l + 1)
             casimir = float(np.linalg.eigvals(-np.sum(mine @ mine, axis=0)).real.max())

@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from softeq_jax._sizes import require_room
 from softeq_jax.groups import Group, PlanarGroup, concrete
 from softeq_jax.reps import (
     Dual,
@@ -232,13 +233,22 @@ def table(rep: Rep, elements: Elements | None, inverse: bool = False) -> Table:
     found = _of_parts(rep, lambda part: table(part, elements), (Sum, Multiple, Product))
     if found is not None:
         return found
-    gs = rep.group.elements() if elements is None else elements.array
+    gs = rep.group.listed() if elements is None else elements.array
     if isinstance(rep, PulledBack):
-        return table(rep.part, Elements(np.stack([rep._image(g) for g in gs])))
+        return table(
+            rep.part, Elements(rep.part.group.dense(np.stack([rep._image(g) for g in gs])))
+        )
     if isinstance(rep, PlanarRep) and len(gs) * rep.dim**2 > _LARGE:
         angles, flips = zip(*(rep.group.parameters(g) for g in gs), strict=True)
         return Turn(_turned(rep, np.array(angles), np.array(flips), np), rep)
+    _require_matrices(rep, len(gs))
     return Dense(np.stack([rep._matrix(g) for g in gs]), rep)
+
+
+def _require_matrices(rep: Rep, count: int) -> None:
+    what = f"the table of {count} matrices of {rep!r}"
+    instead = "take fewer elements (elements= or samples=), or a smaller representation"
+    require_room(2 * count * rep.dim**2 * rep.dtype.itemsize, what, instead)
 
 
 def lie_table(rep: Rep) -> Table:
@@ -283,9 +293,8 @@ def _of_parts(rep: Rep, of: Callable[[Rep], Table], kinds: tuple[type, ...]) -> 
 
 def _gathers(rep: Rep, elements: Elements | None) -> Gather | None:
     """The table of signed permutations; None as soon as an element mixes entries."""
-    gs = rep.group.discrete_generators
     moves = []
-    for g in gs if elements is None else elements.array:
+    for g in rep.group.letters() if elements is None else elements.array:
         move = rep.signed_permutation(g)
         if move is None:
             return None
@@ -303,6 +312,10 @@ def _all_products(
     """Signed permutations of all elements from those of the generators: exact, and one gather
     each. ``rho(p h) x = s_p (s_h x[i_h])[i_p]``."""
     words = rep.group.words()
+    what = f"the table of how {len(words.parent)} elements permute {rep!r}"
+    require_room(
+        5 * len(words.parent) * rep.dim, what, "take fewer elements (elements= or samples=)"
+    )
     index = np.tile(np.arange(rep.dim, dtype=np.int32), (len(words.parent), 1))
     sign = np.ones(index.shape, np.int8)
     for i in range(len(words.parent)):  # shorter words come first
@@ -333,6 +346,8 @@ def _frequencies(rep: Rep) -> Frequencies:
 
 
 def _host_matrices(rep: Rep, gs: jax.Array) -> jax.Array:
+    _require_matrices(rep, math.prod(gs.shape[:-2]))
+
     def matrices(each: Any) -> np.ndarray:
         each = np.asarray(each, rep.group.dtype)
         return np.stack([rep._matrix(g) for g in each]).astype(kind)

@@ -119,7 +119,9 @@ def permutation(group: Group, points: Any) -> PointSet:
         i = int(np.argmin(apart[:, 1]))
         if apart[i, 1] <= 4 * _TOLERANCE * scale:
             i, j = sorted((i, int(nearest[i][nearest[i] != i][0])))
-            raise ValueError(f"points must differ, but points {i} and {j} are {apart[i].max():.2g} apart")
+            raise ValueError(
+                f"points must differ, but points {i} and {j} are {apart[i].max():.2g} apart"
+            )
     drift = np.linalg.norm(array @ np.swapaxes(group.lie_generators, 1, 2), axis=2)
     if drift.size and drift.max() > _TOLERANCE * scale:
         i = np.unravel_index(np.argmax(drift), drift.shape)[1]

@@ -120,6 +120,7 @@ def test_classes_are_closed_under_conjugation(name):
     group = group_of(name)
     ((first, *_),) = group.level_factors()
     for weight, elements in first.classes:
+        elements = group.dense(elements)
         h = elements[0]
         order = next(m for m in range(1, 99)
                      if np.allclose(np.linalg.matrix_power(h, m), np.eye(group.d)))  # fmt: skip

@@ -36,7 +36,7 @@ def pointwise(f: Function, rep: Rep, *, odd: bool = False) -> Function:
     """
     if rep.is_permutation:
         return f
-    moves = [rep.signed_permutation(g) for g in rep.group.discrete_generators]
+    moves = [rep.signed_permutation(g) for g in rep.group.letters()]
     if rep._has_lie_action() or any(move is None for move in moves):
         raise ValueError(
             f"a function of each entry does not commute with {rep!r}, which mixes entries: "

@@ -128,7 +128,7 @@ def block(atoms: Atoms, complete: bool) -> BuiltBlock:
     """All levels of a tensor product of representations of a group of the plane."""
     group, n = atoms[0].group, math.prod(atom.dim for atom in atoms)
     instead = "divide the weight, or name fewer of its axes"
-    require_room(60 * n, f"the frequencies of {named(atoms)}, of dimension {n},", instead)
+    require_room(40 * n, f"the frequencies of {named(atoms)}, of dimension {n},", instead)
     resolved = all(is_shift(atom) or atom.frequencies() is not None for atom in atoms)
     if not resolved or not isinstance(group, PlanarGroup):
         raise ValueError(f"the spectral back end needs a group of the plane, got {named(atoms)}")

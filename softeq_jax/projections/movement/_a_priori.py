@@ -82,6 +82,8 @@ def certificate(parts: Splitting, dropped: np.ndarray, inquiry: Inquiry) -> Cert
             bound = masked.under(inquiry.element)
         elif inquiry.elements is not None:
             bound = max(map(masked.under, inquiry.elements))
+        elif not len(parts.space.group.lie_generators):
+            bound = whole  # there are too many elements within the angle to be listed
         else:
             bound = masked.within(inquiry.radius or 0.0)
         bound = min(bound, whole) if math.isfinite(whole) else bound
@@ -175,7 +177,7 @@ class _Masked(NamedTuple):
         if group.order is not None and group.order <= ELEMENTS and self.dense is not None:
             work = group.order * sum(len(block.mask) ** 3 for block in self.dense)
             if work <= _WORK:
-                return max(map(self.under, group.elements()))
+                return max(map(self.under, group.listed()))
         return 2.0 * self.kept if is_isometric(self.parts.space) else math.nan
 
     def _by_levels(self, radius: float) -> float:

@@ -66,6 +66,8 @@ def certificate(parts: Splitting, w: np.ndarray, inquiry: Inquiry) -> Certificat
         elif inquiry.elements is not None:
             bound = max(movement(space, w, g) for g in inquiry.elements)
             reason = "largest exact movement of the rotations within the angle"
+        elif not len(space.group.lie_generators):
+            bound = whole  # there are too many elements within the angle to be listed
         else:
             radius = inquiry.radius or 0.0
             bound, reason = within_radius(parts, w, radius)
@@ -116,7 +118,7 @@ def supremum(parts: Splitting, w: np.ndarray) -> tuple[float, str]:
     """A bound of ``||g w - w||`` over the group and its reason; NaN where there is none."""
     space, group = parts.space, parts.space.group
     if group.order is not None and group.order <= ELEMENTS and group.order * w.size <= _WORK:
-        largest = max(movement(space, w, g) for g in group.elements())
+        largest = max(movement(space, w, g) for g in group.listed())
         return largest, f"largest exact movement of the {group.order} elements"
     if not is_isometric(space):
         return math.nan, "not certified: " + unbounded(group)

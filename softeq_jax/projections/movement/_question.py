@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, TypedDict, Unpack
 import numpy as np
 
 from softeq_jax._checks import known_options, radians
-from softeq_jax.groups import Group, PlanarGroup
+from softeq_jax.groups import LISTABLE, Group, PlanarGroup
 
 
 class Question(TypedDict, total=False):
@@ -35,7 +35,8 @@ class Inquiry(NamedTuple):
       scope: ``"element"``, ``"local"`` or ``"global"``.
       element: ``[d, d]`` for an element.
       radius: largest ``|t|`` for a neighbourhood.
-      elements: ``[n, d, d]``, the neighbourhood in a finite group of the plane.
+      elements: ``[n, d, d]``, the neighbourhood in a finite group of the plane; None where it has
+        more than 50 000 elements.
       angle: field of the certificate.
       flip: field of the certificate.
     """
@@ -104,7 +105,8 @@ def _of_the_plane(
         if step is None:
             return Inquiry("local", radius=within, angle=within)
         turns = range(int(within / step * (1.0 + 1e-12) + 1e-12) + 1)
-        elements = np.stack([group.element(j * step) for j in turns])
+        few = len(turns) <= LISTABLE
+        elements = np.stack([group.element(j * step) for j in turns]) if few else None
         return Inquiry("local", radius=within, elements=elements, angle=within)
     if angle is None and not flip:
         return Inquiry("global")

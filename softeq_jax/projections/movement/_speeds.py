@@ -102,7 +102,7 @@ def operator_norm(space: Space, g: np.ndarray) -> float:
 
 def generator_norms(space: Space) -> list[float]:
     """``||rho(h)||`` of each discrete generator h, without a search for it in the group."""
-    count = len(space.group.discrete_generators)
+    count = len(space.group.letters())
     if is_isometric(space):
         return [1.0] * count
 
@@ -207,8 +207,7 @@ def word_lengths(group: Group) -> np.ndarray:
             length += at >= 0
             at = np.where(at >= 0, words.parent[at], -1)
         return length
-    elements = group.elements()
-    steps = [group.indices(elements @ h) for h in group.discrete_generators]
+    steps = [group.translates(h) for h in group.letters()]
     steps += [np.argsort(step) for step in steps]
     start = group.index(np.eye(group.d, dtype=group.dtype))
     length = np.full(order, -1)
@@ -235,7 +234,7 @@ def generator_defects(space: Space, w: np.ndarray) -> np.ndarray:
     """
     images = [_discrete_images(entry.rep) for entry in space.entries]
     found = []
-    for i, h in enumerate(space.group.discrete_generators):
+    for i, h in enumerate(space.group.letters()):
         moved = w
         for entry, image in zip(space.entries, images, strict=True):
             front = range(len(entry.positions))
@@ -249,7 +248,7 @@ def generator_defects(space: Space, w: np.ndarray) -> np.ndarray:
 
 def _discrete_images(rep: Rep) -> np.ndarray | None:
     """``discrete_matrices``; None where gathers are meant to do, or they are too many numbers."""
-    count = len(rep.group.discrete_generators)
+    count = len(rep.group.letters())
     if rep.is_permutation or count * rep.dim**2 > _MATRICES:
         return None
     return rep.discrete_matrices()
