@@ -192,7 +192,7 @@ class Group(abc.ABC):
 
     def index(self, g: Any) -> int:
         """Position of one element in ``elements()``; see ``indices``."""
-        return int(self.indices(np.asarray(g)[None])[0])
+        return int(self.indices(np.asarray(self.concise(g))[None])[0])
 
     def words(self) -> Words:
         """The tree of shortest words in the discrete generators; ValueError as ``elements``."""

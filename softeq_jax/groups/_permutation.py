@@ -155,6 +155,12 @@ class PermutationGroup(Group):
     def _words(self) -> Words:
         return self._listed[2]
 
+    def indices(self, gs: Any) -> np.ndarray:
+        """As for any group; elements may be given as permutations, int ``[k, n]``."""
+        if np.ndim(gs) == 2 and np.issubdtype(np.asarray(gs).dtype, np.integer):
+            return self.places(np.stack([self.concise(p) for p in gs]))
+        return super().indices(gs)
+
     def _indices(self, gs: np.ndarray) -> np.ndarray:
         ps = np.argmax(gs, axis=1)
         near = np.abs(gs - matrices(ps)).max(axis=(1, 2)) <= INDEX_TOLERANCE

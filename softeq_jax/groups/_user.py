@@ -44,6 +44,10 @@ def from_generators(name: str, *, lie: Any = None, discrete: Any = None) -> Grou
     if lie is None and discrete is None:
         raise ValueError("give lie=, discrete= or both")
     elements = None if discrete is None else _discrete(discrete)
+    if elements is not None and elements.ndim == 2:
+        if lie is None:
+            return PermutationGroup(name, Matrices(frozen(elements)))
+        elements = matrices(elements)
     algebra = None if lie is None else _matrices(lie, "lie", "an array [k, d, d]")
     given = elements if algebra is None else algebra
     none = np.zeros((0, *(() if given is None else given.shape[1:])))
@@ -96,6 +100,7 @@ def _matrices(given: Any, what: str, expected: str) -> np.ndarray:
 
 
 def _discrete(given: Any) -> np.ndarray:
+    """Matrices ``[m, d, d]``, or permutations, int64 ``[m, n]``."""
     expected = "an array [m, d, d], or integer permutations [m, n]"
     array = _array(given, "discrete", expected)
     if array.ndim == 2 and array.dtype.kind in "iu" and array.shape[1] > 0:
@@ -104,7 +109,7 @@ def _discrete(given: Any) -> np.ndarray:
                 raise ValueError(
                     f"discrete[{i}] is no permutation of 0 .. {len(p) - 1}: {p.tolist()}"
                 )
-        return matrices(array)
+        return array.astype(np.int64)
     array = _matrices(array, "discrete", expected)
     for i, g in enumerate(array):
         s = np.linalg.svd(g, compute_uv=False)

@@ -3,6 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Mapping
+from typing import Any
 
 ROUNDING = 1e-12
 """Share of ``||w||`` added to every bound for float64 rounding (measured: below 1e-13).
@@ -27,7 +28,8 @@ class Certificate:
       flip: whether the element contains the left-right flip.
       certified: whether the bound is proven.
       reason: what it covers, or why there is none.
-      element: for groups of other than the plane, the rows of the element asked about.
+      element: for groups of other than the plane, the rows of the element asked about; of a
+        permutation group the permutation.
       parts: for a plan, the certificate of each parameter by path.
     """
 
@@ -40,7 +42,7 @@ class Certificate:
     flip: bool
     certified: bool
     reason: str
-    element: tuple[tuple[complex, ...], ...] | None = None
+    element: tuple[Any, ...] | None = None
     parts: Mapping[str, "Certificate"] = dataclasses.field(default_factory=dict)
 
     @property

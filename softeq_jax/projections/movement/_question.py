@@ -13,7 +13,7 @@ class Question(TypedDict, total=False):
     """Which group elements a certificate is about; the whole group if nothing is given.
 
     Attributes:
-      element: one group element ``[d, d]``.
+      element: one group element ``[d, d]``, or a permutation.
       angle: for groups of the plane one element, the rotation by this angle (of C_n and D_n the
         multiple of their step that it is within rounding), with ``flip`` the element R(angle) F;
         for other Lie groups as ``within``. In radians: more than 2 pi is refused, as degrees.
@@ -33,7 +33,7 @@ class Inquiry(NamedTuple):
 
     Attributes:
       scope: ``"element"``, ``"local"`` or ``"global"``.
-      element: ``[d, d]`` for an element.
+      element: for an element, as ``Group.concise`` gives it.
       radius: largest ``|t|`` for a neighbourhood.
       elements: ``[n, d, d]``, the neighbourhood in a finite group of the plane; None where it has
         more than 50 000 elements.
@@ -53,7 +53,9 @@ class Inquiry(NamedTuple):
         """Scope, angle, flip and element, as a certificate holds them."""
         rows = None
         if self.element is not None and self.angle is None:
-            rows = tuple(tuple(complex(x) for x in row) for row in self.element)
+            rows = tuple(self.element.tolist())
+            if self.element.ndim == 2:
+                rows = tuple(tuple(complex(x) for x in row) for row in rows)
         return {"scope": self.scope, "angle": self.angle, "flip": self.flip, "element": rows}
 
 
@@ -72,7 +74,7 @@ def understand(group: Group, **question: Unpack[Question]) -> Inquiry:
         if angle is not None or flip or within is not None:
             raise ValueError("give an element, or an angle, flip and within, not both")
         if not isinstance(group, PlanarGroup):
-            return Inquiry("element", element=group.check(element))
+            return Inquiry("element", element=group.concise(element))
         angle, flip = group.parameters(element)
     if angle is not None:
         angle = float(radians(angle, "angle"))
