@@ -107,8 +107,9 @@ def _of_the_plane(
         if step is None:
             return Inquiry("local", radius=within, angle=within)
         turns = range(int(within / step * (1.0 + 1e-12) + 1e-12) + 1)
-        few = len(turns) <= LISTABLE
-        elements = np.stack([group.element(j * step) for j in turns]) if few else None
+        elements = None
+        if len(turns) <= LISTABLE:
+            elements = np.stack([group.element(j * step) for j in turns])
         return Inquiry("local", radius=within, elements=elements, angle=within)
     if angle is None and not flip:
         return Inquiry("global")

@@ -221,8 +221,8 @@ def word_lengths(group: Group) -> np.ndarray:
 
 
 def largest_word(group: Group) -> int | None:
-    """The diameter of the Cayley graph, None where the group cannot be listed."""
-    if group.order is None or group.order > LISTABLE:
+    """The diameter of the Cayley graph, None where the group cannot be listed in little memory."""
+    if group.order is None or group.order > LISTABLE or group.order * group.d > _MATRICES:
         return None
     return int(word_lengths(group).max())
 
