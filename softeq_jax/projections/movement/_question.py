@@ -103,7 +103,7 @@ def _of_the_plane(
     if within is not None:
         if angle is not None or flip:
             raise ValueError("within= asks for all rotations up to an angle: drop angle and flip")
-        within = min(radians(_radius(within), "within"), math.pi)
+        within = float(min(radians(_radius(within), "within"), math.pi))
         if step is None:
             return Inquiry("local", radius=within, angle=within)
         turns = range(int(within / step * (1.0 + 1e-12) + 1e-12) + 1)
