@@ -1,0 +1,219 @@
+"""Studies: what a study declares, and the list of those in `experiments/`."""
+
+import dataclasses
+import difflib
+import functools
+import importlib
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+FOLDER = Path(__file__).parents[1]
+"""`experiments/`."""
+
+Settings = Mapping[str, Any]
+Line = dict[str, Any]
+"""What is known of a run: `row`, `seed`, the settings of the row, the metrics."""
+Tables = Mapping[str, list[Line]]
+
+
+class StudyError(Exception):
+    """An error that is told in one line."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Need:
+    """A file or folder of the data folder that a preset reads, and how to get it."""
+
+    path: str
+    how: str
+
+
+CIFAR10 = Need("tfds/cifar10", "TFDS prepares it: tfds build cifar10 --data_dir DATA/tfds")
+
+
+@dataclasses.dataclass(frozen=True)
+class Preset:
+    """A size of a study.
+
+    Attributes:
+      settings: of all runs; JSON.
+      seeds: how many every row is promised.
+      more_seeds: globs over names of rows to how many those are promised instead.
+      needs: of the data folder.
+      note: a sentence for the page, what this size is.
+    """
+
+    settings: Settings
+    seeds: int = 3
+    more_seeds: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    needs: tuple[Need, ...] = ()
+    note: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """One line of a study's list: a row with a seed.
+
+    Attributes:
+      row: its name.
+      seed: of initial weights, data and order, the same for all rows.
+      settings: those of the preset, and over them those of the row.
+      workdir: a folder of this run alone, for checkpoints; removed when its metrics are kept.
+      artifacts: a folder of this run alone that stays.
+      data_dir: of the real data.
+    """
+
+    row: str
+    seed: int
+    settings: Settings
+    workdir: Path
+    artifacts: Path
+    data_dir: Path | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Metric:
+    """A column of the results, and how it is read.
+
+    Attributes:
+      key: of the column.
+      title: in tables and figures, with its unit.
+      better: "higher", "lower" or "" where neither is.
+      log: differences are ratios (errors).
+      scale: factor of the shown number.
+      digits: after the point; None: three significant ones.
+      least: with `log`, what smaller values count as.
+    """
+
+    key: str
+    title: str
+    better: str = "lower"
+    log: bool = False
+    scale: float = 1.0
+    digits: int | None = None
+    least: float = 1e-12
+
+    def __post_init__(self) -> None:
+        if self.better not in ("higher", "lower", ""):
+            raise ValueError(
+                f"better must be 'higher', 'lower' or '', got {self.better!r} for {self.key!r}"
+            )
+
+    def transformed(self, value: Any) -> float:
+        """The value that differences are taken of; NaN where there is none."""
+        if not isinstance(value, int | float) or math.isnan(value):
+            return math.nan
+        return math.log(max(value, self.least)) if self.log else float(value)
+
+    def shown(self, value: float) -> str:
+        """The value as text."""
+        if math.isnan(value):
+            return "-"
+        value *= self.scale
+        return f"{value:.3g}" if self.digits is None else f"{value:.{self.digits}f}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Record:
+    """What a run found, where it is more than metrics.
+
+    Attributes:
+      metrics: one cell each in the line of the run: numbers, or short text.
+      tables: names to further lines, which go to a CSV of their own with `row` and `seed`.
+    """
+
+    metrics: Mapping[str, Any]
+    tables: Mapping[str, Sequence[Mapping[str, Any]]] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class Study:
+    """A declared study: `experiments/<name>/study.py` holds one as `STUDY`.
+
+    Attributes:
+      name: of its folder.
+      title: first line of its page.
+      claims: that it tests, the most important one first; see `experiments.shared.claims`.
+      presets: sizes by name; "tiny" runs in seconds without real data.
+      rows: from the settings of a preset to names of rows with the settings of each; JSON. Rows
+        that can share compiled functions stand next to each other.
+      run: does one run, in its work directory, resumed if it was killed there.
+      metrics: columns that the page shows; the first is the performance.
+      defect: key of the metric that the performance is drawn against, the equivariance error.
+      floors: trivial predictors, named and set as `rows` are.
+      floor: judges one of them.
+      condition: the setting that divides the rows into parts which are compared within
+        themselves (noise, scene); its values are those of its settings.
+      inputs: files that decide the results, from settings of the preset and the data folder to
+        JSON (digests of weights).
+      choose: from all lines to those that are compared, where strengths are chosen on held-out
+        data; it may rename rows.
+      sections: further parts of the page, from the lines and the other tables.
+      draw: draws the figure of a path from the lines and the other tables, under a title;
+        without it, performance against defect is drawn.
+      step_time: milliseconds of a step of a run, measured on a quiet machine, and how many steps
+        a run has.
+    """
+
+    name: str
+    title: str
+    claims: Sequence[Any]
+    presets: Mapping[str, Preset]
+    rows: Callable[[Settings], Mapping[str, Settings]]
+    run: Callable[[Run], Record | Mapping[str, Any]]
+    metrics: Sequence[Metric]
+    defect: str = ""
+    floors: Callable[[Settings], Mapping[str, Settings]] = lambda settings: {}
+    floor: Callable[[Run], Mapping[str, Any]] | None = None
+    condition: str = ""
+    inputs: Callable[[Settings, Path | None], Mapping[str, Any]] = lambda settings, data_dir: {}
+    choose: Callable[[list[Line]], list[Line]] = lambda lines: lines
+    sections: Callable[[list[Line], Tables], list[str]] = lambda lines, tables: []
+    draw: Callable[[list[Line], Tables, Path, str], None] | None = None
+    step_time: Callable[[Run], tuple[float, int]] | None = None
+
+    def metric(self, key: str) -> Metric:
+        """The metric of a key.
+
+        Raises:
+          KeyError: there is none.
+        """
+        return {metric.key: metric for metric in self.metrics}[key]
+
+    def preset(self, name: str) -> Preset:
+        """The preset of a name.
+
+        Raises:
+          StudyError: there is none; the nearest name is suggested.
+        """
+        if name not in self.presets:
+            raise StudyError(unknown("preset", name, self.presets, f"of {self.name}"))
+        return self.presets[name]
+
+
+def unknown(kind: str, name: str, known: Iterable[str], of: str = "") -> str:
+    """The message about a name that does not exist."""
+    known = list(known)
+    near = difflib.get_close_matches(name, known, 1, 0.4)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    listed = ", ".join(map(repr, known[:20])) + (", ..." if len(known) > 20 else "")
+    return f"unknown {kind} {name!r}{' ' + of if of else ''}{hint} There are {listed}"
+
+
+def names() -> list[str]:
+    """Names of all studies."""
+    return sorted(path.parent.name for path in FOLDER.glob("*/study.py"))
+
+
+@functools.cache
+def find(name: str) -> Study:
+    """The study of a name.
+
+    Raises:
+      StudyError: there is none; the nearest name is suggested.
+    """
+    if name not in names():
+        raise StudyError(unknown("study", name, names()))
+    return importlib.import_module(f"experiments.{name}.study").STUDY
