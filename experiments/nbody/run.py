@@ -1,123 +1,99 @@
-"""The N-body study: all training runs, one after another, and what they are judged by."""
+"""A run of the N-body study: trained, projected where its method does so, judged."""
 
 import csv
-import dataclasses
-from collections.abc import Iterator
-from pathlib import Path
+import functools
+import json
 from typing import Any
 
 import jax
 import numpy as np
 import optax
 
-from experiments.nbody import methods, report, simulator, task
-from experiments.shared.kept_runs import as_name, in_turn, kept_training, require_known
-from experiments.shared.report import write_csv
-from softeq_jax import data
+from experiments.nbody import methods, simulator, task
+from experiments.shared import trained
+from experiments.shared.studies import Record, Run, Settings
 from softeq_jax import training as tr
 
 
-@dataclasses.dataclass(frozen=True)
-class ParticleRun:
-    """One training run."""
-
-    method: str
-    strength: Any
-    seed: int
-
-    @property
-    def folder(self) -> str:
-        """Its place in the work directory."""
-        return as_name(f"{self.method} {self.strength} {self.seed}")
-
-
-def runs_of(config: Any) -> Iterator[ParticleRun]:
-    """All runs, those of one compiled step next to each other.
-
-    Raises:
-      ValueError: an unknown method.
-    """
-    require_known(config.strengths, methods.NAMES)
-    for method in methods.NAMES:
-        for strength in config.strengths.get(method, ()):
-            for seed in range(config.seeds):
-                yield ParticleRun(method, strength, seed)
-
-
-def part(config: Any, name: str) -> dict[str, np.ndarray]:
+def part(settings: Settings, name: str) -> dict[str, np.ndarray]:
     """One part of the data of a study."""
-    return task.data(name, config.systems[name], config.data_seed)
+    return task.data(name, settings[f"{name}_systems"], settings["data_seed"])
 
 
 class ParticleTrainer:
     """A method with its compiled step; strengths that are data share one."""
 
-    def __init__(self, config: Any, method: str, strength: Any):
-        self.epoch = config.systems.train // config.batch_size
-        self.steps = config.epochs * self.epoch
-        self.model = task.network(config.width, config.layers)
+    def __init__(self, settings: Settings, method: str, strength: Any):
+        self.epoch = settings["train_systems"] // settings["batch_size"]
+        self.steps = settings["epochs"] * self.epoch
+        self.model = task.network(settings["width"], settings["layers"])
         self.plan = task.plan(self.model, task.init(self.model, 0))
         setting = methods.ParticleSetting(
-            self.model, self.plan, self.steps, config.hold, config.free_std
+            self.model, self.plan, self.steps, settings["hold"], settings["free_std"]
         )
         self.recipe = methods.recipe(method, strength, setting)
-        rate = config.learning_rate
-        if config.schedule == "cosine":
+        rate = settings["learning_rate"]
+        if settings["schedule"] == "cosine":
             rate = optax.cosine_decay_schedule(rate, self.steps)
-        elif config.schedule != "constant":
-            raise ValueError(f'schedule must be "cosine" or "constant", got {config.schedule!r}')
-        inner = methods.optimizer(rate, config.weight_decay)
+        elif settings["schedule"] != "constant":
+            raise ValueError(
+                f'schedule must be "cosine" or "constant", got {settings["schedule"]!r}'
+            )
+        inner = methods.optimizer(rate, settings["weight_decay"])
         self.optimizer = self.recipe.wrap_optimizer(inner)
-        loss = task.make_loss(self.model, config.augment, self.recipe.layer_penalty)
+        loss = task.make_loss(self.model, settings["augment"], self.recipe.layer_penalty)
         self.step = tr.make_train_step(loss, self.optimizer, method=self.recipe.method)
 
-    def train(self, config: Any, run: ParticleRun, workdir: Path) -> tuple[Any, list[float]]:
-        """(weights that the network has at the end, training error of every epoch) of a run."""
+    def begin(self, run: Run) -> tuple[Any, Any, Any]:
+        """(state, source, what every step is given) of a run."""
         params = self.recipe.begin(
             task.init(self.model, run.seed), jax.random.fold_in(jax.random.key(run.seed), 1)
         )
-        arrays = part(config, simulator.TRAIN)
-        source = [
-            {name: array[i] for name, array in arrays.items()} for i in range(config.systems.train)
-        ]
-        outcome = tr.train(
+        state = tr.init_state(params, self.optimizer, seed=run.seed)
+        source = trained.examples(part(run.settings, simulator.TRAIN))
+        return state, source, {"plan": self.plan, "strength": np.float32(run.settings["strength"])}
+
+    def train(self, run: Run) -> tuple[Any, list[float]]:
+        """(weights that the network has at the end, training error of every epoch) of a run."""
+        state, source, extra = self.begin(run)
+        state = trained.train(
+            run,
             self.step,
-            tr.init_state(params, self.optimizer, seed=run.seed),
-            lambda start: data.train_batches(
-                source,
-                config.batch_size,
-                seed=run.seed,
-                check=data.anything(),
-                start_step=start,
-                num_threads=1,
-            ),
-            tr.RunSettings(
-                self.steps,
-                log_every=self.epoch,
-                save_every=config.save_every_epochs * self.epoch,
-                keep_newest=1,
-                tensorboard=False,
-                progress=None,
-            ),
-            workdir,
-            extra={"plan": self.plan, "strength": np.float32(run.strength)},
-            config=dataclasses.asdict(run),
+            state,
+            source,
+            self.steps,
+            extra=extra,
+            log_every=self.epoch,
+            save_every=run.settings["save_every_epochs"] * self.epoch,
         )
-        if not outcome.finished:
-            raise SystemExit(0)
-        with (workdir / "train.csv").open() as file:
+        with (run.workdir / "train.csv").open() as file:
             curve = [float(row["train/mse"]) for row in csv.DictReader(file)]
-        return self.recipe.seen(outcome.state.params), curve
+        return self.recipe.seen(state.params), curve
 
 
-def evaluate(config: Any, trainer: ParticleTrainer, weights: Any) -> dict[str, float]:
+def trainer(run: Run) -> ParticleTrainer:
+    """The trainer of a run; runs next to each other share it."""
+    settings = dict(run.settings)
+    method, strength = settings.pop("method"), settings.pop("strength")
+    if methods.strength_is_data(method):
+        strength = None
+    return _trainer(method, json.dumps(strength), json.dumps(settings))
+
+
+@functools.lru_cache(maxsize=1)
+def _trainer(method: str, strength: str, settings: str) -> ParticleTrainer:
+    return ParticleTrainer(json.loads(settings), method, json.loads(strength))
+
+
+def evaluate(run: Run, made: ParticleTrainer, weights: Any) -> dict[str, float]:
     """Scores of the weights at the end and of their projection; ``mse`` is of the method's own."""
     found = {}
-    for name, judged in (("trained", weights), ("projected", trainer.plan.project(weights))):
+    for name, judged in (("trained", weights), ("projected", made.plan.project(weights))):
         for split in (simulator.VALIDATION, simulator.TEST):
-            scores = task.scores(trainer.model, judged, part(config, split), config.rotations)
+            systems, rotations = part(run.settings, split), run.settings["rotations"]
+            scores = task.scores(made.model, judged, systems, rotations)
             found |= {f"{split}_{key}_{name}": value for key, value in scores._asdict().items()}
-    own = "projected" if trainer.recipe.projects else "trained"
+    own = "projected" if made.recipe.projects else "trained"
     return {
         "mse": found[f"test_mse_{own}"],
         "equivariance_error": found[f"test_equivariance_error_{own}"],
@@ -128,36 +104,24 @@ def evaluate(config: Any, trainer: ParticleTrainer, weights: Any) -> dict[str, f
     }
 
 
-def run_one(
-    config: Any, trainer: ParticleTrainer, run: ParticleRun, workdir: Path
-) -> dict[str, Any]:
-    """A run's record, ``{"row": ..., "curve": ...}``, from its file if it is finished.
-
-    Raises:
-      ValueError: the file holds this run made with other settings.
-    """
-
-    def make(folder: Path) -> dict[str, Any]:
-        weights, curve = trainer.train(config, run, folder)
-        return {
-            "row": dataclasses.asdict(run) | evaluate(config, trainer, weights),
-            "curve": curve,
-        }
-
-    return kept_training(run, config, workdir, make, apart=("seeds", "command"))
+def do(run: Run) -> Record:
+    """The metrics of a run and its training curve."""
+    made = trainer(run)
+    weights, curve = made.train(run)
+    epochs = [{"epoch": epoch, "mse": mse} for epoch, mse in enumerate(curve)]
+    return Record(evaluate(run, made, weights), {"curves": epochs})
 
 
-def run(config: Any, workdir: Path) -> list[dict[str, Any]]:
-    """All runs; writes the table, the figure and the CSV; returns the rows."""
-    records = in_turn(
-        runs_of(config),
-        "nbody",
-        methods.strength_is_data,
-        lambda method, strength: ParticleTrainer(config, method, strength),
-        lambda trainer, one: run_one(config, trainer, one, workdir),
-    )
-    rows = [record["row"] for record in records]
-    write_csv(workdir / "nbody.csv", rows)
-    baseline = task.straight_flight(part(config, simulator.TRAIN), part(config, simulator.TEST))
-    report.write(rows, [record["curve"] for record in records], baseline, config, workdir)
-    return rows
+def straight_flight(run: Run) -> dict[str, float]:
+    """The floor: straight on, at the speed that fits the training systems best."""
+    systems = (part(run.settings, name) for name in (simulator.TRAIN, simulator.TEST))
+    return {"mse": task.straight_flight(*systems), "equivariance_error": 0.0}
+
+
+def step_time(run: Run) -> tuple[float, int]:
+    """Milliseconds of a step of a run, and its steps."""
+    made = trainer(run)
+    state, source, extra = made.begin(run)
+    first = source[: run.settings["batch_size"]]
+    batch = {name: np.stack([example[name] for example in first]) for name in first[0]}
+    return trained.step_time(made.step, state, batch, extra), made.steps

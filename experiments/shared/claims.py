@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Protocol
 
-from experiments.shared.statistics import NOTHING, Interval, RowSeedModel, paired, slope
+from experiments.shared.statistics import Interval, RowSeedModel, paired, slope
 from experiments.shared.studies import Line, Metric, Study
 
 
@@ -73,6 +73,7 @@ class Better:
     """The row is better in a metric, by more than `by` (a share of it for logarithmic ones).
 
     The interval is Student's in the row + seed model, at 95 %: the pair was named in advance.
+    Where the noise of the pair is more than twice that of all rows, it is the paired one.
     """
 
     metric: str
@@ -81,8 +82,8 @@ class Better:
     def judge(self, study: Study, lines: Sequence[Line], claim: Claim) -> Finding:
         """Holds if the whole interval of the gain is above `by`, fails if it is below."""
         metric = study.metric(self.metric)
-        gain = _gain(study, lines, claim, metric)
-        return _finding(metric, claim, gain, _threshold(metric, self.by), "better")
+        gain, pair = _gain(study, lines, claim, metric)
+        return _finding(metric, claim, gain, _threshold(metric, self.by), ("better", pair))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,10 +99,10 @@ class NotWorse:
     def judge(self, study: Study, lines: Sequence[Line], claim: Claim) -> Finding:
         """Holds if the whole interval of the gain is above minus the margin."""
         metric = study.metric(self.metric)
-        gain = _gain(study, lines, claim, metric)
+        gain, pair = _gain(study, lines, claim, metric)
         margin = math.log1p(self.margin) if metric.log else self.margin
         by = f"{100 * self.margin:g} %" if metric.log else f"{metric.scale * self.margin:g}"
-        return _finding(metric, claim, gain, -margin, f"worse by at most {by}")
+        return _finding(metric, claim, gain, -margin, (f"worse by at most {by}", pair))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -153,7 +154,7 @@ class Beats:
         gain = paired(mine, theirs)
         against = dataclasses.replace(claim, reference=self.floor)
         gain = gain if metric.better == "higher" else -gain
-        return _finding(metric, against, gain, 0.0, "better")
+        return _finding(metric, against, gain, 0.0, ("better", ""))
 
 
 def model_of(lines: Sequence[Line], metric: Metric) -> RowSeedModel:
@@ -205,13 +206,23 @@ def _threshold(metric: Metric, by: float) -> float:
     return -math.log1p(-by) if metric.log else by
 
 
-def _gain(study: Study, lines: Sequence[Line], claim: Claim, metric: Metric) -> Interval:
-    """How much better the row is, positive if it is."""
+def _gain(
+    study: Study, lines: Sequence[Line], claim: Claim, metric: Metric
+) -> tuple[Interval, str]:
+    """How much better the row is, positive if it is, and what the pair alone says.
+
+    Where the noise of the pair is more than twice that of all rows, the pair decides.
+    """
     if not metric.better:
         raise ValueError(f"{metric.key} of {study.name} is neither better higher nor lower")
     model = model_of(comparable(study, lines, claim.reference), metric)
     found = model.difference(claim.row, claim.reference)
-    return found if metric.better == "higher" or found is NOTHING else -found
+    mine, theirs = (_by_seed(lines, name, metric) for name in (claim.row, claim.reference))
+    pair = paired(mine, theirs)
+    said = f"the pair alone {difference_text(metric, pair)}" if pair.known else ""
+    if pair.known and model.deviation < pair.deviation / (2 * math.sqrt(2)):
+        found, said = pair, "by the pair alone, whose noise is more than twice that of all rows"
+    return (found if metric.better == "higher" else -found), said
 
 
 def _verdict(gain: Interval, least: float) -> Verdict:
@@ -222,13 +233,15 @@ def _verdict(gain: Interval, least: float) -> Verdict:
     return Verdict.FAILS if gain.high <= least else Verdict.UNKNOWN
 
 
-def _finding(metric: Metric, claim: Claim, gain: Interval, least: float, what: str) -> Finding:
+def _finding(
+    metric: Metric, claim: Claim, gain: Interval, least: float, what: tuple[str, str]
+) -> Finding:
     change = gain if metric.better == "higher" else -gain
     verdict = _verdict(gain, least)
     missing = "" if gain.known else f" ({gain.runs} runs are too few)"
     p = "" if math.isnan(gain.p) else f", p = {gain.p:.2g}"
     text = (
         f"{metric.title}: {claim.row} against {claim.reference} {difference_text(metric, change)}"
-        f"{p}, {gain.runs} seeds{missing}; {what}: {verdict}"
+        f"{p}, {gain.runs} seeds{missing}{f'; {what[1]}' if what[1] else ''}; {what[0]}: {verdict}"
     )
     return Finding(text, verdict)

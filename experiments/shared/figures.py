@@ -1,6 +1,7 @@
 """How figures of all studies look, and how they are saved (no screen is needed)."""
 
 import os
+import textwrap
 from pathlib import Path
 
 os.environ.setdefault("MPLBACKEND", "Agg")
@@ -15,12 +16,14 @@ def finish(figure: Figure, path: Path, title: str | None = None) -> None:
         axis.grid(color="#dddddd", linewidth=0.6)
         axis.set_axisbelow(True)
         axis.spines[["top", "right"]].set_visible(False)
+    save(figure, path, title)
+
+
+def save(figure: Figure, path: Path, title: str | None = None) -> None:
+    """Writes the figure, its message in its title, and forgets it."""
     if title is not None:
-        figure.suptitle(title)
-    save(figure, path)
-
-
-def save(figure: Figure, path: Path) -> None:
-    """Writes the figure and forgets it."""
+        width = int(11 * figure.get_figwidth())  # letters in a line
+        figure.suptitle("\n".join(textwrap.wrap(title, width)), fontsize=11)
+    path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=150)
     plt.close(figure)

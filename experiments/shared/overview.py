@@ -89,9 +89,7 @@ def step_times(chosen: Chosen) -> str:
         runs = [one.run for one in listed if one.run.row == row]
         milliseconds, steps = study.step_time(runs[0])
         minutes = milliseconds * steps * len(runs) / 6e4
-        found.append(
-            {"row": row, "ms_a_step": milliseconds, "steps": steps, "minutes": minutes}
-        )
+        found.append({"row": row, "ms_a_step": milliseconds, "steps": steps, "minutes": minutes})
     write_csv(chosen.workdir / f"{chosen.preset}_times.csv", found)
     cells = [
         [x["row"], f"{x['ms_a_step']:.3g}", str(x["steps"]), f"{x['minutes']:.1f}"] for x in found

@@ -187,8 +187,12 @@ def scatter(chosen: Chosen, lines: Sequence[Line], path: Path, title: str) -> No
     for line in {line["row"]: line for line in lines if line.get("floor")}.values():
         if main.key in line:
             axis.axhline(main.scale * line[main.key], color="0.5", ls=":", lw=1)
-            axis.annotate(line["row"], (0.01, main.scale * line[main.key]), fontsize=7,
-                          xycoords=("axes fraction", "data"))
+            axis.annotate(
+                line["row"],
+                (0.01, main.scale * line[main.key]),
+                fontsize=7,
+                xycoords=("axes fraction", "data"),
+            )
     if defect:
         metric = study.metric(defect)
         axis.set(xlabel=metric.title, xscale="log" if metric.log else "linear")
@@ -197,14 +201,7 @@ def scatter(chosen: Chosen, lines: Sequence[Line], path: Path, title: str) -> No
     axis.set(ylabel=main.title, yscale="log" if main.log else "linear")
     if defect and len(rows) <= 40:
         figure.legend(loc="outside lower center", ncols=4, frameon=False, fontsize=8)
-    finish(figure, path, wrapped(title))
-
-
-def wrapped(title: str, width: int = 90) -> str:
-    """A title in lines that fit a figure."""
-    import textwrap
-
-    return "\n".join(textwrap.wrap(title, width))
+    finish(figure, path, title)
 
 
 def _beats(lines: Sequence[Line], row: str, floors: Sequence[str], metric: Metric) -> str:
@@ -222,8 +219,15 @@ def _beats(lines: Sequence[Line], row: str, floors: Sequence[str], metric: Metri
     for floor in floors:
         gain = paired(values[row], values[floor])
         low, high = (gain.low, gain.high) if sign > 0 else (-gain.high, -gain.low)
-        found.append("cannot tell" if not gain.known else "yes" if low > 0 else
-                     "no" if high <= 0 else "cannot tell")
+        found.append(
+            "cannot tell"
+            if not gain.known
+            else "yes"
+            if low > 0
+            else "no"
+            if high <= 0
+            else "cannot tell"
+        )
     return next((word for word in ("no", "cannot tell") if word in found), "yes")
 
 
@@ -253,7 +257,7 @@ def _legend(chosen: Chosen, lines: Sequence[Line]) -> str:
 
 
 def _counted(chosen: Chosen, lines: Sequence[Line]) -> str:
-    """", n of N runs" where runs are missing."""
+    """ ", n of N runs" where runs are missing."""
     promised = sum(chosen.promised().values())
     return "" if len(lines) >= promised else f" ({len(lines)} of {promised} runs)"
 

@@ -118,7 +118,9 @@ class Chosen:
         size, rows = self.size, all_rows(self.study, self.size)
         for match in self.only:
             if not any(is_named(row, match) for row in rows):
-                raise StudyError(unknown("row", match, rows, f"of {self.study.name}, {self.preset}"))
+                raise StudyError(
+                    unknown("row", match, rows, f"of {self.study.name}, {self.preset}")
+                )
         require_data(self.study.name, self.preset, size, self.data_dir)
         given = dict(self.study.inputs(size.settings, self.data_dir))
         found = []
@@ -176,7 +178,8 @@ def all_rows(study: Study, size: Preset) -> dict[str, tuple[Settings, bool]]:
     Raises:
       StudyError: two of one name, or of names that are one as a folder.
     """
-    rows, floors = study.rows(size.settings), study.floors(size.settings)
+    settings = {**size.settings, **size.grid}
+    rows, floors = study.rows(settings), study.floors(settings)
     both = [*((r, s, False) for r, s in rows.items()), *((r, s, True) for r, s in floors.items())]
     folders: dict[str, str] = {}
     for row, _, _ in both:
@@ -215,7 +218,9 @@ def require_data(name: str, preset: str, size: Preset, data_dir: Path | None) ->
             where = f"{data_dir / need.path} is not there"
         else:
             continue
-        raise StudyError(f"{name}, {preset} reads {need.path} of the data folder: {where}; {need.how}")
+        raise StudyError(
+            f"{name}, {preset} reads {need.path} of the data folder: {where}; {need.how}"
+        )
 
 
 def open_workdir(chosen: Chosen, *, create: bool = True) -> None:
@@ -232,9 +237,7 @@ def open_workdir(chosen: Chosen, *, create: bool = True) -> None:
                 f"{chosen.workdir} is the work directory of {found.get('study')!r}, preset "
                 f"{found.get('preset')!r}: choose another --workdir"
             )
-    elif chosen.workdir.exists() and (
-        not chosen.workdir.is_dir() or any(chosen.workdir.iterdir())
-    ):
+    elif chosen.workdir.exists() and (not chosen.workdir.is_dir() or any(chosen.workdir.iterdir())):
         raise StudyError(
             f"{chosen.workdir} is not empty and not the work directory of a study: choose another "
             "--workdir"

@@ -32,6 +32,7 @@ class Interval:
       high: upper end.
       p: two-sided probability of an estimate as far from 0 without any difference.
       runs: how many it comes from.
+      deviation: standard deviation of what it is the mean of; NaN where it is of no mean.
     """
 
     value: float
@@ -39,6 +40,7 @@ class Interval:
     high: float = math.nan
     p: float = math.nan
     runs: int = 0
+    deviation: float = math.nan
 
     @property
     def known(self) -> bool:
@@ -46,7 +48,7 @@ class Interval:
         return math.isfinite(self.low) and math.isfinite(self.high)
 
     def __neg__(self) -> "Interval":
-        return Interval(-self.value, -self.high, -self.low, self.p, self.runs)
+        return dataclasses.replace(self, value=-self.value, low=-self.high, high=-self.low)
 
 
 NOTHING = Interval(math.nan)
@@ -183,8 +185,10 @@ def mean_interval(values: Sequence[float]) -> Interval:
         return Interval(float(given[0]), runs=1)
     rounding = 1e-13 * float(np.abs(given).max())
     deviation = float(given.std(ddof=1))
-    error = 0.0 if deviation <= rounding else deviation / math.sqrt(given.size)
-    return _student(float(given.mean()), error, given.size - 1, int(given.size))
+    deviation = 0.0 if deviation <= rounding else deviation
+    error = deviation / math.sqrt(given.size)
+    found = _student(float(given.mean()), error, given.size - 1, int(given.size))
+    return dataclasses.replace(found, deviation=deviation)
 
 
 def paired(mine: dict[Hashable, float], theirs: dict[Hashable, float]) -> Interval:

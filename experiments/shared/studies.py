@@ -39,6 +39,8 @@ class Preset:
 
     Attributes:
       settings: of all runs; JSON.
+      grid: what the rows are made of besides; JSON. A run depends on the settings of its own row
+        alone, so that rows may be added.
       seeds: how many every row is promised.
       more_seeds: globs over names of rows to how many those are promised instead.
       needs: of the data folder.
@@ -47,6 +49,7 @@ class Preset:
 
     settings: Settings
     seeds: int = 3
+    grid: Settings = dataclasses.field(default_factory=dict)
     more_seeds: Mapping[str, int] = dataclasses.field(default_factory=dict)
     needs: tuple[Need, ...] = ()
     note: str = ""
@@ -137,7 +140,7 @@ class Study:
       title: first line of its page.
       claims: that it tests, the most important one first; see `experiments.shared.claims`.
       presets: sizes by name; "tiny" runs in seconds without real data.
-      rows: from the settings of a preset to names of rows with the settings of each; JSON. Rows
+      rows: from the settings and the grid of a preset, as one, to names of rows with the settings of each; JSON. Rows
         that can share compiled functions stand next to each other.
       run: does one run, in its work directory, resumed if it was killed there.
       metrics: columns that the page shows; the first is the performance.
