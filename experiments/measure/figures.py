@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from ml_collections import ConfigDict
 
 from experiments.shared.figures import finish, plt, save
 from experiments.shared.report import Row, select
@@ -13,9 +12,9 @@ COLORS = ("#1b6ca8", "#c1553b", "#3f8f4f", "#8a5aa8", "#b8860b", "#4c9a9a")
 GRAY = "#777777"
 
 
-def lie(rows: Sequence[Row], config: ConfigDict, path: Path) -> None:
-    """LEE by generator: both networks, every stencil."""
-    networks, stencils = list(config.networks), config.lie.stencils
+def lie(rows: Sequence[Row], path: Path, title: str) -> None:
+    """LEE by generator: all networks, every stencil."""
+    networks, stencils = (list(dict.fromkeys(r[key] for r in rows)) for key in ("network", "stencil"))
     figure, axes = plt.subplots(
         len(networks), 1, figsize=(11, 3.4 * len(networks)), layout="constrained", squeeze=False
     )
@@ -41,12 +40,14 @@ def lie(rows: Sequence[Row], config: ConfigDict, path: Path) -> None:
         )
         axis.set_ylabel(f"{network}\nLEE of probabilities")
     axes[0, 0].legend(frameon=False, ncols=len(stencils), fontsize=8)
-    finish(figure, path)
+    finish(figure, path, title)
 
 
-def attribution(rows: Sequence[Row], config: ConfigDict, path: Path) -> None:
+def attribution(rows: Sequence[Row], path: Path) -> None:
     """Cumulative signed shares over depth, one panel per network and generator."""
-    networks, names = list(config.networks), config.attribution.generators
+    networks, names, stencils = (
+        list(dict.fromkeys(row[key] for row in rows)) for key in ("network", "generator", "stencil")
+    )
     figure, axes = plt.subplots(
         len(networks),
         len(names),
@@ -56,7 +57,7 @@ def attribution(rows: Sequence[Row], config: ConfigDict, path: Path) -> None:
     )
     for line, network in zip(axes, networks, strict=True):
         for axis, generator in zip(line, names, strict=True):
-            for i, stencil in enumerate(config.attribution.stencils):
+            for i, stencil in enumerate(stencils):
                 part = select(
                     rows, network=network, generator=generator, stencil=stencil, low_pass=1.0
                 )

@@ -1,20 +1,16 @@
 """Tables of the measurement study, and how far its conclusions depend on the stencil."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from ml_collections import ConfigDict
 
 from experiments.measure import figures
-from experiments.shared.report import (
-    Row,
-    markdown_table,
-    select,
-    write_atomically,
-    write_csv,
-)
+from experiments.shared.figures import waiting
+from experiments.shared.report import Row, markdown_table, select
+from experiments.shared.studies import Line, Tables
 
 KINDS = {
     "convolution, stride 1": r"conv\d(/conv)?$",
@@ -29,35 +25,67 @@ NOTHING = 1e-4
 """Norms below this share of the largest are rounding: sums, batch norms, the linear head."""
 
 
-def write(found: Mapping[str, Sequence[Row]], config: ConfigDict, workdir: Path) -> None:
-    """Writes one CSV per part, ``table.md`` and the figures."""
-    workdir.mkdir(parents=True, exist_ok=True)
-    for stage, rows in found.items():
-        write_csv(workdir / f"{stage}.csv", rows)
-    page = "\n\n".join(
-        [
-            f"# {config.title}",
-            "## Local equivariance error of the probabilities, mean square",
-            lie_table(found["lie"], config),
-            "## Rank correlation with the central stencil",
-            agreement_table(found, config),
-            "## Share of the squared contributions by kind of layer",
-            kind_table(found["attribution"], config.attribution),
-            "## The same with circular padding",
-            kind_table(found["control"], config.control),
-            "## The layers that contribute most",
-            layer_table(found["attribution"], config),
-            "## Correlation of features over depth",
-            feature_table(found["features"]),
-            "## Finite transforms",
-            finite_table(found["finite"]),
-        ]
-    )
-    write_atomically(workdir / "table.md", page + "\n")
-    figures.lie(found["lie"], config, workdir / "lie.png")
-    figures.attribution(found["attribution"], config, workdir / "attribution.png")
-    figures.feature(found["features"], workdir / "features.png")
-    figures.polar(found["finite"], workdir / "polar.png")
+def of_stages(tables: Tables) -> dict[str, list[Row]]:
+    """Stages to their lines, each with the network of its row."""
+    return {
+        stage: [{**line, "network": line["row"].rpartition(", ")[0]} for line in lines]
+        for stage, lines in tables.items()
+    }
+
+
+def values(rows: Sequence[Row], key: str) -> list[Any]:
+    """The values of a column in order of appearance."""
+    return list(dict.fromkeys(row[key] for row in rows))
+
+
+def sections(lines: list[Line], tables: Tables) -> list[str]:
+    """A table for each part that is finished."""
+    found = of_stages(tables)
+    parts: list[tuple[str, str, Callable[[], str]]] = [
+        (
+            "lie",
+            "Local equivariance error of the probabilities, mean square",
+            lambda: lie_table(found["lie"]),
+        ),
+        ("lie", "Rank correlation with the central stencil", lambda: agreement_table(found)),
+        (
+            "attribution",
+            "Share of the squared contributions by kind of layer",
+            lambda: kind_table(found["attribution"]),
+        ),
+        ("control", "The same with circular padding", lambda: kind_table(found["control"])),
+        (
+            "attribution",
+            "The layers that contribute most",
+            lambda: layer_table(found["attribution"]),
+        ),
+        (
+            "features",
+            "Correlation of features over depth",
+            lambda: feature_table(found["features"]),
+        ),
+        ("finite", "Finite transforms", lambda: finite_table(found["finite"])),
+    ]
+    return [text for stage, title, make in parts if stage in found for text in (f"## {title}", make())]
+
+
+def draw(lines: list[Line], tables: Tables, path: Path, title: str) -> None:
+    """LEE by generator and stencil; beside it a figure of each other part that is finished."""
+    found = of_stages(tables)
+
+    def beside(name: str) -> Path:
+        return path.with_name(f"{path.stem}_{name}.png")
+
+    if "lie" in found:
+        figures.lie(found["lie"], path, title)
+    else:
+        waiting(path, title, "the Lie derivatives are not finished")
+    if "attribution" in found:
+        figures.attribution(found["attribution"], beside("attribution"))
+    if "features" in found:
+        figures.feature(found["features"], beside("features"))
+    if "finite" in found:
+        figures.polar(found["finite"], beside("polar"))
 
 
 def kind(layer: str) -> str:
@@ -66,9 +94,9 @@ def kind(layer: str) -> str:
     return found[-1] if found else REST
 
 
-def lie_table(rows: Sequence[Row], config: ConfigDict) -> str:
+def lie_table(rows: Sequence[Row]) -> str:
     """Generators against networks and stencils; unfiltered images."""
-    networks, stencils = list(config.networks), config.lie.stencils
+    networks, stencils = values(rows, "network"), values(rows, "stencil")
     header = ["generator", *(f"{n}, {s}" for n in networks for s in stencils)]
     lines = []
     chosen = select(rows, head="probabilities", low_pass=1.0)
@@ -82,33 +110,35 @@ def lie_table(rows: Sequence[Row], config: ConfigDict) -> str:
     return markdown_table(header, *lines)
 
 
-def agreement_table(found: Mapping[str, Sequence[Row]], config: ConfigDict) -> str:
+def agreement_table(found: Mapping[str, Sequence[Row]]) -> str:
     """Spearman's correlation of what each stencil says with what the central one says."""
-    header = ["what is ranked", "network", *config.lie.stencils[1:]]
+    stencils = values(found["lie"], "stencil")
+    layers = found.get("attribution", [])
+    header = ["what is ranked", "network", *stencils[1:]]
     lines = []
     flows = [row for row in found["lie"] if row["generator"] not in _COLOR_NAMES]
-    for network in config.networks:
+    for network in values(flows, "network"):
         cells = ["generators by LEE of the probabilities", network]
         chosen = select(flows, network=network, head="probabilities", low_pass=1.0)
         base = [row["mean_sq"] for row in select(chosen, stencil="central")]
-        for stencil in config.lie.stencils[1:]:
+        for stencil in stencils[1:]:
             other = [row["mean_sq"] for row in select(chosen, stencil=stencil)]
             cells.append(f"{spearman(base, other):.2f}")
         lines.append(cells)
-        for share in config.attribution.low_pass:
-            for generator in config.attribution.generators:
+        for share in values(layers, "low_pass"):
+            for generator in values(layers, "generator"):
                 chosen = select(
-                    found["attribution"], network=network, generator=generator, low_pass=share
+                    layers, network=network, generator=generator, low_pass=share
                 )
                 kept = "" if share == 1 else f", images to {share:g} Nyquist"
                 cells = [f"layers by norm, {generator}{kept}", network]
                 norms = {
                     stencil: np.array([row["norm"] for row in select(chosen, stencil=stencil)])
-                    for stencil in config.lie.stencils
+                    for stencil in stencils
                 }
                 base = norms["central"]
                 moving = base > NOTHING * base.max()  # the others commute exactly
-                for stencil in config.lie.stencils[1:]:
+                for stencil in stencils[1:]:
                     other = norms[stencil]
                     cells.append(
                         f"{spearman(base[moving], other[moving]):.2f}" if other.size else ""
@@ -117,15 +147,15 @@ def agreement_table(found: Mapping[str, Sequence[Row]], config: ConfigDict) -> s
     return markdown_table(header, *lines)
 
 
-def kind_table(rows: Sequence[Row], setting: ConfigDict) -> str:
+def kind_table(rows: Sequence[Row]) -> str:
     """``sum over a kind of ||c_i||^2`` over the sum of all, percent; and its signed share."""
     kinds = [*KINDS, REST]
     header = ["network", "generator", "images to", "stencil", *kinds]
     lines = []
     for network in dict.fromkeys(row["network"] for row in rows):
-        for generator in setting.generators:
-            for share in setting.low_pass:
-                for stencil in setting.stencils:
+        for generator in values(rows, "generator"):
+            for share in values(rows, "low_pass"):
+                for stencil in values(rows, "stencil"):
                     chosen = select(
                         rows,
                         network=network,
@@ -149,13 +179,13 @@ def _by_kind(rows: Sequence[Row]) -> tuple[dict[str, float], dict[str, float]]:
     return squares, signed
 
 
-def layer_table(rows: Sequence[Row], config: ConfigDict, count: int = 6) -> str:
+def layer_table(rows: Sequence[Row], count: int = 6) -> str:
     """The layers with the largest norms, per network and stencil."""
     header = ["network", "generator", "stencil", "layers (norm in percent of the largest)"]
     lines = []
-    for network in config.networks:
-        for generator in config.attribution.generators:
-            for stencil in config.attribution.stencils:
+    for network in values(rows, "network"):
+        for generator in values(rows, "generator"):
+            for stencil in values(rows, "stencil"):
                 chosen = select(
                     rows, network=network, generator=generator, stencil=stencil, low_pass=1.0
                 )

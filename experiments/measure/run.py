@@ -1,8 +1,7 @@
-"""The measurement study: stages that are kept once finished, for every pretrained network."""
+"""The measurement study: stages, each one run, for every pretrained network."""
 
-import hashlib
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 from ml_collections import ConfigDict
-from tqdm import tqdm
 
-from experiments.measure import report
-from experiments.shared.kept_runs import kept
+from experiments.shared.runs import file_digest
+from experiments.shared.studies import Record, Run, Settings
 from softeq_jax import data, measures, models
 
 Row = dict[str, Any]
@@ -79,7 +77,7 @@ def low_passed(images: np.ndarray, share: float, periodic: bool = False) -> np.n
 def generators(config: ConfigDict) -> list[measures.Generator]:
     """All flows and colors, the colors in the units of the normalized pixels."""
     colors = [
-        measures.color(name, mean=config.data.mean, std=config.data.std)
+        measures.color(name, mean=config.mean, std=config.std)
         for name in ("brightness", "contrast", "saturation", "hue")
     ]
     flows = (
@@ -225,64 +223,68 @@ STAGES: dict[str, Stage] = {
 }
 
 
-def load_images(config: ConfigDict, data_dir: Path) -> np.ndarray:
-    """Normalized test images in a fixed random order."""
-    stored = config.data
+def load_images(settings: Settings, data_dir: Path | None) -> np.ndarray:
+    """Normalized test images in a fixed random order; noise where the settings name no data."""
+    count = settings["images"]
+    if not settings["data"]:
+        shape = (count, *settings["image_shape"])
+        return np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+    assert data_dir is not None, "the study's needs were checked"
     images, _ = data.load_arrays(
-        data.open_source(stored.name, "test", data_dir / stored.folder),
-        num_classes=stored.num_classes,
+        data.open_source(settings["data"], "test", data_dir / "tfds"), num_classes=10
     )
-    chosen = np.random.default_rng(stored.seed).permutation(len(images))[: stored.images]
+    chosen = np.random.default_rng(0).permutation(len(images))[:count]
     pixels = images[chosen].astype(np.float32) / np.float32(255)
-    return (pixels - np.float32(stored.mean)) / np.float32(stored.std)
+    return (pixels - np.float32(settings["mean"])) / np.float32(settings["std"])
 
 
-def decides(config: ConfigDict, stage: str, weights: Path, images: np.ndarray) -> dict[str, Any]:
-    """Everything that decides a stage: its settings, the weights and the images."""
+def load_network(settings: Settings, data_dir: Path | None) -> tuple[models.CifarResNet, Any]:
+    """The network of a row with its variables; without weights a small one, not trained."""
+    if not settings["weights"]:
+        model = models.CifarResNet(depth=8, width=4)
+        shape = (1, *settings["image_shape"])
+        return model, model.init(jax.random.key(0), np.zeros(shape, np.float32), train=False)
+    assert data_dir is not None, "the study's needs were checked"
+    model, variables = models.load_cifar_resnet(data_dir / settings["weights"])
+    return model, jax.tree.map(jnp.asarray, variables)
+
+
+def inputs(settings: Settings, data_dir: Path | None) -> dict[str, str]:
+    """Digests of all weights."""
+    if data_dir is None:
+        return {}
     return {
-        "settings": [config.data.to_dict(), config.batch_size, config[stage].to_dict()],
-        "weights": hashlib.sha256(weights.read_bytes()).hexdigest(),
-        "images": hashlib.sha256(np.ascontiguousarray(images).tobytes()).hexdigest(),
+        network: file_digest(data_dir / weights)
+        for network, weights in settings["networks"].items()
+        if weights
     }
 
 
-def run_stage(
-    config: ConfigDict, name: str, stage: str, weights: Path, images: np.ndarray, workdir: Path
-) -> list[Row]:
-    """The rows of one stage for one network, from its file if it is finished.
-
-    Raises:
-      ValueError: the file was made with other settings, weights or images.
-    """
-
-    def make() -> dict[str, Any]:
-        model, variables = models.load_cifar_resnet(weights)
-        variables = jax.tree.map(jnp.asarray, variables)
-        rows = STAGES[stage](config, model, variables, images)
-        return {"rows": [{"network": name} | row for row in rows]}
-
-    path = workdir / "stages" / f"{name}_{stage}.json"
-    return kept(path, decides(config, stage, weights, images), make)["rows"]
+def do(run: Run) -> Record:
+    """One stage of one network: its lines, and its headline."""
+    stage = run.settings["stage"]
+    images = load_images(run.settings, run.data_dir)
+    model, variables = load_network(run.settings, run.data_dir)
+    lines = STAGES[stage](ConfigDict(dict(run.settings)), model, variables, images)
+    return Record(headline(stage, lines), {stage: lines})
 
 
-def run(config: ConfigDict, data_dir: Path, workdir: Path) -> dict[str, list[Row]]:
-    """All stages of all networks; writes the tables and figures.
-
-    Returns:
-      Stage to its rows.
-    """
-    images = load_images(config, data_dir)
-    found: dict[str, list[Row]] = {stage: [] for stage in STAGES}
-    for name, stage in _shown(config):
-        weights = data_dir / config.networks[name]
-        found[stage] += run_stage(config, name, stage, weights, images, workdir)
-    report.write(found, config, workdir)
-    return found
-
-
-def _shown(config: ConfigDict) -> Iterator[tuple[str, str]]:
-    jobs = [(name, stage) for name in config.networks for stage in STAGES]
-    with tqdm(jobs, unit="stage") as bar:
-        for name, stage in bar:
-            bar.set_description(f"{name}: {stage}")
-            yield name, stage
+def headline(stage: str, lines: list[Row]) -> dict[str, float]:
+    """A few numbers of a stage, for the line of the run."""
+    if stage == "lie":
+        wanted = {"head": "probabilities", "stencil": "central", "low_pass": 1.0}
+        chosen = [x for x in lines if all(x[key] == value for key, value in wanted.items())]
+        return {
+            f"lee_{x['generator']}": x["mean_sq"]
+            for x in chosen
+            if x["generator"] in ("translation_x", "rotation")
+        }
+    if stage == "finite":
+        found = {"consistency_crop": "consistency (crop)", "consistency": "consistency (circular)"}
+        return {
+            key: x["value"]
+            for key, name in found.items()
+            for x in lines
+            if x["measure"] == name
+        }
+    return {}

@@ -27,3 +27,11 @@ def save(figure: Figure, path: Path, title: str | None = None) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=150)
     plt.close(figure)
+
+
+def waiting(path: Path, title: str, what: str) -> None:
+    """A figure without data, which says what it waits for."""
+    figure, axis = plt.subplots(figsize=(7, 2), layout="constrained")
+    axis.text(0.5, 0.5, what, ha="center", va="center")
+    axis.set_axis_off()
+    save(figure, path, title)

@@ -25,7 +25,10 @@ def listing() -> str:
 
 
 def rows(chosen: Chosen) -> str:
-    """Rows and floors of a preset with the seeds that are promised."""
+    """Rows and floors of a preset with the seeds that are promised; what the rows will do."""
+    if chosen.study.describe is not None:
+        first = [one.run for one in chosen.listed() if not one.floor and one.run.seed == 0]
+        return "\n\n".join(chosen.study.describe(run) for run in first)
     lines = [[row, str(count)] for row, count in chosen.promised().items()]
     return table(("row", "seeds"), lines, rule=True)
 

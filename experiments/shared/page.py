@@ -68,6 +68,9 @@ def markdown(chosen: Chosen, results: Results, folder: Path) -> str:
     parts += ["## What was run", ran(chosen, results), "## Table"]
     parts += tables(chosen, lines)
     parts += study.sections(results.lines, results.tables)
+    others = sorted(path.name for path in folder.glob(f"{preset}_*.png"))
+    if others:
+        parts += ["## Further figures", *(f"![{name}]({name})" for name in others)]
     notes = folder / f"{preset}_notes.md"
     if notes.exists():
         parts.append(notes.read_text().strip())
@@ -158,6 +161,8 @@ def cell(lines: Sequence[Line], metric: Metric) -> str:
     if math.isnan(found.value):
         texts = {str(line[metric.key]) for line in lines if metric.key in line}
         return ", ".join(sorted(texts)) or "-"
+    if metric.log and all(line.get(metric.key) == 0 for line in lines):
+        return "0"
     text = metric.shown(back(found.value))
     lost = len(values) - found.runs
     note = f" ({lost} without a value)" if lost else ""

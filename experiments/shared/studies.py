@@ -156,6 +156,7 @@ class Study:
       sections: further parts of the page, from the lines and the other tables.
       draw: draws the figure of a path from the lines and the other tables, under a title;
         without it, performance against defect is drawn.
+      describe: what a row will do, before anything is run.
       step_time: milliseconds of a step of a run, measured on a quiet machine, and how many steps
         a run has.
     """
@@ -175,6 +176,7 @@ class Study:
     choose: Callable[[list[Line]], list[Line]] = lambda lines: lines
     sections: Callable[[list[Line], Tables], list[str]] = lambda lines, tables: []
     draw: Callable[[list[Line], Tables, Path, str], None] | None = None
+    describe: Callable[[Run], str] | None = None
     step_time: Callable[[Run], tuple[float, int]] | None = None
 
     def metric(self, key: str) -> Metric:

@@ -182,8 +182,7 @@ def main(argv: list[str]) -> None:
     print(
         f"\nFigure: {out / 'demo.png'}   numbers: {out / 'demo.csv'}\n"
         "Next: the same on CIFAR-10 and a pretrained ResNet-20,\n"
-        "  python -m experiments.soften --dry_run \\\n"
-        "      --config experiments/soften/configs/cifar10_resnet20.py --data_dir YOUR_DATA\n"
+        "  python -m experiments.run soften --rows --data_dir YOUR_DATA\n"
         "or the story with figures in notebooks/01_soften_a_network.ipynb"
     )
 

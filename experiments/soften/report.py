@@ -1,9 +1,13 @@
 """Rows of the softening studies as a terminal table and as Markdown."""
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
+from experiments.shared.figures import waiting
 from experiments.shared.report import Row, markdown_table
+from experiments.shared.studies import Line, Tables
+from experiments.soften import figures
 from softeq_jax._text import table
 
 COLUMNS: dict[str, tuple[str, Callable[[Row], str]]] = {
@@ -28,7 +32,7 @@ COLUMNS: dict[str, tuple[str, Callable[[Row], str]]] = {
     ),
     "layers": ("layers certified", lambda row: row["layers"]),
 }
-COMMON = ("accuracy", "kl_30")
+REFERENCE = "unfiltered"
 LEGEND = (
     "kept: share of the filtered weight space. Changes: against the unfiltered row, over the "
     "images that all rows share. top-1 rotated: mean over the angles up to 30 degrees. KL: "
@@ -53,9 +57,31 @@ def terminal_table(rows: Sequence[Row], columns: Sequence[str] = tuple(COLUMNS))
     return table(head, lines, rule=True)
 
 
-def markdown_page(title: str, rows: Sequence[Row]) -> str:
-    """A page with the title, the table and how to read it."""
-    return f"# {title}\n\n{markdown_table(*_cells(rows))}\n\n{LEGEND}\n"
+def finished(lines: Sequence[Line]) -> tuple[list[dict[str, Any]], Row | None]:
+    """Lines of rows with their changes against the unfiltered one, and that one if it is there.
+
+    Without it there are no rows to show.
+    """
+    rows = [{"name": line["row"], **line} for line in lines if not line.get("floor")]
+    reference = next((row for row in rows if row["name"] == REFERENCE), None)
+    return ([], None) if reference is None else (with_changes(rows, reference), reference)
+
+
+def sections(lines: list[Line], tables: Tables) -> list[str]:
+    """The table of all measurements, and how to read it."""
+    rows, _ = finished(lines)
+    if not rows:
+        return [f"The row {REFERENCE!r} is not finished: no changes yet."]
+    return ["## All measurements", markdown_table(*_cells(rows)), LEGEND]
+
+
+def draw(lines: list[Line], tables: Tables, path: Path, title: str) -> None:
+    """Accuracy against error, and bounds beside measurements."""
+    rows, reference = finished(lines)
+    if reference is None or len(rows) < 2:
+        waiting(path, title, f"{REFERENCE!r} and another row are needed for the figure")
+    else:
+        figures.trade_off(rows, reference, path, title)
 
 
 def _cells(rows: Sequence[Row], columns: Sequence[str] = tuple(COLUMNS)) -> list[list[str]]:
@@ -81,18 +107,3 @@ def with_changes(rows: Sequence[Row], reference: Row) -> list[dict[str, Any]]:
         }
         for row in rows
     ]
-
-
-def nearest_to_target(rows: Sequence[Row], reference: Row) -> Row:
-    """The row closest to the target, by the held-out images: the smallest sum of misses.
-
-    The target is an accuracy within 0.5 point of the unfiltered row at 30 % less KL at 30
-    degrees; a miss counts in units of 0.5 point and of 30 %.
-    """
-
-    def miss(row: Row) -> float:
-        lost = reference["holdout_accuracy"] - row["holdout_accuracy"]
-        saved = 1.0 - row["holdout_kl_30"] / reference["holdout_kl_30"]
-        return max(0.0, lost / 0.005 - 1.0) + max(0.0, 1.0 - saved / 0.3)
-
-    return min(rows, key=miss)

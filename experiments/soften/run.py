@@ -1,72 +1,89 @@
-"""The softening study: every row planned, fine-tuned, evaluated and certified, then the tables."""
+"""A run of the softening study: planned, fine-tuned, evaluated and certified."""
 
+import csv
 import dataclasses
-import hashlib
-import logging
+import functools
+import json
 import math
-import time
 from pathlib import Path
 from typing import Any
 
-from ml_collections import ConfigDict
-from tqdm import tqdm
+import jax
+import numpy as np
 
 import softeq_jax as sq
-from experiments.shared.kept_runs import as_name, digest, kept
-from experiments.shared.report import write_atomically, write_csv
-from experiments.soften import figures, report, softening
+from experiments.shared import trained
+from experiments.shared.runs import file_digest
+from experiments.shared.studies import Record, Run, Settings
+from experiments.soften import softening
 from experiments.soften.task import Data, load_data, load_network
-from softeq_jax import models, training
+from softeq_jax import data, models, training
 from softeq_jax.data import RandomCrop, RandomFlip
 
-_log = logging.getLogger(__name__)
+OF_ROW = ("group", "rules", "images")
+"""Settings that rows differ in; the others belong to the network, the data and the training."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Study:
-    """What all rows share."""
+class Workshop:
+    """What all rows share: the network, the data, the compiled functions."""
 
-    config: ConfigDict
     network: softening.Network
-    weights_digest: str
     data: Data
     tools: softening.Tools
-    workdir: Path
-
-    def decides(self, row: ConfigDict) -> dict[str, Any]:
-        """Everything that decides a row."""
-        shared = {k: v for k, v in self.config.to_dict().items() if k != "rows"}
-        return {"shared": shared, "row": row.to_dict(), "weights": self.weights_digest}
-
-    def folder(self, row: ConfigDict) -> Path:
-        """Where the row is kept."""
-        return self.workdir / "rows" / as_name(row.name)
+    tuning: softening.FineTuning
 
 
-def build_plan(params: Any, row: ConfigDict, group: str | None = None) -> sq.Plan:
+def workshop(run: Run) -> Workshop:
+    """What a run shares with all others of its preset."""
+    shared = {key: value for key, value in run.settings.items() if key not in OF_ROW}
+    return _workshop(json.dumps(shared), run.data_dir)
+
+
+@functools.lru_cache(maxsize=1)
+def _workshop(text: str, data_dir: Path | None) -> Workshop:
+    settings = json.loads(text)
+    network = load_network(settings, data_dir)
+    tuning = softening.FineTuning(
+        **{key: settings[key] for key in ("steps", "batch_size", "learning_rate", "weight_decay")}
+    )
+    tools = softening.compile_tools(network, tuning)
+    return Workshop(network, load_data(settings, data_dir), tools, tuning)
+
+
+def inputs(settings: Settings, data_dir: Path | None) -> dict[str, str]:
+    """The digest of the weights."""
+    if not settings["weights"] or data_dir is None:
+        return {}
+    return {"weights": file_digest(data_dir / settings["weights"])}
+
+
+def build_plan(params: Any, row: str, settings: Settings, group: str | None = None) -> sq.Plan:
     """The plan of one row, or the same rules under another group.
 
     Raises:
       ValueError: as ``softeq_jax.plan``; the message names the row.
     """
     try:
-        acting = sq.groups.from_name(group or row.group)
+        acting = sq.groups.from_name(group or settings["group"])
         rules = {
             match: None if dials is None else sq.convolution_rule(acting, **dials)
-            for match, dials in row.rules
+            for match, dials in settings["rules"]
         }
         return sq.plan(params, rules)
     except ValueError as error:
-        raise ValueError(f"row {row.name!r}: {error}") from error
+        raise ValueError(f"row {row!r}: {error}") from error
 
 
-def describe(row: ConfigDict, plan: sq.Plan, network: softening.Network) -> str:
-    """The dry run of one row: what is filtered, and what can be said before any training."""
+def describe(run: Run) -> str:
+    """What is filtered in a row, and what can be said before any training."""
+    network = load_network(run.settings, run.data_dir)
+    plan = build_plan(network.variables["params"], run.row, run.settings)
     params = plan.project(network.variables["params"])
-    moved = softening.movement(plan, build_plan(params, row, "so2"), params)
+    moved = softening.movement(plan, build_plan(params, run.row, run.settings, "so2"), params)
     layers = softening.layer_certificates(plan, params, network.geometry)
     lines = [
-        f"== {row.name} ({row.group})",
+        f"== {run.row} ({run.settings['group']})",
         plan.describe(),
         "bounds for the pretrained weights after filtering, before fine-tuning: together they move "
         f"by {moved.certified:.4g} of their norm at most under rotations to 30 degrees (measured "
@@ -81,88 +98,83 @@ def describe(row: ConfigDict, plan: sq.Plan, network: softening.Network) -> str:
     return "\n".join(lines)
 
 
-def run_row(study: Study, row: ConfigDict) -> dict[str, Any]:
-    """Fine-tunes and evaluates one row, or reads it if it is finished.
-
-    Raises:
-      ValueError: the work directory holds this row made with other settings or weights.
-    """
-    config, network, data, folder = study.config, study.network, study.data, study.folder(row)
-
-    def make() -> dict[str, Any]:
-        started = time.monotonic()
-        plan = build_plan(network.variables["params"], row)
-        variables, loss = _tuned(study, row, plan)
-        angles = tuple(math.radians(a) for a in config.angles)
-        images, labels = (part[: data.subset] for part in data.test)
-        outcome = softening.evaluate(network, study.tools, variables, images, labels, angles)
-        tilts = (-softening.TILT, softening.TILT)
-        held = softening.evaluate(network, study.tools, variables, *data.holdout, tilts)
-        rotations = build_plan(network.variables["params"], row, "so2")
-        moved = softening.movement(plan, rotations, variables["params"])
-        models.save_cifar_resnet(folder / "softened.safetensors", variables)
-        return {
-            **softening.summary(outcome),
-            **dataclasses.asdict(moved),
-            "holdout_accuracy": held.accuracy()[0],
-            "holdout_kl_30": held.kl_at(softening.TILT)[0],
-            "name": row.name,
-            "group": row.group,
-            "kept": softening.kept_share(plan),
-            "train_loss": loss,
-            "seconds": time.monotonic() - started,
-        }
-
-    return kept(folder / "row.json", study.decides(row), make)
-
-
-def full_row(study: Study, row: ConfigDict, result: dict[str, Any]) -> dict[str, Any]:
-    """The same row evaluated on all test images; ``kl_30_common`` stays over the subset."""
-
-    def make() -> dict[str, Any]:
-        variables, _ = training.restore(study.folder(row) / "state", dict(study.network.variables))
-        angles = tuple(math.radians(a) for a in study.config.angles)
-        outcome = softening.evaluate(
-            study.network, study.tools, variables, *study.data.test, angles
-        )
-        common = {f"{key}_common": result[key] for key in report.COMMON}
-        return result | softening.summary(outcome) | common
-
-    return kept(study.folder(row) / "full.json", study.decides(row), make)
-
-
-def _tuned(study: Study, row: ConfigDict, plan: sq.Plan) -> tuple[dict[str, Any], float]:
-    """The folded variables of a row, from its checkpoint if training had finished."""
-    path, made_with = study.folder(row) / "state", digest(study.decides(row))
-    if path.exists():
-        variables, meta = training.restore(path, dict(study.network.variables))
-        if meta["made_with"] == made_with:
-            return variables, meta["loss"]
-    variables, loss = softening.fine_tune(
-        study.network,
-        study.tools,
-        plan,
-        study.data.source,
-        fine_tuning(study.config),
-        transforms=(RandomCrop(4), RandomFlip()),
-        progress=row.name,
+def tuned(run: Run, shop: Workshop, plan: sq.Plan) -> tuple[dict[str, Any], float]:
+    """(folded variables, training loss over the last tenth of the steps) of a run."""
+    network, tuning = shop.network, shop.tuning
+    state = training.init_state(
+        network.variables["params"], shop.tools.optimizer, network.model_state, seed=run.seed
     )
-    training.save(path, variables, {"made_with": made_with, "loss": loss})
-    return variables, loss
+    state = trained.train(
+        run,
+        shop.tools.step,
+        state,
+        shop.data.source,
+        tuning.steps,
+        extra=plan,
+        log_every=max(1, tuning.steps // 10),
+        save_every=max(1, tuning.steps // 4),
+        transforms=(RandomCrop(4), RandomFlip()),
+        check=data.classification(run.settings["num_classes"]),
+    )
+    with (run.workdir / "train.csv").open() as file:
+        loss = float(list(csv.DictReader(file))[-1]["train/loss"])
+    params = jax.tree.map(np.asarray, plan.project(state.params))
+    return {"params": params, **state.model_state}, loss
 
 
-def layer_rows(study: Study, row: ConfigDict) -> list[dict[str, Any]]:
-    """Certificate of every filtered layer of a finished row, beside what real images measure.
+def do(run: Run) -> Record:
+    """The metrics of a row, and the certificates of its layers; keeps the softened weights."""
+    shop, settings = workshop(run), run.settings
+    network, tools, test = shop.network, shop.tools, shop.data.test
+    plan = build_plan(network.variables["params"], run.row, settings)
+    rotations = build_plan(network.variables["params"], run.row, settings, "so2")
+    variables, loss = tuned(run, shop, plan)
+    angles = tuple(math.radians(a) for a in settings["angles"])
+    images, labels = (part[: settings["images"]] for part in test)
+    outcome = softening.evaluate(network, tools, variables, images, labels, angles)
+    common = softening.summary(first(outcome, settings["subset"]))
+    tilts = (-softening.TILT, softening.TILT)
+    held = softening.evaluate(network, tools, variables, *shop.data.holdout, tilts)
+    moved = softening.movement(plan, rotations, variables["params"])
+    run.artifacts.mkdir(parents=True, exist_ok=True)
+    models.save_cifar_resnet(run.artifacts / "softened.safetensors", variables)
+    layers = layer_lines(shop, settings, plan, variables)
+    certified = sum(layer["certified"] for layer in layers)
+    metrics = {
+        **softening.summary(outcome),
+        "accuracy_common": common["accuracy"],
+        "kl_30_common": common["kl_30"],
+        **dataclasses.asdict(moved),
+        "holdout_accuracy": held.accuracy()[0],
+        "holdout_kl_30": held.kl_at(softening.TILT)[0],
+        "kept": softening.kept_share(plan),
+        "train_loss": loss,
+        "layers": f"{certified} of {len(layers)}",
+    }
+    return Record(metrics, {"layers": layers})
+
+
+def first(outcome: sq.measures.RotationReport, count: int) -> sq.measures.RotationReport:
+    """The outcomes of the first images, which all rows share."""
+    return sq.measures.RotationReport(
+        outcome.angles,
+        outcome.correct[:count],
+        *(part[:, :count] for part in (outcome.correct_rotated, outcome.kl, outcome.kl_floor)),
+    )
+
+
+def layer_lines(
+    shop: Workshop, settings: Settings, plan: sq.Plan, variables: Any
+) -> list[dict[str, Any]]:
+    """Certificate of every filtered layer, beside what real images measure.
 
     The operator bound covers every image under the row's group, so it is to be compared with
     ``gain_90``, the largest ``||R L(h) - L(R h)|| / ||h||`` met; ``defect_*`` is the mean relative
     to ``||L(h)||``.
     """
-    network, config = study.network, study.config
-    variables, _ = training.restore(study.folder(row) / "state", dict(network.variables))
-    plan = build_plan(network.variables["params"], row)
+    network = shop.network
     certificates = softening.layer_certificates(plan, variables["params"], network.geometry)
-    sample = network.preprocess(study.data.test[0][: config.defect_images])
+    sample = network.preprocess(shop.data.test[0][: settings["defect_images"]])
     model = network.model.clone(axis_name=None)
     measured = {
         degrees: models.conv_defects(
@@ -172,7 +184,6 @@ def layer_rows(study: Study, row: ConfigDict) -> list[dict[str, Any]]:
     }
     return [
         {
-            "row": row.name,
             "layer": path,
             "certified": certificate.certified,
             "operator_bound": certificate.bound,
@@ -185,46 +196,22 @@ def layer_rows(study: Study, row: ConfigDict) -> list[dict[str, Any]]:
     ]
 
 
-def fine_tuning(config: ConfigDict) -> softening.FineTuning:
-    """The fine-tuning settings of a config."""
-    return softening.FineTuning(**config.finetune.to_dict())
+def majority(run: Run) -> dict[str, Any]:
+    """The floor: the most frequent class of the images that settings are chosen by."""
+    parts = load_data(run.settings, run.data_dir)
+    labels = parts.test[1][: run.settings["subset"]]
+    guess = np.bincount(parts.holdout[1]).argmax()
+    accuracy = float(np.mean(labels == guess))
+    return {"accuracy": accuracy, "accuracy_common": accuracy, "kl_30": 0.0, "kl_30_common": 0.0}
 
 
-def run(config: ConfigDict, data_dir: Path, workdir: Path) -> list[dict[str, Any]]:
-    """Runs every row of a study and writes its tables and figure."""
-    names = [row.name for row in config.rows]
-    if len(set(map(as_name, names))) != len(names) or config.reference not in names:
-        raise ValueError(f"rows need distinct names, {config.reference!r} among them; got {names}")
-    network = load_network(config, data_dir)
-    plans = {row.name: build_plan(network.variables["params"], row) for row in config.rows}
-    _log.info("%d rows, all plans valid", len(plans))
-    data = load_data(config, data_dir)
-    tools = softening.compile_tools(network, fine_tuning(config))
-    workdir.mkdir(parents=True, exist_ok=True)
-    (workdir / "config.json").write_text(config.to_json_best_effort(indent=1))
-    digest = hashlib.sha256((data_dir / config.weights).read_bytes()).hexdigest()
-    study = Study(config, network, digest, data, tools, workdir)
-    rows = {row.name: run_row(study, row) for row in config.rows}
-    reference = rows[config.reference]
-    groups = {row["group"] for name, row in rows.items() if name != config.reference}
-    best = [
-        report.nearest_to_target(
-            [r for name, r in rows.items() if r["group"] == group and name != config.reference],
-            reference,
-        )["name"]
-        for group in sorted(groups)
-    ]
-    layers = []
-    for row in tqdm(config.rows, desc="layers and full test", unit="row"):
-        if row.name in (config.reference, *best):
-            rows[row.name] = full_row(study, row, rows[row.name])
-        of_row = layer_rows(study, row)
-        certified = sum(layer["certified"] for layer in of_row)
-        rows[row.name]["layers"] = f"{certified} of {len(of_row)}"
-        layers += of_row
-    finished = report.with_changes(list(rows.values()), rows[config.reference])
-    write_csv(workdir / "table.csv", finished)
-    write_csv(workdir / "layers.csv", layers)
-    write_atomically(workdir / "table.md", report.markdown_page(config.title, finished))
-    figures.trade_off(finished, rows[config.reference], workdir / "figure.png", config.title)
-    return finished
+def step_time(run: Run) -> tuple[float, int]:
+    """Milliseconds of a step of a run, and its steps."""
+    shop = workshop(run)
+    plan = build_plan(shop.network.variables["params"], run.row, run.settings)
+    state = training.init_state(
+        shop.network.variables["params"], shop.tools.optimizer, shop.network.model_state
+    )
+    examples = [shop.data.source[i] for i in range(shop.tuning.batch_size)]
+    batch = {key: np.stack([example[key] for example in examples]) for key in examples[0]}
+    return trained.step_time(shop.tools.step, state, batch, plan), shop.tuning.steps
