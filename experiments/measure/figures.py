@@ -14,7 +14,9 @@ GRAY = "#777777"
 
 def lie(rows: Sequence[Row], path: Path, title: str) -> None:
     """LEE by generator: all networks, every stencil."""
-    networks, stencils = (list(dict.fromkeys(r[key] for r in rows)) for key in ("network", "stencil"))
+    networks, stencils = (
+        list(dict.fromkeys(r[key] for r in rows)) for key in ("network", "stencil")
+    )
     figure, axes = plt.subplots(
         len(networks), 1, figsize=(11, 3.4 * len(networks)), layout="constrained", squeeze=False
     )

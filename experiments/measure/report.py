@@ -66,7 +66,9 @@ def sections(lines: list[Line], tables: Tables) -> list[str]:
         ),
         ("finite", "Finite transforms", lambda: finite_table(found["finite"])),
     ]
-    return [text for stage, title, make in parts if stage in found for text in (f"## {title}", make())]
+    return [
+        text for stage, title, make in parts if stage in found for text in (f"## {title}", make())
+    ]
 
 
 def draw(lines: list[Line], tables: Tables, path: Path, title: str) -> None:
@@ -127,9 +129,7 @@ def agreement_table(found: Mapping[str, Sequence[Row]]) -> str:
         lines.append(cells)
         for share in values(layers, "low_pass"):
             for generator in values(layers, "generator"):
-                chosen = select(
-                    layers, network=network, generator=generator, low_pass=share
-                )
+                chosen = select(layers, network=network, generator=generator, low_pass=share)
                 kept = "" if share == 1 else f", images to {share:g} Nyquist"
                 cells = [f"layers by norm, {generator}{kept}", network]
                 norms = {

@@ -282,9 +282,6 @@ def headline(stage: str, lines: list[Row]) -> dict[str, float]:
     if stage == "finite":
         found = {"consistency_crop": "consistency (crop)", "consistency": "consistency (circular)"}
         return {
-            key: x["value"]
-            for key, name in found.items()
-            for x in lines
-            if x["measure"] == name
+            key: x["value"] for key, name in found.items() for x in lines if x["measure"] == name
         }
     return {}

@@ -31,9 +31,9 @@ def chosen(lines: list[Line]) -> dict[str, list[Line]]:
 
 def chosen_lines(lines: list[Line]) -> list[Line]:
     """The chosen runs, named by method; and the floor."""
-    return [
-        line | {"row": method} for method, those in chosen(lines).items() for line in those
-    ] + [line for line in lines if line.get("floor")]
+    return [line | {"row": method} for method, those in chosen(lines).items() for line in those] + [
+        line for line in lines if line.get("floor")
+    ]
 
 
 def sections(lines: list[Line], tables: Tables) -> list[str]:
@@ -73,7 +73,9 @@ def draw(lines: list[Line], tables: Tables, path: Path, title: str) -> None:
     fig, axes = plt.subplots(1, panels, figsize=(4.5 * panels, 4.4), layout="constrained")
     for number, (method, runs) in enumerate(best.items()):
         mean, error = over_runs([line["mse"] for line in runs])
-        axes[0].errorbar(number, mean, np.nan_to_num(error), fmt="o", color=colors[method], capsize=4)
+        axes[0].errorbar(
+            number, mean, np.nan_to_num(error), fmt="o", color=colors[method], capsize=4
+        )
         before, _ = over_runs([line["mse_before"] for line in runs])
         axes[0].plot(number, before, "_", color=colors[method], ms=16)
         x = [max(line["equivariance_error"], 1e-8) for line in runs]

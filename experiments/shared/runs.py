@@ -2,8 +2,8 @@
 
 A work directory holds `study.json` (whose it is), `runs/<row>/<seed>.json` (what a run found, with
 the settings it was made with), and for a run that is going on `runs/<row>/<seed>/`, its own work
-directory. A run is claimed by a file lock, which the system lifts when its process dies; so a second
-process in the same folder takes other runs, and a killed one leaves nothing behind but checkpoints.
+directory. A run is claimed by a file lock, which the system lifts when its process dies; so a
+second process in the same folder takes other runs, and a killed one leaves only checkpoints behind.
 """
 
 import contextlib

@@ -140,8 +140,8 @@ class Study:
       title: first line of its page.
       claims: that it tests, the most important one first; see `experiments.shared.claims`.
       presets: sizes by name; "tiny" runs in seconds without real data.
-      rows: from the settings and the grid of a preset, as one, to names of rows with the settings of each; JSON. Rows
-        that can share compiled functions stand next to each other.
+      rows: from the settings and the grid of a preset, as one, to names of rows with the settings
+        of each; JSON. Rows that can share compiled functions stand next to each other.
       run: does one run, in its work directory, resumed if it was killed there.
       metrics: columns that the page shows; the first is the performance.
       defect: key of the metric that the performance is drawn against, the equivariance error.

@@ -59,7 +59,9 @@ def load_data(settings: Settings, data_dir: Path | None) -> Data:
 def _load(name: str, data_dir: Path | None, held: int, num_classes: int) -> Data:
     if name == "digits":
         images, labels, *test = data.digits()
-        images, test[0] = (np.rint(255 * x).astype(np.uint8).repeat(3, -1) for x in (images, test[0]))
+        images, test[0] = (
+            np.rint(255 * x).astype(np.uint8).repeat(3, -1) for x in (images, test[0])
+        )
     else:
         assert data_dir is not None, "the study's needs were checked"
         train, other = (data.open_source(name, s, data_dir / "tfds") for s in ("train", "test"))
