@@ -16,7 +16,7 @@ from experiments.shared.studies import Record, Run, Settings
 from softeq_jax import data, measures, models
 
 Row = dict[str, Any]
-Stage = Callable[[ConfigDict, models.CifarResNet, Any, np.ndarray], list[Row]]
+Stage = Callable[[Any, models.CifarResNet, Any, np.ndarray], list[Row]]
 
 
 def network(model: models.CifarResNet, variables: Any) -> jax.tree_util.Partial:
@@ -74,7 +74,7 @@ def low_passed(images: np.ndarray, share: float, periodic: bool = False) -> np.n
     return images
 
 
-def generators(config: ConfigDict) -> list[measures.Generator]:
+def generators(config: Any) -> list[measures.Generator]:
     """All flows and colors, the colors in the units of the normalized pixels."""
     colors = [
         measures.color(name, mean=config.mean, std=config.std)
@@ -87,7 +87,7 @@ def generators(config: ConfigDict) -> list[measures.Generator]:
     return [measures.flow(name) for name in flows] + colors
 
 
-def lie_rows(config: ConfigDict, model: Any, variables: Any, images: np.ndarray) -> list[Row]:
+def lie_rows(config: Any, model: Any, variables: Any, images: np.ndarray) -> list[Row]:
     """LEE by stencil, head, low-pass and generator."""
     f, rows = network(model, variables), []
     for share in config.lie.low_pass:
@@ -110,18 +110,18 @@ def lie_rows(config: ConfigDict, model: Any, variables: Any, images: np.ndarray)
     return rows
 
 
-def layer_rows(config: ConfigDict, model: Any, variables: Any, images: np.ndarray) -> list[Row]:
+def layer_rows(config: Any, model: Any, variables: Any, images: np.ndarray) -> list[Row]:
     """Exact contributions of every layer by stencil, low-pass and generator."""
     return _attributed(config, config.attribution, network(model, variables), images, False)
 
 
-def control_rows(config: ConfigDict, model: Any, variables: Any, images: np.ndarray) -> list[Row]:
+def control_rows(config: Any, model: Any, variables: Any, images: np.ndarray) -> list[Row]:
     """The same with circular padding and periodic stencils."""
     return _attributed(config, config.control, circular_network(model, variables), images, True)
 
 
 def _attributed(
-    config: ConfigDict, setting: ConfigDict, f: Callable, images: np.ndarray, periodic: bool
+    config: Any, setting: Any, f: Callable, images: np.ndarray, periodic: bool
 ) -> list[Row]:
     rows = []
     for share in setting.low_pass:
@@ -140,7 +140,7 @@ def _attributed(
     return rows
 
 
-def feature_rows(config: ConfigDict, model: Any, variables: Any, images: np.ndarray) -> list[Row]:
+def feature_rows(config: Any, model: Any, variables: Any, images: np.ndarray) -> list[Row]:
     """Correlation of the outputs of all blocks under shifts and quarter turns."""
     whole = measures.linen_features(model, variables, train=False)
 
@@ -182,7 +182,7 @@ def feature_rows(config: ConfigDict, model: Any, variables: Any, images: np.ndar
     return rows
 
 
-def finite_rows(config: ConfigDict, model: Any, variables: Any, images: np.ndarray) -> list[Row]:
+def finite_rows(config: Any, model: Any, variables: Any, images: np.ndarray) -> list[Row]:
     """Consistency, one-pixel shifts, and KL divergence against the angle."""
     f, key = network(model, variables), jax.random.key(config.finite.seed)
     size = {"batch_size": config.batch_size}

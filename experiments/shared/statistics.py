@@ -13,7 +13,8 @@ number of runs minus the rank of the model. The noise is taken as equal in all r
 import dataclasses
 import functools
 import math
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from scipy import stats
@@ -191,12 +192,12 @@ def mean_interval(values: Sequence[float]) -> Interval:
     return dataclasses.replace(found, deviation=deviation)
 
 
-def paired(mine: dict[Hashable, float], theirs: dict[Hashable, float]) -> Interval:
+def paired(mine: Mapping[Any, float], theirs: Mapping[Any, float]) -> Interval:
     """Mean of the differences over the seeds that both have."""
     return mean_interval([mine[key] - theirs[key] for key in mine if key in theirs])
 
 
-def slope(differences: dict[Hashable, dict[float, float]]) -> Interval:
+def slope(differences: Mapping[Any, Mapping[float, float]]) -> Interval:
     """How differences grow with a strength: the mean over seeds of each seed's slope.
 
     Args:

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,7 @@ def train(
     run: Run,
     step: StepFn,
     state: tr.TrainState,
-    source: Sequence[Any],
+    source: Any,
     steps: int,
     *,
     extra: Any = None,
