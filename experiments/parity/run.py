@@ -43,7 +43,7 @@ def outputs(found: models.Pretrained, variables: Any, images: list[np.ndarray]) 
 
 def softened(found: models.Pretrained, softness: float) -> tuple[Any, int]:
     """Softened variables, and how many arrays changed."""
-    rules = models.soft_rules(found.model, sq.groups.cyclic(4), softness=softness)
+    rules = models.soft_rules(found.model, sq.groups.cyclic(4), softness=softness, mask="hard")
     params = found.variables["params"]
     soft = jax.tree.map(np.asarray, sq.plan(params, rules).project(params))
     changed = jax.tree.map(lambda a, b: int(not np.array_equal(a, b)), params, soft)

@@ -196,9 +196,10 @@ def report(
     * the Lie derivative along the generators, and the shares of its layers;
     * for class scores of images: consistency under shifts (circular and cropped), one-pixel
       shifts on a canvas, and KL divergence against the angle of rotation; for other outputs the
-      relative and the null-normalized error under circular shifts and quarter turns, and the
-      relative error against the angle (rotations and turns of square images only; what does not
-      act on the output, such as a quarter turn on a grid off the center, is left out, and logged);
+      relative and the null-normalized error under circular shifts and quarter turns (half turns of
+      rectangles), and the relative error against the angle (rotations of square images only; what
+      does not act on the output, such as a quarter turn on a grid off the center, is left out, and
+      logged);
     * with ``features``, their correlation with their transforms over depth.
 
     Args:
@@ -326,9 +327,11 @@ class _Study:
             found = (same.circular, same.crop, one.changes, one.mac)
             return tuple(estimate for estimate in found if estimate is not None)
         places = self.places()
-        families = {
+        square = self.frame[0] == self.frame[1]
+        turns = {"quarter turns": (1, 2, 3)} if square else {"half turns": (2,)}
+        families: dict[str, Sequence[Transform]] = {
             "circular shifts": _shifts(places, self.frame, reach),
-            "quarter turns": [quarter_turn(k) for k in (1, 2, 3)],
+            **{name: [quarter_turn(k) for k in each] for name, each in turns.items()},
         }
         found = []
         for name, moves in families.items():

@@ -114,6 +114,14 @@ def test_maps_get_the_measures_of_maps():
 
 
 @pytest.mark.slow
+def test_half_turns_of_rectangles():
+    found = measures.report(lambda x: 2 * x, IMAGES[:, :, :8], output="image", attribution=False)
+    turned = {e.name: e.value for e in found.finite if "turns" in e.name}
+    assert list(turned) == ["relative error, half turns", "null-normalized error, half turns"]
+    assert max(turned.values()) < 1e-6
+
+
+@pytest.mark.slow
 def test_what_does_not_apply_is_left_out():
     rectangle = measures.report(classifier, IMAGES[:, :, :8], attribution=False)
     assert rectangle.polar is None
