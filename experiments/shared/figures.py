@@ -9,6 +9,8 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
+from softeq_jax._atomic import replacing
+
 
 def finish(figure: Figure, path: Path, title: str | None = None) -> None:
     """A light grid behind the curves, no frame above and to the right; then `save`."""
@@ -24,8 +26,8 @@ def save(figure: Figure, path: Path, title: str | None = None) -> None:
     if title is not None:
         width = int(11 * figure.get_figwidth())  # letters in a line
         figure.suptitle("\n".join(textwrap.wrap(title, width)), fontsize=11)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=150)
+    with replacing(path) as partial:
+        figure.savefig(partial, format=path.suffix[1:], dpi=150)
     plt.close(figure)
 
 

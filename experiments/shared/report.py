@@ -33,9 +33,8 @@ def markdown_table(head: Sequence[str], *lines: Sequence[str]) -> str:
 
 def write_csv(path: Path, rows: Sequence[Row]) -> None:
     """All fields of all rows, full precision."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     fields = list(dict.fromkeys(key for row in rows for key in row))
-    with path.open("w", newline="") as file:
+    with replacing(path) as partial, partial.open("w", newline="") as file:
         writer = csv.DictWriter(file, fields)
         writer.writeheader()
         writer.writerows(rows)

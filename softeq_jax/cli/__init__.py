@@ -43,13 +43,14 @@ def main(argv: Sequence[str] | None = None) -> int:
             arguments.run(arguments)
         sys.stdout.flush()
     except BrokenPipeError:  # the reader went away, as in `softeq models | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return _PIPE_CLOSED
     except (ValueError, OSError, ImportError) as error:
         _log.debug("where the error comes from", exc_info=True)
         extra = _EXTRAS.get(error.name or "") if isinstance(error, ImportError) else None
         hint = f": pip install softeq-jax[{extra}]" if extra else ""
-        print(f"softeq: error: {' '.join(str(error).split())}{hint}", file=sys.stderr)
+        where = "standard output: " if _drop_output() else ""
+        print(f"softeq: error: {where}{' '.join(str(error).split())}{hint}", file=sys.stderr)
         return _MISTAKE
     except KeyboardInterrupt:
         print("softeq: interrupted", file=sys.stderr)
@@ -59,6 +60,19 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _warn(message: Warning | str, *where: Any) -> None:
     print(f"softeq: warning: {' '.join(str(message).split())}", file=sys.stderr)
+
+
+def _drop_output() -> bool:
+    """Lets what cannot be written to standard output go, and says whether there was something.
+
+    It would fail again at exit.
+    """
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return True
+    return False
 
 
 class _Parser(argparse.ArgumentParser):

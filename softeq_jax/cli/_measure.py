@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from softeq_jax._atomic import replacing
 from softeq_jax._text import plural, table
 from softeq_jax.cli import _arguments, _images, _rotations
 from softeq_jax.cli._image_sources import HELP, ImageSource, open_images
@@ -191,7 +192,7 @@ def _save(
     )
     written = report.save(folder)
     path = folder / "angles.csv"
-    with path.open("w", newline="", encoding="utf-8") as file:
+    with replacing(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(turned.head(images.labels))
         writer.writerows(turned.rows(images.labels))

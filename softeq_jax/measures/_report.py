@@ -12,6 +12,7 @@ from typing import Any, Unpack
 import jax
 import numpy as np
 
+from softeq_jax._atomic import replacing
 from softeq_jax._checks import radians
 from softeq_jax._text import table
 from softeq_jax.measures import figures
@@ -126,9 +127,9 @@ class Report:
           The paths that were written.
         """
         folder = pathlib.Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
         written = [folder / "report.txt"]
-        written[0].write_text(self.table() + "\n", encoding="utf-8")
+        with replacing(written[0]) as partial:
+            partial.write_text(self.table() + "\n", encoding="utf-8")
         tables = {"report": self.rows()}
         if self.attribution is not None:
             tables["layers"] = self.attribution.rows()
@@ -136,14 +137,18 @@ class Report:
             tables["features"] = self.features.rows()
         for name, rows in tables.items():
             path = folder / f"{name}.csv"
-            with path.open("w", newline="", encoding="utf-8") as file:
+            with (
+                replacing(path) as partial,
+                partial.open("w", newline="", encoding="utf-8") as file,
+            ):
                 writer = csv.DictWriter(file, list(rows[0]))
                 writer.writeheader()
                 writer.writerows(rows)
             written.append(path)
         for name, figure in self.figures().items():
             path = folder / f"{name}.png"
-            figure.savefig(path, dpi=150)
+            with replacing(path) as partial:
+                figure.savefig(partial, format="png", dpi=150)
             written.append(path)
         return written
 

@@ -13,13 +13,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from softeq_jax._atomic import replacing
+from softeq_jax._atomic import replacing, write_tensors
 from softeq_jax._paths import by_path, leaf_paths
 from softeq_jax.projections import Plan
 
 try:
     from safetensors import SafetensorError
-    from safetensors.numpy import load_file, save_file
+    from safetensors.numpy import load_file
     from safetensors.numpy import save as save_bytes
 except ImportError as error:
     raise ImportError(
@@ -63,7 +63,7 @@ def save_params(
     """
     arrays = _folded(params, plan)
     with replacing(path) as partial:
-        save_file(arrays, partial, metadata=dict(metadata) if metadata else None)
+        write_tensors(partial, arrays, metadata)
 
 
 def load_params(path: str | os.PathLike[str], template: Params) -> Params:
@@ -153,8 +153,10 @@ def save_function(
             f"them; pass symbolic_batch=False to fix the number ({error})"
         ) from error
     with replacing(path) as partial, zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as file:
-        file.writestr(_PROGRAM, exported.serialize())
-        file.writestr(_LEAVES, save_bytes(arrays))
+        for name, content in ((_PROGRAM, exported.serialize()), (_LEAVES, save_bytes(arrays))):
+            entry = zipfile.ZipInfo(name)  # has no time: the same function gives the same bytes
+            entry.external_attr = 0o644 << 16
+            file.writestr(entry, content)
 
 
 def load_function(path: str | os.PathLike[str]) -> Callable[[Array], Any]:

@@ -271,6 +271,15 @@ def test_mistakes_are_told_in_one_line(capsys, resnet, tmp_path, monkeypatch, ch
     assert not list(tmp_path.glob("soft*"))
 
 
+@pytest.mark.skipif(not pathlib.Path("/dev/full").exists(), reason="there is no /dev/full")
+def test_a_full_disk_is_told_in_one_line(capsys, monkeypatch):
+    with pathlib.Path("/dev/full").open("w") as full:
+        monkeypatch.setattr("sys.stdout", full)
+        assert main(["models", "vit_ti16"]) == 2
+    line = capsys.readouterr().err
+    assert "standard output: [Errno 28] No space left on device" in line
+
+
 def test_files_that_are_no_checkpoints_are_told_in_one_line(capsys, resnet, tmp_path):
     assert "absent.safetensors" in refused(capsys, "inspect", tmp_path / "absent.safetensors")
     cut = tmp_path / "cut.safetensors"

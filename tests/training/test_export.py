@@ -3,6 +3,7 @@
 import collections
 import re
 import sys
+import time
 import zipfile
 
 import flax.linen as nn
@@ -153,11 +154,11 @@ def test_a_failed_write_leaves_the_former_file(tmp_path, params, monkeypatch):
     path = tmp_path / "x"
     save_params(path, params)
 
-    def torn(_arrays, partial, **_):
+    def torn(partial, *_):
         partial.write_bytes(b"half")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("softeq_jax.training.export.save_file", torn)
+    monkeypatch.setattr("softeq_jax.training.export.write_tensors", torn)
     with pytest.raises(KeyboardInterrupt):
         save_params(path, jax.tree.map(jnp.zeros_like, params))
     _equal(load_params(path, params), params)
@@ -231,6 +232,14 @@ def test_a_fixed_number_of_images(tmp_path, params, images):
     np.testing.assert_array_equal(load_function(path)(images), jax.jit(f)(params, images))
     with pytest.raises(ValueError, match="shape"):
         load_function(path)(images[:3])
+
+
+def test_the_same_function_gives_the_same_bytes_at_any_time(tmp_path, params, images, monkeypatch):
+    later = time.time() + 1e6
+    for name in ("a", "b"):
+        save_function(tmp_path / name, apply, params, images[:2], platforms=("cpu",))
+        monkeypatch.setattr(time, "time", lambda: later)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
 def test_half_precision_and_registered_containers(tmp_path):

@@ -7,9 +7,8 @@ from typing import Any
 
 import ml_dtypes
 import numpy as np
-from safetensors.numpy import save_file
 
-from softeq_jax._atomic import replacing
+from softeq_jax._atomic import replacing, write_tensors
 from softeq_jax._paths import by_path
 from softeq_jax.models.weights._checkpoint import CONFIG, INDEX, PREPROCESSOR, WEIGHTS
 from softeq_jax.models.weights._network import check_names, check_values
@@ -104,7 +103,7 @@ def flatten(variables: Mapping[str, Any]) -> dict[str, np.ndarray]:
 def write(path: Path, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> None:
     """Writes a safetensors file, which appears only when it is complete."""
     with replacing(path) as partial:
-        save_file(dict(tensors), partial, metadata=dict(metadata) or None)
+        write_tensors(partial, tensors, metadata)
 
 
 def _tensor(flat: Mapping[str, np.ndarray], stored: Stored, where: str) -> np.ndarray:
