@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 # The dtypes of safetensors by NumPy's name, in the order in which their values lie in a file.
-_DTYPES = {
+TENSOR_DTYPES = {
     **{"uint64": "U64", "int64": "I64", "float64": "F64", "complex64": "C64", "float32": "F32"},
     **{"uint32": "U32", "int32": "I32", "bfloat16": "BF16", "float16": "F16", "uint16": "U16"},
     **{"int16": "I16", "float8_e8m0fnu": "F8_E8M0", "float8_e4m3fn": "F8_E4M3"},
@@ -93,16 +93,16 @@ def write_tensors(
       ValueError: a dtype that the format does not have (names the tensor).
       OSError: it cannot be written.
     """
-    order = list(_DTYPES)
+    order = list(TENSOR_DTYPES)
     for name, tensor in tensors.items():
-        if tensor.dtype.name not in _DTYPES:
+        if tensor.dtype.name not in TENSOR_DTYPES:
             raise ValueError(f"{path}: tensor {name} has dtype {tensor.dtype}, expected {order}")
     names = sorted(tensors, key=lambda name: (order.index(tensors[name].dtype.name), name.encode()))
     header: dict[str, object] = {"__metadata__": dict(sorted(metadata.items()))} if metadata else {}
     end = 0
     for name in names:
         begin, end = end, end + tensors[name].nbytes
-        kind, shape = _DTYPES[tensors[name].dtype.name], list(tensors[name].shape)
+        kind, shape = TENSOR_DTYPES[tensors[name].dtype.name], list(tensors[name].shape)
         header[name] = {"dtype": kind, "shape": shape, "data_offsets": [begin, end]}
     text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
     text += b" " * (-len(text) % 8)

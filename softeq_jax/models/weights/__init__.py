@@ -2,8 +2,8 @@
 
 from softeq_jax.models.weights._cifar_files import load_cifar_resnet, save_cifar_resnet
 from softeq_jax.models.weights._configuration import Preprocess
+from softeq_jax.models.weights._detection import FORMATS
 from softeq_jax.models.weights._load import load
-from softeq_jax.models.weights._network import FORMATS
 from softeq_jax.models.weights._pretrained import LoadReport, Origin, Pretrained
 from softeq_jax.models.weights._save import save
 

@@ -9,9 +9,11 @@ from typing import Any
 from flax import linen as nn
 
 from softeq_jax.models.weights._configuration import Config, Preprocess
-from softeq_jax.models.weights._tensor_names import NameTable, Shape, TensorEntry
+from softeq_jax.models.weights._settings import shown
+from softeq_jax.models.weights._tensor_names import NameTable, Prefix, Shape, TensorEntry
 
 NO_WEIGHTS = (r".*\.num_batches_tracked", "PyTorch's step counter, carries no weights")
+_MOST_STAGES = 16
 # Published widths whose heads are not 64 channels wide (SO400M, Huge, Giant, Gigantic).
 _WIDE_HEADS = {1152: 16, 1280: 16, 1408: 16, 1664: 16}
 
@@ -32,13 +34,13 @@ class Arrays:
     entries: Mapping[str, TensorEntry]
     shapes: Mapping[str, Shape]
     table: NameTable
-    prefix: str
+    prefix: Prefix
 
     def __contains__(self, path: str) -> bool:
         return path in self.entries
 
     def shape(self, path: str) -> Shape:
-        """Shape of an array that attributes are read off, in Flax's layout.
+        """Shape of an array that attributes are read off, in Flax's layout; no side of it is 0.
 
         Raises:
           ValueError: it is missing, or its tensor has another number of axes.
@@ -47,7 +49,7 @@ class Arrays:
             name = self.table.entry_of_path(path, self.prefix).name
             raise ValueError(f"{self.source}: missing {name}, which tells the network's size")
         shape = self.entries[path].flax_shape(self.shapes[path])
-        if shape is None:
+        if shape is None or 0 in shape:
             raise ValueError(
                 f"{self.source}: tensor {self.entries[path].name} has shape {self.shapes[path]}, "
                 "which cannot tell the network's size"
@@ -78,11 +80,23 @@ class Arrays:
             )
         return height
 
-    def count(self, pattern: str) -> int:
-        """One more than the largest number that the group of a pattern has in any path."""
+    def count(self, pattern: str, first: int = 0) -> int:
+        """How many numbers the group of a pattern has in the paths.
+
+        Raises:
+          ValueError: they are not the first ones, counted from ``first``. So what is built is no
+            deeper than there are tensors.
+        """
         regex = re.compile(pattern)
-        found = (regex.match(path) for path in self.entries)
-        return max((int(m[1]) + 1 for m in found if m), default=0)
+        found = {int(m[1]): path for path in self.entries if (m := regex.match(path))}
+        for number, there in enumerate(sorted(found), first):
+            if number != there:
+                name = self.entries[found[there]].name
+                raise ValueError(
+                    f"{self.source}: missing all tensors of number {number}, though there is "
+                    f"{name} of number {there}"
+                )
+        return len(found)
 
     def classes(self, kernel: str, bias: str) -> int:
         """Length of the logits; 0 if there is no head.
@@ -140,7 +154,7 @@ class Format:
     refused: tuple[tuple[str, str], ...] = ()
     backbone_only: str = r"(?!)"
 
-    def arrays(self, source: str, shapes: Mapping[str, Shape], prefix: str) -> Arrays:
+    def arrays(self, source: str, shapes: Mapping[str, Shape], prefix: Prefix) -> Arrays:
         """The tensors that the table knows, under our paths."""
         entries: dict[str, TensorEntry] = {}
         found: dict[str, Shape] = {}
@@ -164,25 +178,26 @@ class Format:
             raise ValueError(
                 f"{config.where} is {config.format}'s, but the tensors have {self.name} names"
             )
+        config.check(self.family)
         if config.format == "hugging face":
             kind = config.all["model_type"]
             if kind not in self.model_types:
                 raise ValueError(
-                    f"{config.where}: model_type is {kind!r}, but the tensors look like "
+                    f"{config.where}: model_type is {shown(kind)}, but the tensors look like "
                     f"{' or '.join(self.model_types)}"
                 )
             for name in config.all.get("architectures") or ():
                 if name not in self.model_types[kind]:
                     raise ValueError(
-                        f"{config.where}: architecture {name!r} is not supported, expected "
+                        f"{config.where}: architecture {shown(name)} is not supported, expected "
                         f"{' or '.join(self.model_types[kind])}"
                     )
         elif config.format == "timm":
             name = str(config.all["architecture"])
             if not re.fullmatch(self.architectures, name.split(".")[0]):
                 raise ValueError(
-                    f"{config.where}: architecture {name!r} is not supported, though its tensors "
-                    f"have the names of family {self.family}"
+                    f"{config.where}: architecture {shown(name)} is not supported, though its "
+                    f"tensors have the names of family {self.family}"
                 )
 
 
@@ -195,7 +210,7 @@ def attention_heads(arrays: Arrays, config: Config, key: str, width: int, asked:
     if asked is not None:
         return asked
     if key in config:
-        return int(config.number(key, 0))
+        return config.get(key)
     if width in _WIDE_HEADS:
         return _WIDE_HEADS[width]
     if width % 64:
@@ -215,6 +230,18 @@ def mlp_ratio(arrays: Arrays, width: int, path: str = "params/block0/mlp_in/kern
 def block_count(arrays: Arrays) -> int:
     """Number of blocks, at least 1."""
     return max(1, arrays.count(r"params/block(\d+)/"))
+
+
+def stage_count(arrays: Arrays, pattern: str) -> int:
+    """Number of stages, whose numbers start from 1.
+
+    Raises:
+      ValueError: there are more than any network has.
+    """
+    stages = arrays.count(pattern, first=1)
+    if stages > _MOST_STAGES:
+        raise ValueError(f"{arrays.source}: has {stages} stages, expected at most {_MOST_STAGES}")
+    return stages
 
 
 def trained_image_size(arrays: Arrays, config: Config, key: str, patch: int, patches: int) -> int:

@@ -2,16 +2,22 @@
 
 import dataclasses
 import importlib
-import json
 import os
 import re
-import struct
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Literal
 
 import numpy as np
-import safetensors
+
+from softeq_jax.models.weights import _settings
+from softeq_jax.models.weights._headers import (
+    PICKLE,
+    Header,
+    json_object,
+    read_headers,
+    read_text,
+)
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -19,34 +25,9 @@ CONFIG = "config.json"
 PREPROCESSOR = "preprocessor_config.json"
 _CUT_OFF = (".incomplete", ".part", ".crdownload")
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
-_PICKLE = (
-    "a PyTorch pickle; refused, since unpickling runs whatever code the file holds. Expected "
-    "safetensors: save it with safetensors.torch.save_file, or take the model.safetensors that is "
-    "published beside it"
-)
-_STARTS = (
-    (b"version https://git-lfs", "a git-lfs pointer, not the file itself; run 'git lfs pull'"),
-    (b"PK\x03\x04", f"this is {_PICKLE}"),
-    (b"\x80\x02", f"this is {_PICKLE}"),
-    (b"<", "an HTML or XML page; the download got an error page, not the file"),
-)
+_SHARD = re.compile(r".*-(\d{5,})-of-(\d{5,})\.safetensors")
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.\-]*/[A-Za-z0-9][\w.\-]*")
 _HUB_FILES = [CONFIG, PREPROCESSOR, WEIGHTS, INDEX, "model-*.safetensors"]
-
-
-@dataclasses.dataclass(frozen=True)
-class Header:
-    """Dtype, shape and place of a tensor, from the header of its file.
-
-    Attributes:
-      dtype: ``"F32"``, ``"BF16"``, ... as safetensors has it.
-      shape: in PyTorch's layout.
-      file: where its values are.
-    """
-
-    dtype: str
-    shape: tuple[int, ...]
-    file: Path
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,13 +52,8 @@ class Checkpoint:
 
     def read(self, names: Iterable[str]) -> Iterator[tuple[str, np.ndarray]]:
         """The tensors of these names, one after the other."""
-        by_file: dict[Path, list[str]] = {}
         for name in names:
-            by_file.setdefault(self.tensors[name].file, []).append(name)
-        for file, wanted in by_file.items():
-            with safetensors.safe_open(file, framework="np") as opened:
-                for name in wanted:
-                    yield name, opened.get_tensor(name)
+            yield name, self.tensors[name].read(name)
 
 
 def find_checkpoint(source: str | os.PathLike[str]) -> Checkpoint:
@@ -90,7 +66,7 @@ def find_checkpoint(source: str | os.PathLike[str]) -> Checkpoint:
     """
     path = Path(source)
     if path.suffix.lower() in _PICKLES:
-        raise ValueError(f"{path}: {_PICKLE}")
+        raise ValueError(f"{path}: {PICKLE}")
     if path.is_dir():
         return read_folder(path, str(path))
     if not path.exists() and isinstance(source, str) and _is_hub_id(source):
@@ -102,21 +78,22 @@ def read_file(path: Path) -> Checkpoint:
     """A single file. Its folder's configuration is read if it has the name that goes with one."""
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file or folder; expected safetensors weights")
-    tensors, metadata = _headers(path)
+    _refuse_shard(path)
+    tensors, metadata = read_headers(path)
     named = path.name == WEIGHTS
-    config = _text(path.parent / CONFIG) if named else None
-    preprocessor = _text(path.parent / PREPROCESSOR) if named else None
+    config = read_text(path.parent / CONFIG) if named else None
+    preprocessor = read_text(path.parent / PREPROCESSOR) if named else None
     return Checkpoint(str(path), tensors, metadata, config, preprocessor, "file")
 
 
 def read_folder(folder: Path, source: str) -> Checkpoint:
     """A folder with ``model.safetensors``, or with shards and their index."""
     single, index = folder / WEIGHTS, folder / INDEX
-    config, preprocessor = _text(folder / CONFIG), _text(folder / PREPROCESSOR)
+    config, preprocessor = read_text(folder / CONFIG), read_text(folder / PREPROCESSOR)
     if single.is_file() and index.is_file():
         raise ValueError(f"{source}: has both {WEIGHTS} and {INDEX}; expected one of them")
     if single.is_file():
-        tensors, metadata = _headers(single)
+        tensors, metadata = read_headers(single)
         return Checkpoint(source, tensors, metadata, config, preprocessor, "folder")
     if index.is_file():
         tensors, metadata = _shards(folder, index)
@@ -124,52 +101,58 @@ def read_folder(folder: Path, source: str) -> Checkpoint:
     raise _nothing_in(folder, source)
 
 
-def json_object(text: str, where: str) -> dict[str, Any]:
-    """Text of a JSON file as a dict.
+def _refuse_shard(path: Path) -> None:
+    """Refuses a file that holds a part of a checkpoint only, by its name or by the index beside it.
 
     Raises:
-      ValueError: it is none; the message names the file.
+      ValueError: it is one; the message says which, and what to load instead.
     """
-    try:
-        value = json.loads(text)
-    except ValueError as error:
-        raise ValueError(f"{where}: not JSON ({error})") from error
-    if not isinstance(value, dict):
-        raise ValueError(f"{where}: expected a JSON object, got {type(value).__name__}")
-    return value
+    index = path.parent / INDEX
+    listed: list[str] = []
+    if index.is_file() and path.name in (read_text(index) or ""):
+        listed = sorted(set(_weight_map(index).values()))
+    named = _SHARD.fullmatch(path.name)
+    part, parts = (int(named[1]), int(named[2])) if named else (1, 1)
+    if path.name in listed:
+        part, parts = listed.index(path.name) + 1, len(listed)
+    if parts > 1:
+        raise ValueError(
+            f"{path}: is shard {part} of {parts} of a checkpoint; load the folder {path.parent}, "
+            f"which must hold all of them and {INDEX}"
+        )
 
 
-def _headers(path: Path) -> tuple[dict[str, Header], dict[str, str]]:
-    try:
-        with safetensors.safe_open(path, framework="np") as opened:
-            slices = {name: opened.get_slice(name) for name in opened.keys()}  # noqa: SIM118
-            tensors = {
-                name: Header(part.get_dtype(), tuple(part.get_shape()), path)
-                for name, part in slices.items()
-            }
-            return tensors, dict(opened.metadata() or {})
-    except (safetensors.SafetensorError, ValueError, KeyError, TypeError, OSError) as error:
-        reason = _damage(path) or str(error)
-        raise ValueError(f"{path}: not a readable safetensors file: {reason}") from error
+def _weight_map(index: Path) -> dict[str, str]:
+    """From tensors to the files of an index.
+
+    Raises:
+      ValueError: it is no index; the message names it.
+    """
+    values = json_object(read_text(index) or "", str(index))
+    _settings.check(values, str(index), _settings.INDEX, required=("weight_map",))
+    return values["weight_map"]
 
 
 def _shards(folder: Path, index: Path) -> tuple[dict[str, Header], dict[str, str]]:
-    where = json_object(index.read_text(encoding="utf-8"), str(index)).get("weight_map")
-    if not isinstance(where, dict) or not all(isinstance(v, str) for v in where.values()):
-        raise ValueError(f"{index}: expected an object 'weight_map' from tensors to files")
+    where = _weight_map(index)
     tensors: dict[str, Header] = {}
     metadata: dict[str, str] = {}
-    for name in dict.fromkeys(where.values()):
+    listed: dict[str, set[str]] = {}
+    for tensor, name in where.items():
+        listed.setdefault(name, set()).add(tensor)
+    for name in listed:
         shard = folder / name
-        if Path(name).name != name:
-            raise ValueError(f"{index}: the shard {name!r} is not a file of the folder")
+        if Path(name).name != name or not name.endswith(".safetensors"):
+            raise ValueError(
+                f"{index}: the shard {_settings.shown(name)} is not a safetensors file of the "
+                "folder"
+            )
         if not shard.is_file():
             raise FileNotFoundError(
                 f"{index}: the shard {name} is missing{_incomplete(folder)}; download it again"
             )
-        found, texts = _headers(shard)
-        listed = {tensor for tensor, file in where.items() if file == name}
-        if odd := sorted(listed ^ set(found)):
+        found, texts = read_headers(shard)
+        if odd := sorted(listed[name] ^ set(found)):
             raise ValueError(
                 f"{index}: tensors {', '.join(odd[:8])} are in {INDEX} or in {name} but not in both"
             )
@@ -183,7 +166,7 @@ def _nothing_in(folder: Path, source: str) -> Exception:
     there = ", ".join(files[:12]) or "nothing"
     message = f"{source}: expected {WEIGHTS} or {INDEX}, the folder has {there}"
     if pickles := [name for name in files if name.endswith(_PICKLES)]:
-        return ValueError(f"{message}. {pickles[0]}: {_PICKLE}")
+        return ValueError(f"{message}. {pickles[0]}: {PICKLE}")
     return FileNotFoundError(message + _incomplete(folder))
 
 
@@ -193,45 +176,6 @@ def _incomplete(folder: Path) -> str:
     places = (folder, cache, folder.parent.parent / "blobs")
     found = [f for place in places for end in _CUT_OFF for f in place.glob(f"*{end}")]
     return f" (a download was cut off: {found[0].name})" if found else ""
-
-
-def _text(path: Path) -> str | None:
-    return path.read_text(encoding="utf-8") if path.is_file() else None
-
-
-def _damage(path: Path) -> str | None:
-    """What a file that cannot be read is instead, in words; None if there is no simple reason."""
-    size = path.stat().st_size
-    if not size:
-        return "the file is empty"
-    with path.open("rb") as file:
-        start = file.read(256).lstrip()
-        for known, reason in _STARTS:
-            if start.startswith(known):
-                return reason
-        file.seek(0)
-        return _size_damage(file, size)
-
-
-def _size_damage(file: BinaryIO, size: int) -> str | None:
-    """Compares the size of the file with what its header says."""
-    length = file.read(8)
-    if len(length) < 8:
-        return f"truncated: {size} bytes, a header alone needs 8"
-    header = struct.unpack("<Q", length)[0]
-    if header > 100_000_000:
-        return "its header is no safetensors header"
-    if size < 8 + header:
-        return f"truncated: {size} bytes, its header alone needs {8 + header}"
-    try:
-        fields = json.loads(file.read(header))
-        ends = [v["data_offsets"][1] for k, v in fields.items() if k != "__metadata__"]
-    except (ValueError, KeyError, TypeError, IndexError, AttributeError):
-        return "its header is not readable"
-    needed = 8 + header + max(ends, default=0)
-    if size < needed:
-        return f"truncated: {size} bytes of {needed}; download it again"
-    return f"{size - needed} bytes too long ({size}, expected {needed})" if size > needed else None
 
 
 def _is_hub_id(source: str) -> bool:

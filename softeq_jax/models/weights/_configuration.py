@@ -4,11 +4,12 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from softeq_jax.models.weights import _checkpoint
+from softeq_jax.models.weights import _checkpoint, _settings
+from softeq_jax.models.weights._headers import json_object
+from softeq_jax.models.weights._settings import shown
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 HALF = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
-_PILLOW = ("nearest", "lanczos", "bilinear", "bicubic", "box", "hamming")  # by Pillow's number
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,84 +28,77 @@ class Config:
     values: Mapping[str, Any]
     all: Mapping[str, Any]
 
+    def check(self, family: str) -> None:
+        """Checks that every setting is what it may be in a family; see ``_settings``.
+
+        Raises:
+          ValueError: one is not; the message names it.
+        """
+        if self.format == "hugging face":
+            _settings.check(self.all, self.where, _settings.HUGGING_FACE[family])
+        elif self.format == "timm":
+            kinds = _settings.MODEL_ARGS[family]
+            whole = {**_settings.TIMM, "global_pool": kinds["global_pool"]}
+            _settings.check(self.all, self.where, whole)
+            _settings.check(self.values, self.where, kinds, closed="model_args")
+            for key in set(_settings.TIMM) & set(kinds):
+                here, there = self.all.get(key), self.values.get(key)
+                if None not in (here, there) and here != there:
+                    raise ValueError(
+                        f"{self.where}: {key} is {here!r}, but {there!r} in model_args"
+                    )
+            _settings.check(
+                self.recipe(), f"{self.where}: pretrained_cfg", _settings.PRETRAINED_CFG
+            )
+
+    def recipe(self) -> Mapping[str, Any]:
+        """timm's ``pretrained_cfg``, whose settings are those of the file itself in old ones."""
+        return self.all.get("pretrained_cfg") or self.all
+
     def __contains__(self, key: str) -> bool:
         return self.values.get(key) is not None
 
-    def number(self, key: str, default: float) -> float:
-        """A number.
-
-        Raises:
-          ValueError: there is something else.
-        """
+    def get(self, key: str, default: Any = None) -> Any:
+        """A setting, or the default where it is not set."""
         value = self.values.get(key)
-        if value is None:
-            return default
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise ValueError(f"{self.where}: {key} is {value!r}, expected a number")
-        return value
+        return default if value is None else value
 
     def side(self, key: str) -> int | None:
         """A square size, given as one integer or as two equal ones; None if there is none."""
-        value = self.values.get(key)
-        if isinstance(value, list) and len(value) == 2 and value[0] == value[1]:
-            value = value[0]
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
-            raise ValueError(f"{self.where}: {key} is {value!r}, expected a square size")
-        return value
+        return _side(self.values.get(key))
 
-    def integers(self, key: str, stages: int) -> tuple[int, ...] | None:
-        """One integer for each stage; None if there is no such key."""
+    def for_stages(self, key: str, stages: int) -> tuple[int, ...] | None:
+        """One integer for each stage; None if there is no such key.
+
+        Raises:
+          ValueError: there are more or fewer.
+        """
         value = self.values.get(key)
-        if value is None:
-            return None
-        if (
-            not isinstance(value, list)
-            or len(value) != stages
-            or any(isinstance(v, bool) or not isinstance(v, int) for v in value)
-        ):
-            raise ValueError(f"{self.where}: {key} is {value!r}, expected {stages} integers")
-        return tuple(value)
+        if value is not None and len(value) != stages:
+            raise ValueError(f"{self.where}: {key} is {shown(value)}, expected {stages} integers")
+        return None if value is None else tuple(value)
 
     def classes(self) -> int | None:
         """Length of the logits, or None where the file does not say.
 
         Hugging Face's files have labels for networks without a head, too.
+
+        Raises:
+          ValueError: it says two things.
         """
         if self.format == "timm":
             return self.all.get("num_classes")
         architectures = self.all.get("architectures") or [""]
         if architectures[0].endswith("Model"):
             return 0
-        if "num_labels" in self:
-            return self.values["num_labels"]
-        labels = self.values.get("id2label")
-        return len(labels) if architectures[0] and isinstance(labels, dict) else None
-
-    def expect(self, key: str, *allowed: Any) -> None:
-        """Checks a setting that the model has in one way only.
-
-        Raises:
-          ValueError: it is set to something else.
-        """
-        if key in self.values and self.values[key] not in allowed:
+        count, labels = self.values.get("num_labels"), self.values.get("id2label")
+        if count is not None and labels is not None and len(labels) != count:
             raise ValueError(
-                f"{self.where}: {key} is {self.values[key]!r}, expected {_either(allowed)}"
+                f"{self.where}: num_labels is {count}, but id2label has {len(labels)} labels"
             )
-
-    def known(self, free: tuple[str, ...], fixed: Mapping[str, tuple[Any, ...]]) -> None:
-        """Checks timm's ``model_args``: any value for some keys, given ones for others, no more.
-
-        Raises:
-          ValueError: another key, or another value.
-        """
-        for key, value in self.values.items():
-            if key in free:
-                continue
-            if key not in fixed:
-                raise ValueError(
-                    f"{self.where}: model_args has {key} = {value!r}, which is not supported"
-                )
-            self.expect(key, *fixed[key])
+        if count is not None:
+            return count
+        return len(labels) if architectures[0] and labels is not None else None
 
     def agree(self, **facts: Any) -> None:
         """Checks numbers that the tensors have told.
@@ -116,11 +110,42 @@ class Config:
             value = self.values.get(key)
             said = tuple(value) if isinstance(value, list) else value
             if value is not None and said not in (fact, (fact, fact)):
-                raise ValueError(f"{self.where}: {key} is {value!r}, the tensors have {fact!r}")
+                raise ValueError(
+                    f"{self.where}: {key} is {shown(value)}, the tensors have {fact!r}"
+                )
+
+    def agree_on_features(self, count: int) -> None:
+        """Checks the channels before the head that timm tells besides its ``model_args``.
+
+        Raises:
+          ValueError: the file says something else.
+        """
+        said = self.all.get("num_features")
+        if self.format == "timm" and said not in (None, count):
+            raise ValueError(f"{self.where}: num_features is {said}, the tensors have {count}")
+
+    def agree_on_hidden(self, key: str, hidden: Mapping[str, tuple[int, int]]) -> None:
+        """Checks ratios of hidden channels to channels that the tensors have told.
+
+        Args:
+          key: of one ratio, or of one for each perceptron.
+          hidden: by name, the channels of a perceptron and its hidden ones.
+
+        Raises:
+          ValueError: the file says something else.
+        """
+        value = self.values.get(key)
+        said = value if isinstance(value, list) else [value] * len(hidden)
+        if value is None:
+            return
+        fits = [int(width * r) == h for r, (width, h) in zip(said, hidden.values(), strict=False)]
+        if len(said) != len(hidden) or not all(fits):
+            have = " and ".join(f"{h} hidden of {w} channels" for w, h in hidden.values())
+            raise ValueError(f"{self.where}: {key} is {shown(value)}, the tensors have {have}")
 
 
-def _either(values: tuple[Any, ...]) -> str:
-    return " or ".join(repr(v) for v in values)
+def _side(value: Any) -> Any:
+    return value[0] if isinstance(value, list) else value
 
 
 def parse_config(text: str | None, source: str) -> Config:
@@ -132,14 +157,14 @@ def parse_config(text: str | None, source: str) -> Config:
     where = f"{source}: {_checkpoint.CONFIG}"
     if text is None:
         return Config(where, None, {}, {})
-    whole = _checkpoint.json_object(text, where)
+    whole = json_object(text, where)
     if "model_type" in whole:
+        kinds = _settings.HUGGING_FACE["vit"]
+        _settings.check(whole, where, {"model_type": kinds["model_type"]}, required=("model_type",))
         return Config(where, "hugging face", whole, whole)
     if "architecture" in whole:
-        args = whole.get("model_args") or {}
-        if not isinstance(args, dict):
-            raise ValueError(f"{where}: model_args is {args!r}, expected an object")
-        return Config(where, "timm", args, whole)
+        _settings.check(whole, where, _settings.TIMM, required=("architecture",))
+        return Config(where, "timm", whole.get("model_args") or {}, whole)
     raise ValueError(f"{where}: has neither 'model_type' (Hugging Face) nor 'architecture' (timm)")
 
 
@@ -190,7 +215,11 @@ def default_preprocess(
 
 
 def resolve_preprocess(
-    fallback: Preprocess, config: Config, preprocessor: str | None, side: int | None
+    fallback: Preprocess,
+    config: Config,
+    preprocessor: str | None,
+    channels: int,
+    side: int | None,
 ) -> Preprocess:
     """The preprocessing of a checkpoint.
 
@@ -198,76 +227,112 @@ def resolve_preprocess(
       fallback: what the family's weights are used with.
       config: with timm's ``pretrained_cfg``, if it is timm's.
       preprocessor: text of ``preprocessor_config.json``, or None.
+      channels: of the images that the network takes.
       side: the image size that the network is fixed to, or None if it takes any.
 
+    A network of timm that was made with another ``img_size`` keeps the recipe of its original:
+    images then have the size that its ``model_args`` say.
+
     Raises:
-      ValueError: a file has something that is not understood; the message names the key.
+      ValueError: a file has something that is not understood, or that contradicts the network; the
+        message names the key.
     """
+    fallback = _of_channels(fallback, channels)
+    recipe = config.recipe() if config.format == "timm" and preprocessor is None else {}
     if preprocessor is not None:
         where = config.where.replace(_checkpoint.CONFIG, _checkpoint.PREPROCESSOR)
-        return _of_preprocessor(_checkpoint.json_object(preprocessor, where), where, fallback)
-    if config.format == "timm":
-        given = config.all.get("pretrained_cfg") or config.all
-        if "mean" in given:
-            return _of_pretrained_cfg(given, f"{config.where}: pretrained_cfg", fallback)
-    if side is None or side == fallback.image_size:
+        values = json_object(preprocessor, where)
+        _settings.check(values, where, _settings.PREPROCESSOR)
+        found = _of_preprocessor(values, where, fallback)
+    elif recipe.get("mean") or recipe.get("input_size"):
+        found = _of_pretrained_cfg(recipe, f"{config.where}: pretrained_cfg", fallback)
+        if recipe.get("input_size") and recipe["input_size"][0] != channels:
+            raise ValueError(
+                f"{found.source}: input_size is {recipe['input_size']}, but the network takes "
+                f"images of {channels} channels"
+            )
+    else:
+        return _of_side(fallback, side, fallback.source)
+    for word, numbers in (("mean", found.mean), ("std", found.std)):
+        if len(numbers) != channels:
+            raise ValueError(
+                f"{found.source}: has {len(numbers)} numbers for the {word}, but the network takes "
+                f"images of {channels} channels"
+            )
+    if recipe and side is not None and "img_size" in config:
+        found = _of_side(found, side, f"{found.source}, at img_size {side}")
+    if side not in (None, found.image_size):
+        raise ValueError(
+            f"{found.source}: makes images of {found.image_size} x {found.image_size} pixels, but "
+            f"the network takes {side} x {side}; where it has a position table, interpolate=True "
+            "takes others"
+        )
+    return found
+
+
+def _of_channels(fallback: Preprocess, channels: int) -> Preprocess:
+    """A family's preprocessing for another number of channels: all get the mean of the three."""
+    if channels == len(fallback.mean):
         return fallback
-    scale = fallback.resize / fallback.image_size
-    return dataclasses.replace(fallback, image_size=side, resize=round(side * scale))
+    mean, std = ((sum(v) / len(v),) * channels for v in (fallback.mean, fallback.std))
+    source = f"{fallback.source}, the mean of its channels"
+    return dataclasses.replace(fallback, mean=mean, std=std, source=source)
+
+
+def _of_side(known: Preprocess, side: int | None, source: str) -> Preprocess:
+    """A preprocessing for another image size; the share of an image that it crops stays."""
+    if side is None or side == known.image_size:
+        return known
+    resize = round(side * known.resize / known.image_size)
+    return dataclasses.replace(known, image_size=side, resize=resize, source=source)
 
 
 def _of_preprocessor(values: Mapping[str, Any], where: str, fallback: Preprocess) -> Preprocess:
+    def get(key: str, default: Any) -> Any:
+        value = values.get(key)
+        return default if value is None else value
+
     mean, std = fallback.mean, fallback.std
-    if values.get("do_normalize", True):
-        mean = _channels(values.get("image_mean", mean), f"{where}: image_mean")
-        std = _channels(values.get("image_std", std), f"{where}: image_std")
+    if get("do_normalize", True):
+        mean, std = tuple(get("image_mean", mean)), tuple(get("image_std", std))
     else:
         mean, std = (0.0,) * len(mean), (1.0,) * len(std)
-    scale = 255 * values.get("rescale_factor", 1 / 255) if values.get("do_rescale", True) else 255
-    mean, std = tuple(m / scale for m in mean), tuple(s / scale for s in std)
-    size, keep = _size(values.get("size", fallback.resize), f"{where}: size")
-    crop = size
-    if values.get("do_center_crop") and "crop_size" in values:
-        crop, _ = _size(values["crop_size"], f"{where}: crop_size")
-    elif fraction := values.get("crop_pct"):  # has an effect on small images only
+    scale = 255 * get("rescale_factor", 1 / 255) if get("do_rescale", True) else 255
+    mean, std = tuple(float(m / scale) for m in mean), tuple(float(s / scale) for s in std)
+    size, keep = _size(get("size", fallback.resize))
+    crop, fraction = size, values.get("crop_pct")
+    if get("do_center_crop", False) and values.get("crop_size") is not None:
+        crop, _ = _size(values["crop_size"])
+        if crop > size:
+            raise ValueError(f"{where}: crop_size is {crop}, more than size, {size}")
+    elif fraction is not None:  # has an effect on small images only
         keep = size < 384
         size = int(size / fraction) if keep else size
-    number = values.get("resample", _PILLOW.index(fallback.interpolation))
-    if number not in range(len(_PILLOW)):
-        raise ValueError(f"{where}: resample is {number!r}, expected Pillow's number, 0 to 5")
-    return Preprocess(mean, std, crop, size, keep, _PILLOW[number], where)
+    elif keep and values.get("do_center_crop") is False:
+        raise ValueError(
+            f"{where}: do_center_crop is False, so that images resized to a shortest_edge are not "
+            "square; expected a crop, or a size of height and width"
+        )
+    kind = get("resample", _settings.PILLOW.index(fallback.interpolation))
+    return Preprocess(mean, std, crop, size, keep, _settings.PILLOW[kind], where)
 
 
-def _size(value: Any, where: str) -> tuple[int, bool]:
+def _size(value: Any) -> tuple[int, bool]:
     """A size, and whether it is that of the short side only."""
-    if isinstance(value, int) and not isinstance(value, bool):
-        return value, False
     if isinstance(value, Mapping):
-        if isinstance(short := value.get("shortest_edge"), int):
-            return short, True
-        height, width = value.get("height"), value.get("width")
-        if isinstance(height, int) and height == width:
-            return height, False
-    raise ValueError(f"{where} is {value!r}, expected a square size or a shortest_edge")
+        return next(iter(value.values())), "shortest_edge" in value
+    return _side(value), False
 
 
 def _of_pretrained_cfg(values: Mapping[str, Any], where: str, fallback: Preprocess) -> Preprocess:
-    shape = values.get("input_size", (3, fallback.image_size, fallback.image_size))
-    if len(shape) != 3 or shape[1] != shape[2]:
-        raise ValueError(f"{where}: input_size is {shape!r}, expected [channels, side, side]")
-    side = int(shape[1])
+    side = (values.get("input_size") or [fallback.image_size])[-1]
+    mean, std = values.get("mean") or fallback.mean, values.get("std") or fallback.std
     return Preprocess(
-        _channels(values["mean"], f"{where}: mean"),
-        _channels(values.get("std", fallback.std), f"{where}: std"),
+        tuple(map(float, mean)),
+        tuple(map(float, std)),
         side,
-        int(side / values.get("crop_pct", fallback.image_size / fallback.resize)),
-        values.get("crop_mode", "center") != "squash",
-        str(values.get("interpolation", fallback.interpolation)),
+        int(side / (values.get("crop_pct") or fallback.image_size / fallback.resize)),
+        values.get("crop_mode") != "squash",
+        values.get("interpolation") or fallback.interpolation,
         where,
     )
-
-
-def _channels(value: Any, where: str) -> tuple[float, ...]:
-    if not isinstance(value, list | tuple) or not all(isinstance(v, int | float) for v in value):
-        raise ValueError(f"{where} is {value!r}, expected one number for each channel")
-    return tuple(float(v) for v in value)

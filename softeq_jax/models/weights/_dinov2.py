@@ -59,10 +59,16 @@ def _build(arrays: Arrays, config: Config, heads: int | None) -> DINOv2:
     patch = arrays.square("params/patch_embed/kernel")
     width = arrays.shape("params/patch_embed/kernel")[3]
     depth = block_count(arrays)
-    config.expect("hidden_act", "gelu")
-    config.expect("use_swiglu_ffn", False)
     registers = arrays.rows("params/register_tokens") if "params/register_tokens" in arrays else 0
-    config.agree(hidden_size=width, num_hidden_layers=depth, num_register_tokens=registers)
+    config.agree(
+        hidden_size=width,
+        num_hidden_layers=depth,
+        num_register_tokens=registers,
+        patch_size=patch,
+        num_channels=arrays.shape("params/patch_embed/kernel")[2],
+    )
+    hidden = arrays.shape("params/block0/mlp_in/kernel")[1]
+    config.agree_on_hidden("mlp_ratio", {"": (width, hidden)})
     patches = arrays.rows("params/pos_embed") - 1
     return DINOv2(
         width=width,
@@ -73,7 +79,7 @@ def _build(arrays: Arrays, config: Config, heads: int | None) -> DINOv2:
         mlp_ratio=mlp_ratio(arrays, width),
         registers=registers,
         num_classes=arrays.classes("params/head/kernel", "params/head/bias"),
-        norm_epsilon=config.number("layer_norm_eps", 1e-6),
+        norm_epsilon=config.get("layer_norm_eps", 1e-6),
     )
 
 

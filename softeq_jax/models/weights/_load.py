@@ -90,6 +90,14 @@ def load(
     network = read_off(headers, checkpoint.source, config, family, changes)
     choice = _choose_head(checkpoint.source, network, num_classes, reset_head)
     model = with_classes(network.model, choice.wanted)
+    fixed = network.kind.fixed_size and not getattr(model, "interpolate", False)
+    preprocess = resolve_preprocess(
+        network.kind.preprocess,
+        config,
+        checkpoint.preprocessor,
+        network.channels,
+        model.image_size if fixed else None,
+    )
 
     entries = (*network.body, *(network.head if choice.kept else ()))
     flat = _values(checkpoint, entries)
@@ -114,13 +122,6 @@ def load(
     origin = _origin(checkpoint, network, entries, flat, carried)
     if choice.fresh and choice.wanted != choice.has:
         origin = _relabeled(origin, network.kind, choice.wanted)
-    fixed = network.kind.fixed_size and not getattr(model, "interpolate", False)
-    preprocess = resolve_preprocess(
-        network.kind.preprocess,
-        config,
-        checkpoint.preprocessor,
-        model.image_size if fixed else None,
-    )
     return Pretrained(
         model, traverse_util.unflatten_dict(flat, sep="/"), report, origin, preprocess
     )
@@ -204,8 +205,10 @@ def _origin(
         for entry in network.kind.table.entries(flat, network.prefix)
     )
     kept = dict(checkpoint.read(row.name for row in carried if row.saved))
-    if not any(name.startswith(network.prefix) for name in checkpoint.tensors):  # a new prefix
-        kept = {network.prefix + name: tensor for name, tensor in kept.items()}
+    start = network.prefix.of(True)
+    if not any(name.startswith(start) for name in checkpoint.tensors):  # a new prefix
+        outer = len(network.prefix.wrapper)
+        kept = {start + name[outer:]: tensor for name, tensor in kept.items()}
     return Origin(
         checkpoint.source,
         network.kind.family,
@@ -228,7 +231,7 @@ def _headed(
       The network with that prefix, and what it carries: a network with a head has no place for
       some of it.
     """
-    if network.kind.name != "hugging face" or network.prefix:
+    if network.kind.name != "hugging face" or network.prefix.own:
         return network, carried
     registers = "params/register_tokens" in network.shapes
     model_types = list(network.kind.model_types)
@@ -239,7 +242,7 @@ def _headed(
         else row
         for row in carried
     )
-    return network._replace(prefix=f"{model_type}."), rows
+    return network._replace(prefix=network.prefix._replace(own=f"{model_type}.")), rows
 
 
 def _relabeled(origin: Origin, kind: Format, classes: int) -> Origin:

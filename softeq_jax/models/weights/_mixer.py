@@ -20,20 +20,9 @@ TIMM = NameTable("""
     head              | head         | linear
 """)
 
-_FREE = (
-    *("num_classes", "img_size", "in_chans", "patch_size", "num_blocks", "embed_dim", "mlp_ratio"),
-    *("drop_rate", "proj_drop_rate", "drop_path_rate", "nlhb"),
-)
-_FIXED = {"stem_norm": (False,), "global_pool": ("avg",), "act_layer": ("gelu", None)}
-
 
 def _build(arrays: Arrays, config: Config, heads: int | None) -> MLPMixer:
     del heads
-    config.known(_FREE, _FIXED)
-    if config.all.get("global_pool") not in (None, "avg"):
-        raise ValueError(
-            f"{config.where}: global_pool is {config.all['global_pool']!r}, expected 'avg'"
-        )
     patch = arrays.square("params/patch_embed/kernel")
     width = arrays.shape("params/patch_embed/kernel")[3]
     depth = block_count(arrays)
@@ -44,14 +33,25 @@ def _build(arrays: Arrays, config: Config, heads: int | None) -> MLPMixer:
             f"{arrays.source}: tensor blocks.0.mlp_tokens.fc1.weight mixes {tokens} patches, "
             "expected a square number"
         )
-    config.agree(embed_dim=width, num_blocks=depth, patch_size=patch, img_size=side * patch)
+    config.agree(
+        embed_dim=width,
+        num_blocks=depth,
+        patch_size=patch,
+        img_size=side * patch,
+        in_chans=arrays.shape("params/patch_embed/kernel")[2],
+    )
+    channel_hidden = arrays.shape("params/block0/channel_in/kernel")[1]
+    config.agree_on_hidden(
+        "mlp_ratio", {"tokens": (width, token_hidden), "channels": (width, channel_hidden)}
+    )
+    config.agree_on_features(width)
     return MLPMixer(
         image_size=side * patch,
         patch_size=patch,
         width=width,
         depth=depth,
         token_hidden=token_hidden,
-        channel_hidden=arrays.shape("params/block0/channel_in/kernel")[1],
+        channel_hidden=channel_hidden,
         num_classes=arrays.classes("params/head/kernel", "params/head/bias"),
         norm_epsilon=1e-6,
     )

@@ -1,8 +1,9 @@
-"""The network of a checkpoint: recognized by names, read off shapes, strictly checked."""
+"""The network of a checkpoint: read off shapes, strictly checked."""
 
 import dataclasses
+import functools
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -11,19 +12,14 @@ import numpy as np
 from flax import linen as nn
 from flax import traverse_util
 
+from softeq_jax._checks import whole
+from softeq_jax.models.cifar_resnet import CifarResNet
 from softeq_jax.models.heads import Segmenter
 from softeq_jax.models.segformer import SegFormer
-from softeq_jax.models.weights import (
-    _cifar_resnet,
-    _dinov2,
-    _mixer,
-    _resnet,
-    _segformer,
-    _vit,
-)
 from softeq_jax.models.weights._architecture import Format
 from softeq_jax.models.weights._configuration import Config
-from softeq_jax.models.weights._tensor_names import Shape, TensorEntry
+from softeq_jax.models.weights._detection import detect
+from softeq_jax.models.weights._tensor_names import Prefix, Shape, TensorEntry
 
 Headers = Mapping[str, tuple[str, Shape]]  # name: dtype, shape
 DTYPES = ("F32", "F16", "BF16")
@@ -35,75 +31,8 @@ _WORDS = {
     "I64": "int64",
     "I32": "int32",
 }
-FORMATS: tuple[Format, ...] = (
-    *_vit.FORMATS,
-    *_dinov2.FORMATS,
-    *_cifar_resnet.FORMATS,
-    *_resnet.FORMATS,
-    *_mixer.FORMATS,
-    *_segformer.FORMATS,
-)
-FAMILIES = tuple(dict.fromkeys(f.family for f in FORMATS))
-
-# Networks that are not supported, by a name that only they have.
-_STRANGERS = (
-    (r".*relative_position_bias_table", "a Swin transformer or BEiT"),
-    (r".*(dwconv|conv_dw)\.weight|convnext.*", "a ConvNeXt or another network of depthwise layers"),
-    (r".*word_embeddings\.weight|.*embed_tokens\.weight|.*wte\.weight", "a language model"),
-    (r".*(text_model|vision_model|visual)\..*", "CLIP or another network of images and texts"),
-    (r".*_conv_stem\.weight|conv_stem\.weight", "an EfficientNet or MobileNet"),
-    (r".*features\.\d+\..*", "a VGG, DenseNet or MobileNet of torchvision"),
-    (r"params/.*", "a Flax network"),
-)
-
-
-class Match(NamedTuple):
-    """A format of checkpoints, with the prefix of its names and the share of names it knows."""
-
-    format: Format
-    prefix: str
-    share: float
-
-
-def detect(names: Collection[str], source: str, family: str | None = None) -> Match:
-    """The kind of checkpoint that knows most of the names.
-
-    Args:
-      names: of the tensors.
-      source: what to call the checkpoint in messages.
-      family: the one that is expected, or None.
-
-    Raises:
-      ValueError: an unknown family, a checkpoint of none of the families, or of another.
-    """
-    if family is not None and family not in FAMILIES:
-        raise ValueError(f"family must be one of {', '.join(FAMILIES)}, got {family!r}")
-    best = max(_matches(names), key=lambda match: match.share)
-    if best.share <= 0.5:
-        raise ValueError(f"{source}: not a checkpoint of {', '.join(FAMILIES)}{_looks_like(names)}")
-    if family not in (None, best.format.family):
-        raise ValueError(
-            f"{source}: asked for family {family!r}, but it looks like "
-            f"{best.format.family!r} with {best.format.name} names"
-        )
-    return best
-
-
-def _matches(names: Collection[str]) -> Iterable[Match]:
-    for kind in FORMATS:
-        for prefix in kind.prefixes:
-            known = sum(kind.table.knows(name, prefix) for name in names)
-            yield Match(kind, prefix, known / len(names) if names else 0.0)
-
-
-def _looks_like(names: Collection[str]) -> str:
-    if not names:
-        return "; it has no tensors"
-    for pattern, what in _STRANGERS:
-        if any(re.fullmatch(pattern, name) for name in names):
-            return f"; it looks like {what}"
-    some = ", ".join(sorted(names)[:4])
-    return f"; its {len(names)} tensors are called {some}, ..."
+# A path into the second block of a stage.
+_SECOND = re.compile(r"(?P<start>(?:.*/)?(?:stage(?P<stage>\d+)_)?block)1(?P<end>/.*)")
 
 
 class Network(NamedTuple):
@@ -120,7 +49,7 @@ class Network(NamedTuple):
     """
 
     kind: Format
-    prefix: str
+    prefix: Prefix
     model: nn.Module
     body: tuple[TensorEntry, ...]
     head: tuple[TensorEntry, ...]
@@ -156,21 +85,21 @@ def read_off(
     changes = dict(changes or {})
     kind, prefix, _ = detect(headers.keys(), source, family)
     for pattern, what in kind.refused:
-        if odd := next((name for name in headers if re.fullmatch(pattern, name)), None):
+        pattern = re.compile(re.escape(prefix.wrapper) + f"(?:{pattern})")
+        if odd := next((name for name in headers if pattern.fullmatch(name)), None):
             raise ValueError(f"{source}: tensor {odd} belongs to {what}, which is not supported")
     kind.check_config(config)
     arrays = kind.arrays(source, {name: shape for name, (_, shape) in headers.items()}, prefix)
     heads = changes.pop("heads", None)
     model = kind.build(arrays, config, heads)
-    _check_heads(model, heads)
-    model = _changed(model, changes)
+    _check_heads(model, heads, config)
     told = config.classes()
     if told is not None and told != class_count(model):
         raise ValueError(
             f"{config.where} tells of {told} classes, the tensors of {class_count(model)} "
             f"({kind.table.entry_of_path(f'{kind.head}/kernel', prefix).name})"
         )
-    channels = max(1, arrays.shape(kind.stem)[2]) if kind.stem in arrays else 3
+    channels = arrays.shape(kind.stem)[2] if kind.stem in arrays else 3
     shapes = array_shapes(model, kind.side(model), channels)
     entries = kind.table.entries(shapes, prefix)
     needed = [entry.name for entry in entries]
@@ -180,7 +109,10 @@ def read_off(
     in_head = [entry.paths[0].startswith(f"{kind.head}/") for entry in entries]
     body = tuple(e for e, h in zip(entries, in_head, strict=True) if not h)
     head = tuple(e for e, h in zip(entries, in_head, strict=True) if h)
-    return Network(kind, prefix, model, body, head, shapes, channels)
+    network = Network(kind, prefix, _changed(model, changes), body, head, shapes, channels)
+    if changes:
+        _check_changes(network, source, changes)
+    return network
 
 
 def class_count(model: nn.Module) -> int:
@@ -210,22 +142,70 @@ def fresh_head(network: Network, model: nn.Module, seed: int) -> dict[str, np.nd
     return {f"{network.kind.head}/{leaf}": np.asarray(array) for leaf, array in flat.items()}
 
 
-def _check_heads(model: nn.Module, heads: Any) -> None:
-    """Checks that attention heads were asked for in the form that the model has.
+def _check_heads(model: nn.Module, heads: Any, config: Config) -> None:
+    """Checks that attention heads are of the form that the model has, and divide its channels.
+
+    Args:
+      model: with its heads.
+      heads: those that were asked for, or None.
+      config: where they are from otherwise.
 
     Raises:
       TypeError: it has none, or another number of stages.
+      ValueError: they do not divide the channels.
     """
-    if heads is None:
-        return
     inner = model.backbone if isinstance(model, Segmenter) else model
     if "heads" not in _attributes(inner):
+        if heads is None:
+            return
         raise TypeError(f"{type(inner).__name__} has no attention heads, got heads={heads!r}")
     stages = len(inner.depths) if isinstance(inner, SegFormer) else None
-    given = len(heads) if isinstance(heads, tuple) else None
+    given = len(inner.heads) if isinstance(inner.heads, tuple) else None
     if given != stages:
         wanted = "one integer" if stages is None else f"a tuple of {stages} integers"
         raise TypeError(f"heads must be {wanted} for a {type(inner).__name__}, got {heads!r}")
+    pairs = (
+        ((inner.width, inner.heads),)
+        if given is None
+        else zip(inner.widths, inner.heads, strict=True)
+    )
+    for width, count in pairs:
+        if width % whole(count, "heads"):
+            where = config.where if heads is None else "heads"
+            raise ValueError(
+                f"{where}: {inner.heads} attention heads do not divide the {width} channels that "
+                "the tensors have"
+            )
+
+
+def _check_changes(network: Network, source: str, changes: Mapping[str, Any]) -> None:
+    """Checks that the tensors fit a model whose attributes were changed.
+
+    Args:
+      network: with the changed model, and the shapes that it had before.
+      source: what to call the checkpoint in messages.
+      changes: the attributes.
+
+    Raises:
+      ValueError: they do not; the message names the changes, and what to ask for instead.
+    """
+    wanted, have = array_shapes(network.model, network.side, network.channels), network.shapes
+    odd = [path for path in {**have, **wanted} if wanted.get(path) != have.get(path)]
+    if not odd:
+        return
+    path = min(odd, key=lambda path: path in have and path in wanted)
+    advice = ""
+    if "image_size" in changes and "interpolate" in _attributes(network.model):
+        advice = "; image_size is that of the position table: leave it, and pass interpolate=True"
+    elif "image_size" in changes and network.kind.fixed_size:
+        advice = "; the network takes no other image_size"
+    elif "image_size" in changes:
+        advice = "; the network takes images of any size as it is: leave image_size"
+    asked = ", ".join(f"{key}={value!r}" for key, value in changes.items())
+    raise ValueError(
+        f"{source}: does not fit {asked}: {path} would have shape {wanted.get(path, 'none')}, of "
+        f"the tensors it has {have.get(path, 'none')}{advice}"
+    )
 
 
 def _changed(model: nn.Module, changes: dict[str, Any]) -> nn.Module:
@@ -260,12 +240,36 @@ def dtype_word(dtype: str) -> str:
     return _WORDS.get(dtype, dtype)
 
 
-def array_shapes(model: nn.Module, side: int, channels: int) -> dict[str, Shape]:
-    """Path to shape of every array of a model, from an abstract initialization."""
+@functools.lru_cache(maxsize=64)
+def array_shapes(model: nn.Module, side: int, channels: int) -> Mapping[str, Shape]:
+    """Path to shape of every array of a model, from an abstract initialization.
+
+    The blocks of a stage from the second on are alike: a deep model takes no longer than one of
+    two blocks a stage.
+    """
+    shallow, depths = _shallow(model)
     images = jax.ShapeDtypeStruct((1, side, side, channels), np.float32)
-    tree = jax.eval_shape(lambda x: model.init(jax.random.key(0), x, train=False), images)
+    tree = jax.eval_shape(lambda x: shallow.init(jax.random.key(0), x, train=False), images)
     flat: dict[str, Any] = dict(traverse_util.flatten_dict(dict(tree), sep="/"))
-    return {path: tuple(leaf.shape) for path, leaf in flat.items()}
+    shapes = {path: tuple(leaf.shape) for path, leaf in flat.items()}
+    for path in list(shapes):
+        if match := _SECOND.fullmatch(path):
+            depth = depths[int(match["stage"] or 1) - 1]
+            for block in range(2, depth):
+                shapes[f"{match['start']}{block}{match['end']}"] = shapes[path]
+    return dict(sorted(shapes.items(), key=lambda item: item[0].split("/")))
+
+
+def _shallow(model: nn.Module) -> tuple[nn.Module, tuple[int, ...]]:
+    """A model with two blocks a stage at most, and the blocks that each stage has."""
+    if isinstance(model, Segmenter):
+        backbone, depths = _shallow(model.backbone)
+        return model.clone(backbone=backbone), depths
+    if isinstance(model, CifarResNet):
+        return model.clone(depth=min(model.depth, 14)), ((model.depth - 2) // 6,) * 3
+    if hasattr(model, "depths"):
+        return model.clone(depths=tuple(min(d, 2) for d in model.depths)), model.depths
+    return model.clone(depth=min(model.depth, 2)), (model.depth,)
 
 
 def check_names(

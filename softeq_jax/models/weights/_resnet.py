@@ -1,7 +1,7 @@
 """ImageNet ResNets of Hugging Face, and of timm and torchvision, whose names are the same."""
 
 from softeq_jax.models.resnet import ResNet
-from softeq_jax.models.weights._architecture import NO_WEIGHTS, Arrays, Format
+from softeq_jax.models.weights._architecture import NO_WEIGHTS, Arrays, Format, stage_count
 from softeq_jax.models.weights._configuration import IMAGENET, Config, default_preprocess
 from softeq_jax.models.weights._tensor_names import NameTable
 
@@ -35,45 +35,32 @@ TIMM = NameTable("""
     fc               | head                  | linear
 """)
 
-_TIMM_FREE = (
-    *("num_classes", "in_chans", "layers", "channels", "global_pool"),
-    *("drop_rate", "drop_path_rate", "drop_block_rate", "zero_init_last"),
-)
-_TIMM_FIXED = {
-    "output_stride": (32,),
-    "cardinality": (1,),
-    "base_width": (64,),
-    "stem_type": ("",),
-    "replace_stem_pool": (False,),
-    "block_reduce_first": (1,),
-    "down_kernel_size": (1,),
-    "avg_down": (False,),
-    "act_layer": ("relu", None),
-    "aa_layer": (None, ""),
-}
-
 
 def _build(arrays: Arrays, config: Config, heads: int | None) -> ResNet:
     del heads
-    counts = [
-        arrays.count(rf"params/stage{stage}_block(\d+)/")
-        for stage in range(1, max(5, arrays.count(r"params/stage(\d+)_block")))
-    ]
-    if config.format == "hugging face":
-        config.expect("hidden_act", "relu")
-        config.expect("downsample_in_first_stage", False)
-        config.expect("downsample_in_bottleneck", False)
-        config.agree(depths=tuple(counts))
-    else:
-        config.known(_TIMM_FREE, _TIMM_FIXED)
-        if config.all.get("global_pool") not in (None, "avg"):
-            raise ValueError(
-                f"{config.where}: global_pool is {config.all['global_pool']!r}, expected 'avg'"
-            )
+    stages = stage_count(arrays, r"params/stage(\d+)_block")
+    counts = tuple(
+        arrays.count(rf"params/stage{stage}_block(\d+)/") for stage in range(1, max(4, stages) + 1)
+    )
+    bottleneck = any("/conv3/" in path for path in arrays.entries)
+    *_, channels, width = arrays.shape("params/conv1/kernel")
+    widths = tuple(width * 2**stage for stage in range(len(counts)))
+    wide = tuple(4 * w if bottleneck else w for w in widths)
+    config.agree(
+        depths=counts,
+        layers=counts,
+        num_channels=channels,
+        in_chans=channels,
+        channels=widths,
+        hidden_sizes=wide,
+        embedding_size=width,
+        layer_type="bottleneck" if bottleneck else "basic",
+    )
+    config.agree_on_features(wide[-1])
     return ResNet(
         depths=tuple(max(1, count) for count in counts),
-        bottleneck=arrays.count(r"params/stage(\d+)_block\d+/conv3") > 0,
-        width=arrays.shape("params/conv1/kernel")[3],
+        bottleneck=bottleneck,
+        width=width,
         num_classes=arrays.classes("params/head/kernel", "params/head/bias"),
     )
 

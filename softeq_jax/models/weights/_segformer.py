@@ -2,7 +2,7 @@
 
 from softeq_jax.models.heads import SegFormerHead, Segmenter
 from softeq_jax.models.segformer import SegFormer
-from softeq_jax.models.weights._architecture import NO_WEIGHTS, Arrays, Format
+from softeq_jax.models.weights._architecture import NO_WEIGHTS, Arrays, Format, stage_count
 from softeq_jax.models.weights._configuration import IMAGENET, Config, default_preprocess
 from softeq_jax.models.weights._tensor_names import NameTable
 
@@ -82,26 +82,41 @@ def _segmenter(arrays: Arrays, config: Config, heads: tuple[int, ...] | None) ->
 def _encoder(
     arrays: Arrays, config: Config, heads: tuple[int, ...] | None, start: str, classes: int
 ) -> SegFormer:
-    stages = max(1, arrays.count(rf"{start}stage(\d+)_patch_embed") - 1)
+    stages = max(1, stage_count(arrays, rf"{start}stage(\d+)_patch_embed"))
     embed = [f"{start}stage{s}_patch_embed/kernel" for s in range(1, stages + 1)]
     first = [f"{start}stage{s}_block0" for s in range(1, stages + 1)]
     widths = tuple(arrays.shape(path)[3] for path in embed)
     depths = tuple(
         max(1, arrays.count(rf"{start}stage{s}_block(\d+)/")) for s in range(1, stages + 1)
     )
-    config.expect("hidden_act", "gelu")
-    config.agree(hidden_sizes=widths, depths=depths)
     hidden = [arrays.shape(f"{block}/mlp_in/kernel")[1] for block in first]
+    patches = tuple(arrays.square(path) for path in embed)
+    reductions = tuple(
+        arrays.square(path) if (path := f"{block}/attention/reduce/kernel") in arrays else 1
+        for block in first
+    )
+    config.agree(
+        num_encoder_blocks=stages,
+        hidden_sizes=widths,
+        depths=depths,
+        patch_sizes=patches,
+        sr_ratios=reductions,
+        num_channels=arrays.shape(embed[0])[2],
+    )
+    config.agree_on_hidden("mlp_ratios", dict(enumerate(zip(widths, hidden, strict=True))))
+    strides = config.for_stages("strides", stages) or (4, *(2,) * (stages - 1))
+    if any(stride > patch for stride, patch in zip(strides, patches, strict=True)):
+        raise ValueError(
+            f"{config.where}: strides are {strides}, which leave out pixels between patches of "
+            f"{patches}"
+        )
     return SegFormer(
         widths=widths,
         depths=depths,
         heads=heads or _heads(arrays, config, widths),
-        reductions=tuple(
-            arrays.square(path) if (path := f"{block}/attention/reduce/kernel") in arrays else 1
-            for block in first
-        ),
-        patch_sizes=tuple(arrays.square(path) for path in embed),
-        strides=config.integers("strides", stages) or (4, *(2,) * (stages - 1)),
+        reductions=reductions,
+        patch_sizes=patches,
+        strides=strides,
         mlp_ratios=tuple(
             h // w if h % w == 0 else h / w for h, w in zip(hidden, widths, strict=True)
         ),
@@ -115,7 +130,7 @@ def _heads(arrays: Arrays, config: Config, widths: tuple[int, ...]) -> tuple[int
     Raises:
       ValueError: neither says.
     """
-    configured = config.integers("num_attention_heads", len(widths))
+    configured = config.for_stages("num_attention_heads", len(widths))
     if configured is not None:
         return configured
     if any(width % widths[0] for width in widths):

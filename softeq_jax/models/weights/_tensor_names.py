@@ -17,6 +17,25 @@ _TO_TORCH = {
 _QKV = ("query", "key", "value")
 
 
+class Prefix(NamedTuple):
+    """What the names of a checkpoint start with.
+
+    Attributes:
+      wrapper: what one module around the network puts before all names, such as ``"module."``.
+      own: what the format puts before all names but those of its head, such as ``"vit."``.
+    """
+
+    wrapper: str = ""
+    own: str = ""
+
+    def of(self, prefixed: bool) -> str:
+        """What a name starts with that takes the format's prefix, or does not."""
+        return self.wrapper + (self.own if prefixed else "")
+
+
+_NO_PREFIX = Prefix()
+
+
 class TensorEntry(NamedTuple):
     """One tensor of a checkpoint, and the arrays of the model that it holds.
 
@@ -96,8 +115,8 @@ class _Leaf(NamedTuple):
     layout: str
     prefixed: bool
 
-    def entry(self, indices: Mapping[str, int], prefix: str) -> TensorEntry:
-        name = (prefix if self.prefixed else "") + _fill(self.name, indices)
+    def entry(self, indices: Mapping[str, int], prefix: Prefix) -> TensorEntry:
+        name = prefix.of(self.prefixed) + _fill(self.name, indices)
         return TensorEntry(name, tuple(_fill(path, indices) for path in self.paths), self.layout)
 
 
@@ -121,23 +140,25 @@ class NameTable:
     def _patterns(self, prefixed: bool) -> list[str]:
         return [_pattern(x.name, groups=False) for x in self._leaves if x.prefixed == prefixed]
 
-    def knows(self, name: str, prefix: str = "") -> bool:
+    def knows(self, name: str, prefix: Prefix = _NO_PREFIX) -> bool:
         """Whether a tensor of this name can belong to a checkpoint of this format."""
-        if self._plain.fullmatch(name):
-            return True
-        return name.startswith(prefix) and bool(self._prefixed.fullmatch(name[len(prefix) :]))
+        for prefixed, pattern in ((False, self._plain), (True, self._prefixed)):
+            start = prefix.of(prefixed)
+            if name.startswith(start) and pattern.fullmatch(name, len(start)):
+                return True
+        return False
 
-    def entry_of_name(self, name: str, prefix: str = "") -> TensorEntry | None:
+    def entry_of_name(self, name: str, prefix: Prefix = _NO_PREFIX) -> TensorEntry | None:
         """What the tensor of this name is, or None if there is no such row."""
         for leaf in self._leaves:
-            start = prefix if leaf.prefixed else ""
+            start = prefix.of(leaf.prefixed)
             if not name.startswith(start):
                 continue
             if match := _regex(leaf.name).fullmatch(name[len(start) :]):
                 return leaf.entry(_indices(match), prefix)
         return None
 
-    def entry_of_path(self, path: str, prefix: str = "") -> TensorEntry:
+    def entry_of_path(self, path: str, prefix: Prefix = _NO_PREFIX) -> TensorEntry:
         """Which tensor holds the array at this path.
 
         Raises:
@@ -149,7 +170,7 @@ class NameTable:
                     return leaf.entry(_indices(match), prefix)
         raise LookupError(f"no row of the table of names is for {path}")
 
-    def entries(self, paths: Iterable[str], prefix: str = "") -> tuple[TensorEntry, ...]:
+    def entries(self, paths: Iterable[str], prefix: Prefix = _NO_PREFIX) -> tuple[TensorEntry, ...]:
         """The tensors that hold the arrays at these paths, each once."""
         return tuple(dict.fromkeys(self.entry_of_path(path, prefix) for path in paths))
 
@@ -180,6 +201,8 @@ def _leaves(name: str, path: str, kind: str) -> list[_Leaf]:
     ]
 
 
+# As it is written: no other digits, no zeros before it, and not more than any network has.
+_NUMBER = "(?:0|[1-9][0-9]{0,5})"
 _INDEX = re.compile(r"\{(\w)(\+1)?\}")
 
 
@@ -192,7 +215,7 @@ def _pattern(pattern: str, groups: bool) -> str:
     for match in _INDEX.finditer(pattern):
         parts.append(re.escape(pattern[end : match.start()]))
         name = match[1] + ("_next" if match[2] else "")
-        parts.append(f"(?P<{name}>\\d+)" if groups else r"\d+")
+        parts.append(f"(?P<{name}>{_NUMBER})" if groups else _NUMBER)
         end = match.end()
     return "".join([*parts, re.escape(pattern[end:])])
 

@@ -79,28 +79,6 @@ _TIMM_NAMES = (
     r"(?!vit_(giantopt|so400m_patch16_siglip|base_patch32_siglip|large_patch16_siglip_gap_512))"
     r"(vit|deit3?|flexivit|eva_large|test_vit2?)(_.*)?"
 )
-# Settings that change nothing in evaluation, or that the tensors tell.
-_TIMM_FREE = (
-    *("img_size", "patch_size", "in_chans", "num_classes", "embed_dim", "depth", "num_heads"),
-    *("mlp_ratio", "init_values", "class_token", "reg_tokens", "no_embed_class", "global_pool"),
-    *("drop_rate", "pos_drop_rate", "patch_drop_rate", "proj_drop_rate", "attn_drop_rate"),
-    *("drop_path_rate", "weight_init", "fix_init", "dynamic_img_size", "fc_norm"),
-)
-_TIMM_FIXED = {
-    "qkv_bias": (True,),
-    "proj_bias": (True,),
-    "qk_norm": (False,),
-    "scale_attn_norm": (False,),
-    "scale_mlp_norm": (False,),
-    "pos_embed": ("learn",),
-    "pre_norm": (False,),
-    "final_norm": (True,),
-    "pool_include_prefix": (False,),
-    "dynamic_img_pad": (False,),
-    "act_layer": ("gelu", None),
-    "norm_layer": (None,),
-    "embed_norm_layer": (None,),
-}
 
 
 def _hugging_face(arrays: Arrays, config: Config, heads: int | None) -> ViT:
@@ -108,8 +86,13 @@ def _hugging_face(arrays: Arrays, config: Config, heads: int | None) -> ViT:
     patch = arrays.square("params/patch_embed/kernel")
     width = arrays.shape("params/patch_embed/kernel")[3]
     depth = block_count(arrays)
-    config.expect("hidden_act", "gelu")
-    config.agree(hidden_size=width, num_hidden_layers=depth)
+    config.agree(
+        hidden_size=width,
+        num_hidden_layers=depth,
+        intermediate_size=arrays.shape("params/block0/mlp_in/kernel")[1],
+        patch_size=patch,
+        num_channels=arrays.shape("params/patch_embed/kernel")[2],
+    )
     registers = int("params/register_tokens" in arrays)
     patches = arrays.rows("params/pos_embed") - 1 - registers
     return ViT(
@@ -121,33 +104,40 @@ def _hugging_face(arrays: Arrays, config: Config, heads: int | None) -> ViT:
         mlp_ratio=mlp_ratio(arrays, width),
         num_classes=arrays.classes("params/head/kernel", "params/head/bias"),
         registers=registers,
-        norm_epsilon=config.number("layer_norm_eps", 1e-12),
+        norm_epsilon=config.get("layer_norm_eps", 1e-12),
     )
 
 
 def _timm(arrays: Arrays, config: Config, heads: int | None) -> ViT:
-    config.known(_TIMM_FREE, _TIMM_FIXED)
     patch = arrays.square("params/patch_embed/kernel")
     width = arrays.shape("params/patch_embed/kernel")[3]
     depth = block_count(arrays)
-    config.agree(embed_dim=width, depth=depth)
     pooled = arrays.table is TIMM_POOLED
     class_token = "params/cls_token" in arrays
-    pool = config.all.get("global_pool") or config.values.get("global_pool")
+    registers = arrays.rows("params/register_tokens") if "params/register_tokens" in arrays else 0
+    config.agree(
+        embed_dim=width,
+        depth=depth,
+        patch_size=patch,
+        in_chans=arrays.shape("params/patch_embed/kernel")[2],
+        class_token=class_token,
+        reg_tokens=registers,
+    )
+    hidden = arrays.shape("params/block0/mlp_in/kernel")[1]
+    config.agree_on_hidden("mlp_ratio", {"": (width, hidden)})
+    config.agree_on_features(width)
+    pool = config.get("global_pool", config.all.get("global_pool"))
     if pool is None:
         pool = "avg" if pooled or not class_token else "token"
-    if pool not in ("token", "avg") or (pool == "token" and not class_token):
+    if pool == "token" and not class_token:
         raise ValueError(
-            f"{config.where}: global_pool is {pool!r}, expected 'avg' or, with a class token, "
-            "'token'"
+            f"{config.where}: global_pool is 'token', but the tensors have no class token"
         )
-    registers = arrays.rows("params/register_tokens") if "params/register_tokens" in arrays else 0
     rows = arrays.rows("params/pos_embed")
     prefix = _prefix_rows(arrays, config, patch, rows, int(class_token) + registers)
     if heads is None and config.format == "timm":
         heads = _TIMM_HEADS.get(str(config.all["architecture"]).split(".")[0])
-        heads = int(config.number("num_heads", heads or 0)) or None
-    scaled = arrays.count(r"params/block(\d+)/scale1") > 0
+        heads = config.get("num_heads", heads)
     return ViT(
         image_size=trained_image_size(arrays, config, "img_size", patch, rows - prefix),
         patch_size=patch,
@@ -161,7 +151,7 @@ def _timm(arrays: Arrays, config: Config, heads: int | None) -> ViT:
         registers=registers,
         position_prefix="all" if prefix else "none",
         norm_epsilon=1e-6,
-        layer_scale=config.number("init_values", 1e-5) if scaled else None,
+        layer_scale=config.get("init_values", 1e-5) if "params/block0/scale1" in arrays else None,
         norm_after_pool=pooled and pool == "avg",
     )
 

@@ -10,7 +10,7 @@ from examples import examples
 from hypothesis import given
 from safetensors.numpy import load_file
 
-from softeq_jax.models.weights import _architecture, _network
+from softeq_jax.models.weights import _architecture, _detection
 from softeq_jax.models.weights._tensor_names import TensorEntry
 
 GOLDEN = pathlib.Path(__file__).parents[1] / "golden"
@@ -19,7 +19,7 @@ GOLDEN = pathlib.Path(__file__).parents[1] / "golden"
 def test_names_and_paths_are_inverse_in_every_golden_network():
     for folder in GOLDEN.iterdir():
         names = list(load_file(folder / "model.safetensors"))
-        kind, prefix, share = _network.detect(names, folder.name)
+        kind, prefix, share = _detection.detect(names, folder.name)
         assert share > 0.7
         for name in names:
             entry = kind.table.entry_of_name(name, prefix)
