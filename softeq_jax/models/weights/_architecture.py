@@ -13,7 +13,7 @@ from softeq_jax.models.weights._settings import shown
 from softeq_jax.models.weights._tensor_names import NameTable, Prefix, Shape, TensorEntry
 
 NO_WEIGHTS = (r".*\.num_batches_tracked", "PyTorch's step counter, carries no weights")
-_MOST_STAGES = 16
+_MOST_STAGES = 8
 # Published widths whose heads are not 64 channels wide (SO400M, Huge, Giant, Gigantic).
 _WIDE_HEADS = {1152: 16, 1280: 16, 1408: 16, 1664: 16}
 

@@ -162,7 +162,7 @@ def _shards(folder: Path, index: Path) -> tuple[dict[str, Header], dict[str, str
 
 
 def _nothing_in(folder: Path, source: str) -> Exception:
-    files = sorted(f.name for f in folder.iterdir() if f.is_file())
+    files = sorted(f"{f.name}/" if f.is_dir() else f.name for f in folder.iterdir())
     there = ", ".join(files[:12]) or "nothing"
     message = f"{source}: expected {WEIGHTS} or {INDEX}, the folder has {there}"
     if pickles := [name for name in files if name.endswith(_PICKLES)]:

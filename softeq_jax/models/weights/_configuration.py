@@ -245,22 +245,21 @@ def resolve_preprocess(
         _settings.check(values, where, _settings.PREPROCESSOR)
         found = _of_preprocessor(values, where, fallback)
     elif recipe.get("mean") or recipe.get("input_size"):
-        found = _of_pretrained_cfg(recipe, f"{config.where}: pretrained_cfg", fallback)
+        own = None if side is None else config.side("img_size")
+        found = _of_pretrained_cfg(recipe, f"{config.where}: pretrained_cfg", fallback, own)
         if recipe.get("input_size") and recipe["input_size"][0] != channels:
             raise ValueError(
                 f"{found.source}: input_size is {recipe['input_size']}, but the network takes "
                 f"images of {channels} channels"
             )
     else:
-        return _of_side(fallback, side, fallback.source)
+        return _of_side(fallback, side)
     for word, numbers in (("mean", found.mean), ("std", found.std)):
         if len(numbers) != channels:
             raise ValueError(
                 f"{found.source}: has {len(numbers)} numbers for the {word}, but the network takes "
                 f"images of {channels} channels"
             )
-    if recipe and side is not None and "img_size" in config:
-        found = _of_side(found, side, f"{found.source}, at img_size {side}")
     if side not in (None, found.image_size):
         raise ValueError(
             f"{found.source}: makes images of {found.image_size} x {found.image_size} pixels, but "
@@ -279,12 +278,12 @@ def _of_channels(fallback: Preprocess, channels: int) -> Preprocess:
     return dataclasses.replace(fallback, mean=mean, std=std, source=source)
 
 
-def _of_side(known: Preprocess, side: int | None, source: str) -> Preprocess:
-    """A preprocessing for another image size; the share of an image that it crops stays."""
-    if side is None or side == known.image_size:
-        return known
-    resize = round(side * known.resize / known.image_size)
-    return dataclasses.replace(known, image_size=side, resize=resize, source=source)
+def _of_side(fallback: Preprocess, side: int | None) -> Preprocess:
+    """A family's preprocessing for another image size."""
+    if side is None or side == fallback.image_size:
+        return fallback
+    scale = fallback.resize / fallback.image_size
+    return dataclasses.replace(fallback, image_size=side, resize=round(side * scale))
 
 
 def _of_preprocessor(values: Mapping[str, Any], where: str, fallback: Preprocess) -> Preprocess:
@@ -324,8 +323,13 @@ def _size(value: Any) -> tuple[int, bool]:
     return _side(value), False
 
 
-def _of_pretrained_cfg(values: Mapping[str, Any], where: str, fallback: Preprocess) -> Preprocess:
+def _of_pretrained_cfg(
+    values: Mapping[str, Any], where: str, fallback: Preprocess, own: int | None
+) -> Preprocess:
+    """What a recipe says, for the image size that the network was made for if that is given."""
     side = (values.get("input_size") or [fallback.image_size])[-1]
+    if own not in (None, side):
+        side, where = own, f"{where}, at img_size {own}"
     mean, std = values.get("mean") or fallback.mean, values.get("std") or fallback.std
     return Preprocess(
         tuple(map(float, mean)),

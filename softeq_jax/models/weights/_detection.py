@@ -36,10 +36,9 @@ _STRANGERS = (
     (r".*features\.\d+\..*", "a VGG, DenseNet or MobileNet of torchvision"),
     (r"params/.*", "a Flax network"),
 )
-
-
+_SHOWN = 200  # characters of a name
 # What DDP, torch.compile, Lightning and the like put before all names, in any order.
-_WRAPPERS = re.compile(r"(?:(?:module|_orig_mod|model|backbone)\.)+")
+_WRAPPERS = re.compile(r"(?:(?:module|_orig_mod|model|backbone)\.){1,8}")
 
 
 class Match(NamedTuple):
@@ -99,11 +98,11 @@ def _looks_like(names: Collection[str]) -> str:
     common = first[: first.rfind(".", 0, same) + 1]
     if common and (best := _best_match(names, common)).share > 0.5:
         return (
-            f"; without their prefix {common!r} its names are those of family "
+            f"; without their prefix {common[:_SHOWN]!r} its names are those of family "
             f"{best.format.family} ({best.format.name})"
         )
     for pattern, what in _STRANGERS:
         if any(re.fullmatch(pattern, name) for name in names):
             return f"; it looks like {what}"
-    some = ", ".join(sorted(names)[:4])
+    some = ", ".join(name[:_SHOWN] for name in sorted(names)[:4])
     return f"; its {len(names)} tensors are called {some}, ..."

@@ -143,15 +143,15 @@ def read_text(path: Path) -> str | None:
     """The text of a JSON file, or None if there is nothing of this name.
 
     Raises:
-      ValueError: it is not in UTF-8.
-      OSError: it is there, but cannot be read, such as a folder or a link to nothing.
+      ValueError: it is no file, such as a folder, or not in UTF-8.
+      OSError: it is there, but cannot be read, such as a link to nothing.
     """
+    if not (path.exists() or path.is_symlink()):
+        return None
+    if path.exists() and not path.is_file():
+        raise ValueError(f"{path}: is no file; expected a text, or nothing of this name")
     try:
         return path.read_bytes().decode("utf-8")
-    except FileNotFoundError:
-        if path.is_symlink():
-            raise
-        return None
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: not a text in UTF-8 ({error})") from error
 

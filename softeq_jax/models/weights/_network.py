@@ -21,6 +21,7 @@ from softeq_jax.models.weights._configuration import Config
 from softeq_jax.models.weights._detection import detect
 from softeq_jax.models.weights._tensor_names import Prefix, Shape, TensorEntry
 
+_SHOWN = 200  # characters of a name
 Headers = Mapping[str, tuple[str, Shape]]  # name: dtype, shape
 DTYPES = ("F32", "F16", "BF16")
 _WORDS = {
@@ -109,10 +110,8 @@ def read_off(
     in_head = [entry.paths[0].startswith(f"{kind.head}/") for entry in entries]
     body = tuple(e for e, h in zip(entries, in_head, strict=True) if not h)
     head = tuple(e for e, h in zip(entries, in_head, strict=True) if h)
-    network = Network(kind, prefix, _changed(model, changes), body, head, shapes, channels)
-    if changes:
-        _check_changes(network, source, changes)
-    return network
+    network = Network(kind, prefix, model, body, head, shapes, channels)
+    return _changed_network(network, source, changes) if changes else network
 
 
 def class_count(model: nn.Module) -> int:
@@ -178,30 +177,30 @@ def _check_heads(model: nn.Module, heads: Any, config: Config) -> None:
             )
 
 
-def _check_changes(network: Network, source: str, changes: Mapping[str, Any]) -> None:
-    """Checks that the tensors fit a model whose attributes were changed.
-
-    Args:
-      network: with the changed model, and the shapes that it had before.
-      source: what to call the checkpoint in messages.
-      changes: the attributes.
+def _changed_network(network: Network, source: str, changes: dict[str, Any]) -> Network:
+    """The network with attributes of its model changed, which the tensors must fit.
 
     Raises:
       ValueError: they do not; the message names the changes, and what to ask for instead.
+      TypeError: the model has no such attribute.
     """
-    wanted, have = array_shapes(network.model, network.side, network.channels), network.shapes
+    asked = ", ".join(f"{key}={value!r}" for key, value in changes.items())
+    (_, old), model = _shallow(network.model), _changed(network.model, changes)
+    if (new := _shallow(model)[1]) != old:
+        raise ValueError(f"{source}: does not fit {asked}: has {old} blocks, asked for {new}")
+    changed = network._replace(model=model)
+    wanted, have = array_shapes(model, changed.side, network.channels), network.shapes
     odd = [path for path in {**have, **wanted} if wanted.get(path) != have.get(path)]
     if not odd:
-        return
+        return changed
     path = min(odd, key=lambda path: path in have and path in wanted)
     advice = ""
-    if "image_size" in changes and "interpolate" in _attributes(network.model):
+    if "image_size" in changes and "interpolate" in _attributes(model):
         advice = "; image_size is that of the position table: leave it, and pass interpolate=True"
     elif "image_size" in changes and network.kind.fixed_size:
         advice = "; the network takes no other image_size"
     elif "image_size" in changes:
         advice = "; the network takes images of any size as it is: leave image_size"
-    asked = ", ".join(f"{key}={value!r}" for key, value in changes.items())
     raise ValueError(
         f"{source}: does not fit {asked}: {path} would have shape {wanted.get(path, 'none')}, of "
         f"the tensors it has {have.get(path, 'none')}{advice}"
@@ -210,8 +209,9 @@ def _check_changes(network: Network, source: str, changes: Mapping[str, Any]) ->
 
 def _changed(model: nn.Module, changes: dict[str, Any]) -> nn.Module:
     """The model, or the backbone of a segmenter, with attributes changed."""
-    own = {key: value for key, value in changes.items() if key in _attributes(model)}
-    rest = {key: value for key, value in changes.items() if key not in own}
+    given = {k: tuple(v) if isinstance(v, list) else v for k, v in changes.items()}
+    own = {key: value for key, value in given.items() if key in _attributes(model)}
+    rest = {key: value for key, value in given.items() if key not in own}
     model = model.clone(**own)
     if not rest:
         return model
@@ -302,7 +302,7 @@ def check_names(
 
 def _some(names: Sequence[str], most: int = 8) -> str:
     rest = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + rest
+    return ", ".join(name[:_SHOWN] for name in names[:most]) + rest
 
 
 def check_header(source: str, name: str, dtype: str, shape: Shape, expected: Shape) -> None:

@@ -106,9 +106,9 @@ def _encoder(
     config.agree_on_hidden("mlp_ratios", dict(enumerate(zip(widths, hidden, strict=True))))
     strides = config.for_stages("strides", stages) or (4, *(2,) * (stages - 1))
     if any(stride > patch for stride, patch in zip(strides, patches, strict=True)):
+        where = config.where if "strides" in config else arrays.source
         raise ValueError(
-            f"{config.where}: strides are {strides}, which leave out pixels between patches of "
-            f"{patches}"
+            f"{where}: strides are {strides}, which leave out pixels between patches of {patches}"
         )
     return SegFormer(
         widths=widths,

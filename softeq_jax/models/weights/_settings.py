@@ -76,7 +76,11 @@ def _are_labels(value: Any) -> bool:
     )
 
 
-_TEXT, _FLAG, _OBJECT = _typed("a text", str), _typed("true or false", bool), _typed("{...}", dict)
+_TEXT, _FLAG, _OBJECT = (
+    _typed("a text", str),
+    _typed("true or false", bool),
+    _typed("an object", dict),
+)
 _TEXTS = _each(_TEXT, "a list of texts")
 _COUNT, _POSITIVE = _integer(0, "an integer >= 0"), _integer(1, "a positive integer")
 _POSITIVES = _each(_POSITIVE, "a list of positive integers")
