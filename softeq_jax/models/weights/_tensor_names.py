@@ -33,7 +33,9 @@ class Prefix(NamedTuple):
         return self.wrapper + (self.own if prefixed else "")
 
 
-_NO_PREFIX = Prefix()
+def _prefix(given: Prefix | str) -> Prefix:
+    """A prefix; a text is a format's own."""
+    return given if isinstance(given, Prefix) else Prefix(own=given)
 
 
 class TensorEntry(NamedTuple):
@@ -115,8 +117,8 @@ class _Leaf(NamedTuple):
     layout: str
     prefixed: bool
 
-    def entry(self, indices: Mapping[str, int], prefix: Prefix) -> TensorEntry:
-        name = prefix.of(self.prefixed) + _fill(self.name, indices)
+    def entry(self, indices: Mapping[str, int], prefix: Prefix | str) -> TensorEntry:
+        name = _prefix(prefix).of(self.prefixed) + _fill(self.name, indices)
         return TensorEntry(name, tuple(_fill(path, indices) for path in self.paths), self.layout)
 
 
@@ -140,25 +142,25 @@ class NameTable:
     def _patterns(self, prefixed: bool) -> list[str]:
         return [_pattern(x.name, groups=False) for x in self._leaves if x.prefixed == prefixed]
 
-    def knows(self, name: str, prefix: Prefix = _NO_PREFIX) -> bool:
+    def knows(self, name: str, prefix: Prefix | str = "") -> bool:
         """Whether a tensor of this name can belong to a checkpoint of this format."""
         for prefixed, pattern in ((False, self._plain), (True, self._prefixed)):
-            start = prefix.of(prefixed)
+            start = _prefix(prefix).of(prefixed)
             if name.startswith(start) and pattern.fullmatch(name, len(start)):
                 return True
         return False
 
-    def entry_of_name(self, name: str, prefix: Prefix = _NO_PREFIX) -> TensorEntry | None:
+    def entry_of_name(self, name: str, prefix: Prefix | str = "") -> TensorEntry | None:
         """What the tensor of this name is, or None if there is no such row."""
         for leaf in self._leaves:
-            start = prefix.of(leaf.prefixed)
+            start = _prefix(prefix).of(leaf.prefixed)
             if not name.startswith(start):
                 continue
             if match := _regex(leaf.name).fullmatch(name[len(start) :]):
                 return leaf.entry(_indices(match), prefix)
         return None
 
-    def entry_of_path(self, path: str, prefix: Prefix = _NO_PREFIX) -> TensorEntry:
+    def entry_of_path(self, path: str, prefix: Prefix | str = "") -> TensorEntry:
         """Which tensor holds the array at this path.
 
         Raises:
@@ -170,7 +172,7 @@ class NameTable:
                     return leaf.entry(_indices(match), prefix)
         raise LookupError(f"no row of the table of names is for {path}")
 
-    def entries(self, paths: Iterable[str], prefix: Prefix = _NO_PREFIX) -> tuple[TensorEntry, ...]:
+    def entries(self, paths: Iterable[str], prefix: Prefix | str = "") -> tuple[TensorEntry, ...]:
         """The tensors that hold the arrays at these paths, each once."""
         return tuple(dict.fromkeys(self.entry_of_path(path, prefix) for path in paths))
 
