@@ -134,10 +134,10 @@ class Config:
         Raises:
           ValueError: the file says something else.
         """
-        value = self.values.get(key)
-        said = value if isinstance(value, list) else [value] * len(hidden)
+        value: Any = self.values.get(key)
         if value is None:
             return
+        said = value if isinstance(value, list) else [value] * len(hidden)
         fits = [int(width * r) == h for r, (width, h) in zip(said, hidden.values(), strict=False)]
         if len(said) != len(hidden) or not all(fits):
             have = " and ".join(f"{h} hidden of {w} channels" for w, h in hidden.values())

@@ -209,7 +209,7 @@ def _changed_network(network: Network, source: str, changes: dict[str, Any]) -> 
 
 def _changed(model: nn.Module, changes: dict[str, Any]) -> nn.Module:
     """The model, or the backbone of a segmenter, with attributes changed."""
-    given = {k: tuple(v) if isinstance(v, list) else v for k, v in changes.items()}
+    given: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in changes.items()}
     own = {key: value for key, value in given.items() if key in _attributes(model)}
     rest = {key: value for key, value in given.items() if key not in own}
     model = model.clone(**own)

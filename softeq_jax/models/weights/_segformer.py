@@ -103,7 +103,8 @@ def _encoder(
         sr_ratios=reductions,
         num_channels=arrays.shape(embed[0])[2],
     )
-    config.agree_on_hidden("mlp_ratios", dict(enumerate(zip(widths, hidden, strict=True))))
+    pairs = zip(widths, hidden, strict=True)
+    config.agree_on_hidden("mlp_ratios", {f"stage {s}": p for s, p in enumerate(pairs, 1)})
     strides = config.for_stages("strides", stages) or (4, *(2,) * (stages - 1))
     if any(stride > patch for stride, patch in zip(strides, patches, strict=True)):
         where = config.where if "strides" in config else arrays.source
