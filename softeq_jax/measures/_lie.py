@@ -360,9 +360,10 @@ def _norms(
     setting: Setting,
     border: int,
 ) -> Mapping[str, jax.Array]:
-    """The sums of ``LieErrors``, each ``[G, n]``."""
-    y, response, expected, directions = derivatives(
-        arrays, images, skeleton=skeleton, generators=generators, setting=setting
+    """The sums of ``LieErrors``, each ``[G, n]``; of 16-bit floats in float32."""
+    found = derivatives(arrays, images, skeleton=skeleton, generators=generators, setting=setting)
+    y, response, expected, directions = (
+        x.astype(jnp.promote_types(x.dtype, jnp.float32)) for x in found
     )
     lie, null = response - expected, response - jnp.roll(expected, -1, axis=1)
     inside = _interior(y.shape, setting.output, border)

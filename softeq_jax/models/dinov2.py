@@ -71,14 +71,14 @@ class DINOv2(VisionModel):
         grid = x.shape[1:3]
         n = x.shape[0]
         normal = nn.initializers.truncated_normal(0.02)
-        token = self.param("cls_token", normal, (1, 1, self.width)).astype(x.dtype)
-        table = self.param("pos_embed", normal, (1, 1 + self.grid**2, self.width))
+        token = self.param("cls_token", normal, (1, 1, self.width), jnp.float32).astype(x.dtype)
+        table = self.param("pos_embed", normal, (1, 1 + self.grid**2, self.width), jnp.float32)
         table = resize_positions(table, 1, grid, antialias=self.registers > 0).astype(x.dtype)
         tokens = [jnp.broadcast_to(token + table[:, :1], (n, 1, self.width))]
         if self.registers:
             shape = (1, self.registers, self.width)
-            registers = self.param("register_tokens", normal, shape).astype(x.dtype)
-            tokens.append(jnp.broadcast_to(registers, (n, *shape[1:])))
+            registers = self.param("register_tokens", normal, shape, jnp.float32)
+            tokens.append(jnp.broadcast_to(registers.astype(x.dtype), (n, *shape[1:])))
         first = 1 + self.registers
         x = jnp.concatenate([*tokens, x.reshape(n, -1, self.width) + table[:, 1:]], axis=1)
         for i in range(self.depth):

@@ -311,9 +311,10 @@ class _MessageBlock(nn.Module):
         )
         x = gated(dense("message2", gated(dense("message1", x))))
         degree = max(len(edges.senders) / h.shape[-2], 1.0)
-        total = jnp.zeros(h.shape, x.dtype).at[..., edges.receivers, :].add(x / degree**0.5)
+        wide = (x / degree**0.5).astype(jnp.promote_types(x.dtype, jnp.float32))
+        total = jnp.zeros(h.shape, wide.dtype).at[..., edges.receivers, :].add(wide)
         own, (own_vectors,) = eq.split(self.features, h)
-        heard, (heard_vectors,) = eq.split(self.features, total)
+        heard, (heard_vectors,) = eq.split(self.features, total.astype(x.dtype))
         x = eq.join(
             self.own["update1"].input,
             jnp.concatenate([own, heard], axis=-1),

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Unpack
 
 import jax
+import jax.numpy as jnp
 from flax import linen as nn
 
 from softeq_jax.groups import Group, PlanarGroup
@@ -97,7 +98,7 @@ class GroupConv(nn.Module):
         scale = math.sqrt(2.0 * out / (filtered.rank() * unnamed))
 
         def init(key: Array, shape: tuple[int, ...]) -> Array:
-            return filtered(scale * jax.random.normal(key, shape))
+            return filtered(scale * jax.random.normal(key, shape, jnp.float32))
 
         kernel = self.param("kernel", init, (self.window, self.window, x.shape[-1], out))
         if self.project:

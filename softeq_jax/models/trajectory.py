@@ -114,7 +114,7 @@ class TrajectoryTransformer(nn.Module):
         h = self._dense("embed", layers)(tokens)
         rep = self._rep(self.width, self.group)
         shape = (1, self.max_length, self.width)
-        table = self.param("pos_embed", nn.initializers.normal(0.02), shape)
+        table = self.param("pos_embed", nn.initializers.normal(0.02), shape, jnp.float32)
         if self.project:
             table = _table_projector(rep, {})(table)
         h = h + table[:, : h.shape[1]].astype(h.dtype)

@@ -1,6 +1,7 @@
 """Transformer blocks of the vision models: attention and perceptrons."""
 
 import jax
+import jax.numpy as jnp
 from flax import linen as nn
 
 
@@ -82,7 +83,7 @@ class TransformerBlock(nn.Module):
         if self.layer_scale is None:
             return y
         init = nn.initializers.constant(self.layer_scale)
-        return y * self.param(name, init, (y.shape[-1],)).astype(y.dtype)
+        return y * self.param(name, init, (y.shape[-1],), jnp.float32).astype(y.dtype)
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:

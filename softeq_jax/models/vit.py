@@ -103,13 +103,13 @@ class ViT(VisionModel):
 
     def _prefix(self, x: jax.Array) -> jax.Array:
         """Class token and registers, ``[n, k, width]``."""
-        normal = nn.initializers.normal(0.02)
-        tokens = [jnp.zeros((1, 0, self.width))]
+        normal, zeros = nn.initializers.normal(0.02), nn.initializers.zeros
+        tokens = [jnp.zeros((1, 0, self.width), jnp.float32)]
         if self.has_class_token:
-            tokens.append(self.param("cls_token", nn.initializers.zeros, (1, 1, self.width)))
+            tokens.append(self.param("cls_token", zeros, (1, 1, self.width), jnp.float32))
         if self.registers:
             shape = (1, self.registers, self.width)
-            tokens.append(self.param("register_tokens", normal, shape))
+            tokens.append(self.param("register_tokens", normal, shape, jnp.float32))
         prefix = jnp.concatenate(tokens, axis=1).astype(x.dtype)
         return jnp.broadcast_to(prefix, (x.shape[0], *prefix.shape[1:]))
 
@@ -129,7 +129,7 @@ class ViT(VisionModel):
         x = x.reshape(x.shape[0], -1, self.width)
         rows = self.position_rows
         shape = (1, rows + self.grid**2, self.width)
-        table = self.param("pos_embed", nn.initializers.normal(0.02), shape)
+        table = self.param("pos_embed", nn.initializers.normal(0.02), shape, jnp.float32)
         table = resize_positions(table, rows, grid).astype(x.dtype)
         prefix = self._prefix(x)
         first = prefix.shape[1]

@@ -10,6 +10,7 @@ import optax
 
 from softeq_jax._checks import coefficient
 from softeq_jax._paths import first_matches, leaf_paths, refuse_idle
+from softeq_jax.training.pmap import widened
 
 Tree = Any
 
@@ -82,6 +83,21 @@ def scale_by_factors(values: Tree) -> optax.GradientTransformation:
     return optax.GradientTransformation(init, update)
 
 
+def in_float32(optimizer: optax.GradientTransformation) -> optax.GradientTransformation:
+    """The optimizer with its averages, norms and updates in float32 where parameters have 16 bits.
+
+    In their own dtype averages of gradients stand still: 1 + 0.001 is 1. Other parameters, and the
+    structure of the optimizer's state, are left as they are.
+    """
+    inner = optax.with_extra_args_support(optimizer)
+
+    def update(updates: Tree, state: Any, params: Tree = None, **extra: Any) -> tuple[Tree, Any]:
+        params = None if params is None else widened(params)
+        return inner.update(widened(updates), state, params, **extra)
+
+    return optax.GradientTransformationExtraArgs(lambda params: inner.init(widened(params)), update)
+
+
 def decays(params: Tree) -> Tree:
     """Which parameters weight decay acts on by custom: those with two axes and more."""
     return jax.tree.map(lambda leaf: jnp.ndim(leaf) > 1, params)
@@ -147,7 +163,7 @@ class OptimizerSettings:
     def optimizer(
         self, params: Tree, steps: int, rates: Tree | None = None
     ) -> optax.GradientTransformation:
-        """The optimizer for a run of `steps`.
+        """The optimizer for a run of `steps`; averages are kept in float32, see `in_float32`.
 
         Args:
           params: the parameters, for the mask of the weight decay.
@@ -181,4 +197,4 @@ class OptimizerSettings:
             )
         clip = [] if self.clip is None else [optax.clip_by_global_norm(self.clip)]
         scaled = [] if rates is None else [scale_by_factors(rates)]
-        return optax.chain(*clip, *algorithms[self.algorithm](), *scaled)
+        return in_float32(optax.chain(*clip, *algorithms[self.algorithm](), *scaled))

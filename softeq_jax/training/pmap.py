@@ -71,14 +71,29 @@ def device_index() -> jax.Array:
 
 
 def device_mean(tree: Tree) -> Tree:
-    """Mean over all devices of the floating-point leaves; other leaves are kept as they are."""
+    """Mean over all devices of the floating-point leaves; other leaves are kept as they are.
+
+    16-bit floats are added in float32, the mean has their dtype.
+    """
 
     def average(leaf: Any) -> jax.Array:
         leaf = jnp.asarray(leaf)
-        inexact = jnp.issubdtype(leaf.dtype, jnp.inexact)
-        return jax.lax.pmean(leaf, AXIS) if inexact else leaf
+        if not jnp.issubdtype(leaf.dtype, jnp.inexact):
+            return leaf
+        return jax.lax.pmean(widened(leaf), AXIS).astype(leaf.dtype)
 
     return jax.tree.map(average, tree)
+
+
+def widened(tree: Tree) -> Tree:
+    """The tree with its 16-bit floats in float32, where sums and averages are to be kept."""
+
+    def wide(leaf: Any) -> Any:
+        leaf = leaf if isinstance(leaf, jax.Array) else np.asarray(leaf)
+        narrow = jnp.issubdtype(leaf.dtype, jnp.floating) and leaf.dtype.itemsize < 4
+        return leaf.astype(jnp.float32) if narrow else leaf
+
+    return jax.tree.map(wide, tree)
 
 
 def device_sum(tree: Tree) -> Tree:

@@ -12,7 +12,7 @@ import optax
 
 from softeq_jax._checks import whole
 from softeq_jax.training import methods
-from softeq_jax.training.pmap import device_index, device_mean, device_sum, over_devices
+from softeq_jax.training.pmap import device_index, device_mean, device_sum, over_devices, widened
 
 Tree = Any
 Array = jax.Array | np.ndarray
@@ -28,7 +28,8 @@ class TrainState:
       model_state: the model's other variables, such as `{"batch_stats": ...}`; may be empty.
       opt_state: of the optax optimizer.
       key: data of the key that every random number of the run comes from, uint32.
-      average: exponential moving average `{"params": ..., "model_state": ...}`, or None.
+      average: exponential moving average `{"params": ..., "model_state": ...}`, or None. That of
+        16-bit floats is float32: in 16 bits it would stand still.
     """
 
     step: Array
@@ -52,14 +53,15 @@ def init_state(
     Args:
       params: initial parameters.
       optimizer: the one given to `make_train_step`.
-      model_state: the model's other variables.
+      model_state: the model's other variables; 16-bit floats among them, such as the running
+        averages of batch norm, are kept in float32.
       seed: of the random keys, which depend on it, the step and the device.
       average: also keep a moving average of parameters and model variables, as
         `make_train_step(..., average_decay=...)` needs.
     """
-    model_state = {} if model_state is None else model_state
+    model_state = {} if model_state is None else widened(model_state)
     params = jax.tree.map(_plain, params)
-    start = {"params": params, "model_state": model_state} if average else None
+    start = {"params": widened(params), "model_state": model_state} if average else None
     return TrainState(
         step=np.zeros((), np.int32),
         params=params,
@@ -71,10 +73,18 @@ def init_state(
 
 
 def averaged(state: TrainState) -> tuple[Tree, Tree]:
-    """(parameters, model variables) to evaluate with: the moving average if one is kept."""
+    """(parameters, model variables) to evaluate with: the moving average if one is kept.
+
+    They have the dtypes of the trained ones.
+    """
     if state.average is None:
         return state.params, state.model_state
-    return state.average["params"], state.average["model_state"]
+    return _like(state.average["params"], state.params), state.average["model_state"]
+
+
+def _like(tree: Tree, other: Tree) -> Tree:
+    """The leaves in the dtypes of another tree."""
+    return jax.tree.map(lambda a, b: a if a.dtype == b.dtype else a.astype(b.dtype), tree, other)
 
 
 def _plain(leaf: Any) -> Array:
@@ -118,7 +128,8 @@ def make_train_step(
       optimizer: applied alike on every device, to gradients averaged over all of them.
       method: a pair of functions of the parameters; None is `methods.plain()`.
       accumulate: parts that each device's share of the batch is processed in, one after the
-        other; their gradients are averaged. Batch statistics are those of a part.
+        other; their gradients are averaged (those of 16-bit floats in float32). Batch statistics
+        are those of a part.
       compute_dtype: floating-point weights and batch entries are cast to it (bfloat16) for the
         forward and backward pass; parameters, model variables, gradients, optimizer and
         metrics stay in their own dtype. None casts nothing.
@@ -177,7 +188,7 @@ def make_train_step(
             grads = jax.tree.map(jnp.add, grads, more)
             loss, metrics = loss + penalty, {**metrics, "penalty": penalty}
         metrics = device_mean({**metrics, "loss": loss})
-        metrics["grad_norm"] = jnp.asarray(optax.tree.norm(grads), jnp.float32)
+        metrics["grad_norm"] = jnp.asarray(optax.tree.norm(widened(grads)), jnp.float32)
         finite = jnp.isfinite(metrics["loss"]) & jnp.isfinite(metrics["grad_norm"])
         metrics["finite"] = finite.astype(jnp.float32)
         metrics["stop"] = device_sum(stop.sum())
@@ -225,12 +236,13 @@ def _accumulated(
         (loss, (model_state, metrics)), more = value_and_grad(
             weights, model_state, batch, jax.random.fold_in(key, number), extra
         )
-        return (model_state, jax.tree.map(jnp.add, grads, more)), {**metrics, "loss": loss}
+        grads = jax.tree.map(jnp.add, grads, widened(more))
+        return (widened(model_state), grads), {**metrics, "loss": loss}
 
-    start = (model_state, jax.tree.map(jnp.zeros_like, weights))
+    start = (widened(model_state), jax.tree.map(jnp.zeros_like, widened(weights)))
     (model_state, grads), metrics = jax.lax.scan(part, start, (jnp.arange(parts), batch))
     metrics = jax.tree.map(jnp.mean, metrics)
-    grads = jax.tree.map(lambda g: g / parts, grads)
+    grads = _like(jax.tree.map(lambda g: g / parts, grads), weights)
     return metrics.pop("loss"), model_state, metrics, grads
 
 
@@ -268,4 +280,5 @@ def _averaged(new: TrainState, decay: float) -> Tree:
             return value
         return (old + rate * (value - old)).astype(value.dtype)
 
-    return jax.tree.map(toward, new.average, {"params": new.params, "model_state": new.model_state})
+    values = widened({"params": new.params, "model_state": new.model_state})
+    return jax.tree.map(toward, new.average, values)

@@ -3,6 +3,7 @@
 import functools
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
@@ -225,3 +226,26 @@ def test_bad_input_is_named():
         soft_rules(model, sq.groups.so(2))
     with pytest.raises(ValueError, match="real orthogonal matrices"):
         soft_rules(model, sq.groups.lorentz())
+
+
+@pytest.mark.slow(4)
+def test_many_messages_in_16_bits_are_added_in_float32():
+    """A thousand equal messages at one node: in bfloat16 their sum would stand still at 256."""
+    senders = np.arange(1, 1001)
+    model = small(project=False, relaxed="all")
+    place = np.zeros((1001, 3), np.float32)
+    place[1:] = (0.3, 0.1, -0.2)
+    ones = (np.ones(shape, np.float32) for shape in ((1001, 1, 3), (1001, 2), (1000, 1)))
+    inputs = (place, *ones, senders, 0 * senders)
+
+    def heard(dtype):
+        variables, given = jax.tree.map(
+            lambda x: x if x.dtype == int else jnp.asarray(x, dtype), (stored(model), inputs)
+        )
+        found = model.apply({"params": variables}, *given, mutable=["intermediates"])[1]
+        (x,) = found["intermediates"]["block0"]["update1_input"]
+        assert x.dtype == dtype
+        return np.asarray(x, np.float32)[0]
+
+    exact = heard(jnp.float32)
+    np.testing.assert_allclose(heard(jnp.bfloat16), exact, atol=0.03 * np.abs(exact).max())

@@ -141,7 +141,7 @@ def test_the_moving_average(decay, steps):
     np.testing.assert_allclose(state.average["model_state"]["mean"], averages["mean"], rtol=1e-6)
     assert int(state.average["model_state"]["count"]) == steps
     params, model_state = tr.averaged(state)
-    assert params is state.average["params"]
+    assert params["w"] is state.average["params"]["w"]
     assert model_state is state.average["model_state"]
     assert tr.averaged(state.replace(average=None))[0] is state.params
 

@@ -81,9 +81,10 @@ def kl_divergence(logits: Array, other: Array) -> jax.Array:
       other: [..., c].
 
     Returns:
-      [...], non-negative up to rounding, in nats.
+      [...], non-negative up to rounding, in nats; of 16-bit floats in float32.
     """
-    p, q = jax.nn.log_softmax(logits), jax.nn.log_softmax(other)
+    pair = jnp.asarray(logits), jnp.asarray(other)
+    p, q = (jax.nn.log_softmax(y.astype(jnp.promote_types(y.dtype, jnp.float32))) for y in pair)
     return jnp.sum(jnp.exp(p) * (p - q), axis=-1)
 
 

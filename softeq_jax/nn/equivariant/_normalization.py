@@ -57,7 +57,7 @@ class FieldLayerNorm(linen.Module):
       param_dtype: of the variables.
 
     Call:
-      x: ``[..., rep.dim]``; the result is like it.
+      x: ``[..., rep.dim]``; the result is like it. Statistics of 16-bit floats are float32.
 
     Raises:
       ValueError: a part is not orthogonal, or the last axis has another length.
@@ -71,7 +71,8 @@ class FieldLayerNorm(linen.Module):
     def __call__(self, x: Array) -> Array:
         found = fields(self.rep)
         require_euclidean([field.rep for field in found.moved], "FieldLayerNorm")
-        scalars, moved = split(self.rep, x)
+        x = jnp.asarray(x)
+        scalars, moved = split(self.rep, x.astype(jnp.promote_types(x.dtype, jnp.float32)))
         start = len(found.scalars)
         scale = self.param(
             "scale", linen.initializers.ones, (start + found.copies,), self.param_dtype
@@ -86,7 +87,7 @@ class FieldLayerNorm(linen.Module):
             size = jnp.sqrt(jnp.mean(v**2, axis=(-2, -1), keepdims=True) + self.epsilon)
             out.append(scale[start : start + v.shape[-2], None] * v / size)
             start += v.shape[-2]
-        return join(self.rep, scalars, out)
+        return join(self.rep, scalars, out).astype(jnp.result_type(x, scale))
 
 
 class VectorBatchNorm(linen.Module):
@@ -119,7 +120,9 @@ class VectorBatchNorm(linen.Module):
     def __call__(self, v: Array, train: bool) -> Array:
         if v.ndim < 3:
             raise ValueError(f"vectors must be [..., channels, d], got shape {tuple(v.shape)}")
-        size = jnp.sqrt(jnp.sum(v**2, axis=-1) + _LEAST**2)
+        v = jnp.asarray(v)
+        wide = v.astype(jnp.promote_types(v.dtype, jnp.float32))
+        size = jnp.sqrt(jnp.sum(wide**2, axis=-1) + _LEAST**2).astype(v.dtype)
         normalized = linen.BatchNorm(
             use_running_average=not train,
             momentum=self.momentum,
