@@ -8,7 +8,7 @@ import signal
 import threading
 import weakref
 from collections.abc import Iterator, Sequence
-from typing import Literal, Self, TypedDict, Unpack
+from typing import Any, Literal, Self, TypedDict, Unpack
 
 import numpy as np
 
@@ -34,6 +34,7 @@ from softeq_jax.data._examples import (
     conformed,
     layout_of,
 )
+from softeq_jax.data._fingerprint import fingerprint
 
 try:
     import grain
@@ -163,6 +164,7 @@ class TrainBatches(_Batches):
         self, assembly: TrainAssembly, start: int, stop: int, num_threads: int, num_workers: int
     ):
         super().__init__(assembly, start, stop, num_threads, num_workers)
+        self._assembly = assembly
         self._order = assembly.order
         self._batch_size = assembly.batch_size
         self._step = start
@@ -180,6 +182,14 @@ class TrainBatches(_Batches):
     def position(self, step: int) -> Position:
         """Where global batch number `step` starts."""
         return self._order.position(step, self._batch_size)
+
+    def fingerprint(self) -> dict[str, Any]:
+        """What the batches are made of, as JSON: a resumed run checks that it is the same.
+
+        Sizes, digests of a few records of the source, and what is done to them; not who reads
+        them: hosts, threads and workers make no difference. Reads these records.
+        """
+        return fingerprint(self._assembly)
 
     def examples(self, step: int) -> np.ndarray:
         """Which examples global batch number `step` has, before any bad ones are replaced.
@@ -262,8 +272,8 @@ def train_batches(
 
     Returns:
       An iterator of `{"image": [batch_size / hosts, h, w, c], "label": int32 [batch_size / hosts]}`
-      or whatever the check and the transforms make, with `step`, `position`, `examples`, `skipped`
-      and `close`.
+      or whatever the check and the transforms make, with `step`, `position`, `examples`, `skipped`,
+      `fingerprint` and `close`.
 
     Raises:
       TypeError: an option of another name.

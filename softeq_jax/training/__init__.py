@@ -17,6 +17,7 @@ _MODULES = (
     "objectives",
     "optimizers",
     "watch",
+    "workdir",
 )
 _NAMES = {
     "checkpoints": ("CheckpointFailed", "Checkpoints", "DamagedCheckpoint", "restore", "save"),
@@ -26,6 +27,7 @@ _NAMES = {
     "pmap": ("AXIS", "replicate", "shard", "unreplicate"),
     "run": ("Outcome", "RunBatches", "RunSettings", "train"),
     "step": ("TrainState", "averaged", "init_state", "make_train_step"),
+    "workdir": ("WorkdirInUse",),
 }
 _HOME = {name: module for module, names in _NAMES.items() for name in names}
 

@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from softeq_jax._checks import known_options, whole
 from softeq_jax.training.pmap import InFlight, default_in_flight, replicate, shard, unreplicate
-from softeq_jax.training.step import StepFn, TrainState
+from softeq_jax.training.step import StepFn, TrainState, require_single
 
 Tree = Any
 Values = dict[str, float]
@@ -121,10 +121,12 @@ def fit(
     Raises:
       NonFiniteLoss: the loss or the gradient is not finite; names the step and its examples.
       TypeError: an option of another name.
-      ValueError: `batches` ended early, or a batch does not divide among the devices.
+      ValueError: `batches` ended early, a batch does not divide among the devices, or the state
+        is replicated.
     """
     known_options(options, LoopOptions, "fit")
     whole(steps, "steps", 0)
+    require_single(state)
     in_flight, progress = options.get("in_flight"), options.get("progress")
     hooks, stop = options.get("hooks", ()), options.get("stop")
     before_step = options.get("before_step")

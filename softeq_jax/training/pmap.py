@@ -8,6 +8,7 @@ operations deadlocks on CPU.
 
 import collections
 import functools
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -43,6 +44,9 @@ def over_devices(
       out_axes: the same for the results; None for what is equal on all devices.
       donate: how many arguments, the first ones, give their memory away; they must not be
         used again.
+
+    Returns:
+      The compiled function. It raises ValueError for an argument that lacks its device axis.
     """
     if f is None:
         return functools.partial(over_devices, in_axes=in_axes, out_axes=out_axes, donate=donate)
@@ -50,6 +54,7 @@ def over_devices(
     def of_tuples(given: tuple[Any, ...], kept: tuple[Any, ...]) -> Any:
         return f(*given, *kept)
 
+    names = list(inspect.signature(f).parameters)
     mapped = jax.pmap(
         of_tuples,
         axis_name=AXIS,
@@ -60,9 +65,25 @@ def over_devices(
 
     @functools.wraps(f)
     def call(*args: Any) -> Any:
+        for name, arg, axis in zip(names, args, in_axes, strict=False):
+            if axis == 0:
+                _require_device_axis(name, arg)
         return mapped(args[:donate], args[donate:])
 
     return call
+
+
+def _require_device_axis(name: str, tree: Tree) -> None:
+    """Refuses what has no axis of the devices, such as parameters that were not replicated."""
+    count = jax.local_device_count()
+    if all(np.shape(leaf)[:1] == (count,) for leaf in jax.tree.leaves(tree)):
+        return
+    for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]:
+        if np.shape(leaf)[:1] != (count,):
+            raise ValueError(
+                f"{name}{jax.tree_util.keystr(path)} has shape {np.shape(leaf)}, expected a first "
+                f"axis of the {count} local devices: replicate states and parameters, shard batches"
+            )
 
 
 def device_index() -> jax.Array:
@@ -141,7 +162,7 @@ def shard(batch: Tree) -> Tree:
         if not leaf.ndim or leaf.shape[0] % count:
             raise ValueError(
                 f"batch{jax.tree_util.keystr(path)} has shape {leaf.shape}, expected a leading "
-                f"axis that {count} devices divide"
+                f"axis that {count} devices divide: choose a batch size that is a multiple of it"
             )
         return leaf.reshape(count, leaf.shape[0] // count, *leaf.shape[1:])
 

@@ -19,11 +19,12 @@ from softeq_jax._atomic import replacing
 from softeq_jax._checks import whole
 from softeq_jax._paths import matches
 from softeq_jax.training import hosts, watch
-from softeq_jax.training.checkpoints import Checkpoints, Restored
-from softeq_jax.training.config import config_differences
+from softeq_jax.training.checkpoints import Checkpoints, DamagedCheckpoint, Restored
+from softeq_jax.training.config import config_differences, differences
 from softeq_jax.training.loop import Hook, Values, every, fit, stop_on_signals
 from softeq_jax.training.pmap import unreplicate
-from softeq_jax.training.step import StepFn, TrainState
+from softeq_jax.training.step import StepFn, TrainState, require_single
+from softeq_jax.training.workdir import locked
 
 if TYPE_CHECKING:
     from softeq_jax.data import Position
@@ -37,6 +38,9 @@ _VERSIONED = ("softeq-jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint"
 
 class RunBatches(Protocol):
     """Batches of a run on this host, as `softeq_jax.data.train_batches` returns them.
+
+    They may also have `fingerprint() -> dict`, JSON that tells other data from these; without it
+    nothing but the size of the batches is compared when a run is resumed.
 
     Attributes:
       skipped: bad examples passed over so far, by their index.
@@ -138,6 +142,7 @@ def train(
     config: Mapping[str, Any] | None = None,
     may_change: Sequence[str] = (),
     signals: Sequence[signal.Signals] = (signal.SIGTERM,),
+    restart_if_damaged: bool = False,
 ) -> Outcome:
     """Trains to the end, from wherever the work directory stands.
 
@@ -145,7 +150,8 @@ def train(
     `checkpoints/`, `train.csv`, `eval.csv`, `tensorboard/` and, with `profile`, `profile/`. A run
     that was killed at any moment goes on at its newest whole checkpoint, and on the same
     devices, threads and versions ends with the parameters, to the bit, of a run that was not
-    killed. On a signal it saves and returns; the caller should exit with 0.
+    killed. On a signal it saves and returns; the caller should exit with 0. While it runs, the
+    file `lock` keeps other runs out (see `softeq_jax.training.workdir`).
 
     Args:
       step_fn: from `make_train_step`.
@@ -159,21 +165,29 @@ def train(
       learning_rate: of a step, for the logs.
       config: what the run was made with; JSON. It must be the same on all hosts and when
         resumed.
-      may_change: patterns over dotted keys of `config` (`run.*`) that a resumed run may change.
+      may_change: patterns over dotted keys of `config` (`run.*`) that a resumed run may change,
+        and over those of the fingerprint of its batches (`batches.transforms`).
       signals: that stop the run.
+      restart_if_damaged: begins at step 0 where there were checkpoints of which none is whole;
+        they stay in `damaged/`.
 
     Raises:
-      ValueError: hosts differ; the work directory holds a run of another config, seed or
-        batch size, or a checkpoint that does not fit the state; the differences are named.
+      WorkdirInUse: another run is at work there.
+      ValueError: hosts differ; the work directory holds a run of another config, other data, seed
+        or batch size, or a checkpoint that does not fit the state; the differences are named.
+      DamagedCheckpoint: there were checkpoints, and none is whole.
+      OSError: a checkpoint cannot be read for a reason that says nothing about it.
       NonFiniteLoss: see `fit`.
       CheckpointFailed: a checkpoint could not be written; the ones before are intact.
       BadExampleError: from the batches.
     """
     workdir = Path(workdir).absolute()
+    require_single(state)
     plain: dict[str, Any] = json.loads(json.dumps(dict(config or {})))
     versions = library_versions()
     hosts.require_same({"config": plain, "versions": versions}, "the configuration")
     with contextlib.ExitStack() as stack:
+        lock = stack.enter_context(locked(workdir))
         request = stack.enter_context(stop_on_signals(signals))
         checkpoints = stack.enter_context(
             Checkpoints(
@@ -185,11 +199,24 @@ def train(
             )
         )
         found = checkpoints.restore(state)
+        damaged = checkpoints.damaged()
+        if found is None and damaged and not restart_if_damaged:
+            raise DamagedCheckpoint(
+                f"{workdir}: there were checkpoints, and none is whole: {', '.join(damaged)} are "
+                "in damaged/. With restart_if_damaged the run begins again at step 0"
+            )
         first, state = (0, state) if found is None else (found.step, found.tree)
         stream = batches(first)
         stack.callback(stream.close)
+        made_of = {
+            "config": plain,
+            "versions": versions,
+            "batches": _fingerprint(stream, first),
+            "devices": jax.device_count(),
+            "hosts": jax.process_count(),
+        }
         if found is not None:
-            _check_resumed(found, plain, may_change, versions, stream, workdir)
+            _check_resumed(found, made_of, may_change, stream, workdir)
         _write_config(workdir, plain)
         log = stack.enter_context(_Log(workdir, settings, stream, learning_rate, first))
         metrics: Values = {} if found is None else dict(found.meta["metrics"])
@@ -203,14 +230,10 @@ def train(
             log.evaluated(step, metrics)
 
         def run_save(step: int, state: TrainState) -> None:
-            meta = {
-                "position": stream.position(step)._asdict(),
-                "config": plain,
-                "versions": versions,
-                "metrics": metrics,
-                "devices": jax.device_count(),
-                "hosts": jax.process_count(),
-            }
+            if lock is not None:
+                lock.check()
+            position = stream.position(step)._asdict()
+            meta = {**made_of, "position": position, "metrics": metrics}
             current = dict(metrics) if step == last["evaluated"] else None
             checkpoints.save(step, unreplicate(state), meta, current)
             last["saved"] = step
@@ -267,33 +290,67 @@ def library_versions() -> dict[str, str]:
     return found
 
 
+def _fingerprint(stream: RunBatches, first: int) -> dict[str, Any]:
+    """What the batches are made of, the same on all hosts."""
+    own: Callable[[], dict[str, Any]] = getattr(stream, "fingerprint", dict)
+    found = {"batch_size": len(stream.examples(first)), **json.loads(json.dumps(own()))}
+    hosts.require_same(found, "the data")
+    return found
+
+
 def _check_resumed(
     found: Restored,
-    config: dict[str, Any],
+    made_of: dict[str, Any],
     may_change: Sequence[str],
-    versions: dict[str, str],
     stream: RunBatches,
     workdir: Path,
 ) -> None:
-    """Refuses to resume another run; logs a change of versions."""
-    changed = {
-        key: values
-        for key, values in config_differences(found.meta["config"], config).items()
-        if not any(matches(pattern, key) for pattern in may_change)
-    }
-    if changed:
-        named = ", ".join(f"{key} was {old!r}, is {new!r}" for key, (old, new) in changed.items())
+    """Refuses to resume another run; logs a change of versions or devices."""
+    lacking = sorted({"config", "position", "versions", "metrics"} - found.meta.keys())
+    if lacking:
         raise ValueError(
-            f"{workdir} holds a run with another configuration ({named}): choose another "
-            "directory, or undo the change"
+            f"{workdir}: checkpoint {found.step} is not one of a run, its metadata lack {lacking}"
         )
+    _refuse(config_differences(found.meta["config"], made_of["config"]), may_change, workdir)
+    if "batches" in found.meta:
+        pair = ({"batches": side["batches"]} for side in (found.meta, made_of))
+        _refuse(differences(*pair), may_change, workdir, "on other data")
+    else:
+        _log.warning("%s: checkpoint %d does not say of what data", workdir, found.step)
     position, expected = found.meta["position"], stream.position(found.step)._asdict()
     if position != expected:
         raise ValueError(f"{workdir}: the data stood at {position}, these batches at {expected}")
-    if found.meta["versions"] != versions:
-        changed = config_differences(found.meta["versions"], versions)
-        _log.warning("resumed with other versions than before: %s", changed)
+    for name in ("versions", "devices", "hosts"):
+        old, new = found.meta.get(name), made_of[name]
+        if old is not None and old != new:
+            changed = config_differences(old, new) if isinstance(new, dict) else f"{old}, now {new}"
+            _log.warning(
+                "resumed with other %s than before (%s): not to the bit as without", name, changed
+            )
     _log.info("resuming at step %d: %s", found.step, position)
+
+
+def _refuse(
+    changes: dict[str, tuple[Any, Any]],
+    may_change: Sequence[str],
+    workdir: Path,
+    what: str = "with another configuration",
+    most: int = 8,
+) -> None:
+    """Refuses a change that is not allowed, and names it."""
+    kept = {
+        key: values
+        for key, values in changes.items()
+        if not any(matches(pattern, key) for pattern in may_change)
+    }
+    if kept:
+        shown = list(kept.items())[:most]
+        named = ", ".join(f"{key} was {old!r}, is {new!r}" for key, (old, new) in shown)
+        more = f", ... {len(kept)} in all" if len(kept) > most else ""
+        raise ValueError(
+            f"{workdir} holds a run {what} ({named}{more}): choose another directory, or undo the "
+            "change"
+        )
 
 
 def _write_config(workdir: Path, config: dict[str, Any]) -> None:

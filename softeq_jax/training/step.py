@@ -82,6 +82,19 @@ def averaged(state: TrainState) -> tuple[Tree, Tree]:
     return _like(state.average["params"], state.params), state.average["model_state"]
 
 
+def require_single(state: TrainState) -> None:
+    """Refuses a replicated state where one without an axis of the devices is expected.
+
+    Raises:
+      ValueError: it is replicated.
+    """
+    if np.ndim(state.step):
+        raise ValueError(
+            f"the state is replicated, its step has shape {np.shape(state.step)}: give the one of "
+            "init_state, or unreplicate(state)"
+        )
+
+
 def _like(tree: Tree, other: Tree) -> Tree:
     """The leaves in the dtypes of another tree."""
     return jax.tree.map(lambda a, b: a if a.dtype == b.dtype else a.astype(b.dtype), tree, other)

@@ -97,6 +97,15 @@ def main(out: str, shared: pathlib.Path) -> None:
     checkpoints.close()
     moved, _ = run(restored.tree, STEPS - 10)
 
+    trained = tr.train(
+        step,
+        start,
+        batches,
+        tr.RunSettings(3, log_every=1, tensorboard=False, progress=None),
+        shared / f"run{jax.device_count()}x{count}",
+        extra={"decay": jnp.float32(1e-3)},
+    )
+
     differs = ""
     try:
         hosts.require_same({"lr": 0.1, "seed": index}, "the config")
@@ -127,6 +136,7 @@ def main(out: str, shared: pathlib.Path) -> None:
         "gathered": hosts.gather({"index": index}),
         "broadcast": hosts.broadcast(index + 7),
         "errors": _errors(run, start, step),
+        "trained_to": trained.step,
     }
     with open(out, "w") as file:
         json.dump(json_out, file)

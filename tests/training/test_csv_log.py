@@ -1,8 +1,10 @@
 """The CSV log: exact values, new columns, resumed and killed runs."""
 
 import csv
+import logging
 import math
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -174,22 +176,53 @@ def test_bad_writes(tmp_path):
         log.write(4, {"a": 1.0})
 
 
-def test_bad_files(tmp_path):
+@pytest.mark.parametrize(
+    ("text", "kept", "words"),
+    [
+        (b"epoch,a\n1,2\n", b"step\n", "line 1 is"),
+        (b"step,a,a\n1,2,3\n", b"step\n", "line 1 is"),
+        (b"step,a\n1,2\n2\n3,4\n", b"step,a\n1,2\n", "line 3 is .*expected 2 cells"),
+        (b"step,a\n1,2\n\n3,4\n", b"step,a\n1,2\n", "line 3 is .*expected 2 cells"),
+        (b"step,a\n1,2\nx,4\n", b"step,a\n1,2\n", "line 3 is .*the first a step after 1"),
+        (b"step,a\n2,2\n1,4\n", b"step,a\n2,2\n", "line 3 is .*the first a step after 2"),
+        (b"step,a\n1,2\n1,2\n2,3\n", b"step,a\n1,2\n", "the first a step after 1"),
+        (b"step,a\n" + b"9" * 5000 + b",2\n", b"step,a\n", "line 2 is"),
+        (b"\xff\xfe\n", b"step\n", "no CSV table"),
+        (b"step,a\n1,2\n" + bytes(4096) + b"\n", b"step,a\n1,2\n", "damaged"),
+        (b"step,a\n1,2\n2,\"3\n3,4\n", b"step,a\n1,2\n", "after line 2 it is no CSV table"),
+        (b"step,a\n1,2\n2,loss\n", b"step,a\n1,2\n", "line 3 is"),
+    ],
+)
+def test_a_damaged_log_is_set_aside_and_begun_again(tmp_path, caplog, text, kept, words):
     path = tmp_path / "x.csv"
-    for text, message in (
-        ("epoch,a\n1,2\n", "line 1 is"),
-        ("step,a,a\n1,2,3\n", "line 1 is"),
-        ("step,a\n1,2\n2\n3,4\n", "line 3 is .*expected 2 cells"),
-        ("step,a\n1,2\nx,4\n", "line 3 is .*the first a step after 1"),
-        ("step,a\n2,2\n1,4\n", "line 3 is .*the first a step after 2"),
-    ):
-        path.write_text(text)
-        with pytest.raises(ValueError, match=message):
-            CsvWriter(path, resume_step=9)
-        assert path.read_text() == text
-    path.write_bytes(b"\xff\xfe\n")
-    with pytest.raises(ValueError, match="not a CSV table"):
-        CsvWriter(path, resume_step=9)
+    for number in ("", "2"):
+        path.write_bytes(text)
+        with caplog.at_level(logging.WARNING), CsvWriter(path, resume_step=9) as log:
+            log.write(10, {"a": 5.0})
+        assert re.search(words, caplog.text)
+        assert path.read_bytes() == (kept if b"a" in kept else b"step,a\n") + b"10,5.0\n"
+        assert (tmp_path / f"x.csv.damaged{number}").read_bytes() == text
+
+
+def test_a_folder_in_the_place_of_a_log_is_set_aside(tmp_path):
+    (tmp_path / "x.csv" / "inside").mkdir(parents=True)
+    with CsvWriter(tmp_path / "x.csv", resume_step=9) as log:
+        log.write(10, {"a": 5.0})
+    assert (tmp_path / "x.csv.damaged" / "inside").is_dir()
+
+
+def test_a_log_that_is_damaged_while_it_is_written_is_set_aside(tmp_path):
+    path = tmp_path / "x.csv"
+    with CsvWriter(path) as log:
+        log.write(1, {"a": 1.0})
+        path.write_bytes(b"step,a\n1,1.0\nsomebody else\n")
+        log.write(2, {"b": 2.0})
+    assert path.read_bytes() == b"step,a,b\n1,1.0,\n2,,2.0\n"
+    assert (tmp_path / "x.csv.damaged").is_file()
+
+
+def test_resume_steps_out_of_range(tmp_path):
+    path = tmp_path / "x.csv"
     with pytest.raises(TypeError, match="resume_step is 1.5"):
         CsvWriter(path, resume_step=1.5)
     with pytest.raises(ValueError, match="resume_step is -1"):

@@ -144,3 +144,7 @@ def test_errors(results, two):
         assert len(result["errors"]["nan_examples"]) == 32
         assert "0 of 2 steps" in result["errors"]["short"]
     assert "['image'] has shape (9, 2)" in results[8]["errors"]["shard"]
+
+
+def test_processes_of_one_run_share_a_work_directory(results, two):
+    assert {result["trained_to"] for result in [*results.values(), *two]} == {3}

@@ -111,7 +111,7 @@ def test_damaged_files_never_pass(tmp_path):
         p for p in (path / "record").rglob("*") if p.is_file() and b"step" in p.read_bytes()
     )
     record.write_bytes(record.read_bytes().replace(b'"step": 1', b'"step": 2'))
-    with pytest.raises(ValueError, match="meta does not match"):
+    with pytest.raises(ValueError, match="record does not match"):
         restore(path, tree)
 
 

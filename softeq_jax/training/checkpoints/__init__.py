@@ -1,6 +1,7 @@
 """Verified checkpoints with Orbax: one folder at a time, or the series of a run."""
 
-from softeq_jax.training.checkpoints._folder import DamagedCheckpoint, restore, save
+from softeq_jax.training.checkpoints._faults import DamagedCheckpoint
+from softeq_jax.training.checkpoints._folder import restore, save
 from softeq_jax.training.checkpoints._manager import CheckpointFailed, Checkpoints, Restored
 
 __all__ = [

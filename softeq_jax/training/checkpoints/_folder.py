@@ -21,16 +21,13 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from softeq_jax._paths import by_path
+from softeq_jax.training.checkpoints._faults import DamagedCheckpoint, reading
 
 Tree = Any
 Spec = tuple[tuple[int, ...], str]
 
 PIECE_BYTES = 2**28
 """Largest stored array: a larger one would be a single chunk of its file."""
-
-
-class DamagedCheckpoint(ValueError):
-    """A checkpoint that cannot be read, or that has changed since it was written."""
 
 
 def save(path: str | os.PathLike[str], state_tree: Tree, meta: dict[str, Any]) -> None:
@@ -77,7 +74,8 @@ def restore(path: str | os.PathLike[str], template: Tree) -> tuple[Tree, dict[st
 
     Raises:
       FileNotFoundError: no such checkpoint.
-      ValueError: it cannot be read, does not fit the template, or has changed since it was
+      OSError: the machine cannot read it now, which says nothing about it.
+      ValueError: it is damaged, does not fit the template, or has changed since it was
         written; the message names the leaf.
     """
     path = Path(path).absolute()
@@ -108,7 +106,8 @@ def to_items(tree: Tree, meta: dict[str, Any]) -> ocp.args.Composite:
     record = {
         "meta": meta,
         "meta_sha256": json_digest(meta),
-        "leaves": records(arrays),
+        "leaves": (leaves := records(arrays)),
+        "leaves_sha256": json_digest(leaves),
     }
     return ocp.args.Composite(
         arrays=ocp.args.StandardSave(_packed(arrays)), record=ocp.args.JsonSave(record)
@@ -129,18 +128,20 @@ def from_items(read: Any, template: Tree, where: str) -> tuple[Tree, dict[str, A
 
     Raises:
       DamagedCheckpoint: it cannot be read or has changed since it was written.
+      OSError: the machine cannot read it now.
       ValueError: it does not fit the template; the message names the leaf.
     """
     record = _read(read, "record", ocp.args.JsonRestore(), where)
     try:
         meta, leaves = record["meta"], record["leaves"]
         intact = record["meta_sha256"] == json_digest(meta)
+        intact &= record.get("leaves_sha256") in (None, json_digest(leaves))
         saved = {leaf["name"]: (tuple(leaf["shape"]), leaf["dtype"]) for leaf in leaves}
         digests = {leaf["name"]: leaf["sha256"] for leaf in leaves}
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, AttributeError) as error:
         raise DamagedCheckpoint(f"{where}: its record is not complete ({error!r})") from error
     if not intact:
-        raise DamagedCheckpoint(f"{where}: meta does not match its digest; it has changed")
+        raise DamagedCheckpoint(f"{where}: its record does not match its digest; it has changed")
     wanted = {name: spec(leaf) for name, leaf in by_path(template).items()}
     compare_specs(saved, wanted, where)
     targets = {name: np.empty(length, dtype) for name, (length, dtype) in _pieces(saved).items()}
@@ -196,12 +197,7 @@ def _unpacked(found: Mapping[str, Any], saved: Mapping[str, Spec]) -> dict[str, 
 
 
 def _read(read: Any, item: str, args: Any, where: str) -> dict[str, Any]:
-    try:
-        return dict(read(item, args))
-    except Exception as error:  # Orbax and TensorStore raise many kinds for a damaged folder
-        raise DamagedCheckpoint(
-            f"{where}: {item} of the checkpoint cannot be read ({error})"
-        ) from error
+    return reading(lambda: dict(read(item, args)), Path(where), item)
 
 
 def host_arrays(tree: Tree) -> dict[str, np.ndarray]:

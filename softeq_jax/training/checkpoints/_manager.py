@@ -1,11 +1,12 @@
 """Asynchronous checkpoints of a run, verified by digest before they are restored."""
 
 import dataclasses
+import errno
 import json
 import logging
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,7 +15,8 @@ from orbax.checkpoint import checkpoint_managers as policies
 
 from softeq_jax._checks import whole
 from softeq_jax.training import hosts
-from softeq_jax.training.checkpoints._folder import DamagedCheckpoint, from_items, to_items
+from softeq_jax.training.checkpoints._faults import DamagedCheckpoint, reading
+from softeq_jax.training.checkpoints._folder import from_items, to_items
 
 Tree = Any
 
@@ -192,7 +194,8 @@ class Checkpoints:
         """The newest checkpoint that is whole, or that of a step.
 
         Damaged checkpoints are moved to the folder `damaged` beside this one, with a warning in
-        the log, and the one before is tried.
+        the log, and the one before is tried. Where a checkpoint cannot be read for a reason that
+        says nothing about it, such as a fault of the disk, nothing is moved.
 
         Args:
           template: pytree of the saved structure; leaves are arrays, numbers or
@@ -204,6 +207,8 @@ class Checkpoints:
 
         Raises:
           FileNotFoundError: there is no checkpoint of the step asked for.
+          OSError: a host cannot read it now: a fault of a disk or network, too many open files,
+            missing permissions.
           ValueError: it does not fit the template (nothing is moved), or the one asked for is
             damaged; the message names the leaf.
         """
@@ -212,47 +217,53 @@ class Checkpoints:
         if step is not None and step not in have:
             raise FileNotFoundError(f"{self.folder}: no checkpoint of step {step}; it has {have}")
         for candidate in [step] if step is not None else reversed(have):
-            found, damage = self._read(candidate, template)
-            problems = [text for text in hosts.gather(damage) if text]
-            if not problems:
+            found, damage = _agreed(lambda step=candidate: self._read(step, template))
+            if not damage:
                 return found
             if step is not None:
-                raise DamagedCheckpoint(problems[0])
-            _log.warning("skipping checkpoint %d: %s", candidate, problems[0])
+                raise DamagedCheckpoint(damage)
+            _log.warning("skipping checkpoint %d: %s", candidate, damage)
             self._set_aside(candidate)
             self._manager.reload()
         return None
 
-    def _read(self, step: int, template: Tree) -> tuple[Restored | None, str]:
+    def damaged(self) -> list[str]:
+        """Names of the checkpoints that were set aside as damaged, the same on every host."""
+        names = [path.name for path in self._aside.glob("*") if path.is_dir()]
+        return hosts.broadcast(sorted(names))
+
+    @property
+    def _aside(self) -> Path:
+        return self.folder.with_name("damaged")
+
+    def _read(self, step: int, template: Tree) -> Restored:
         def read(item: str, args: Any) -> Any:
             return self._manager.restore(step, args=ocp.args.Composite(**{item: args}))[item]
 
-        try:
-            tree, meta = from_items(read, template, str(self.folder / str(step)))
-        except DamagedCheckpoint as error:
-            return None, str(error)
-        return Restored(step, tree, meta), ""
+        tree, meta = from_items(read, template, str(self.folder / str(step)))
+        return Restored(step, tree, meta)
 
     def _set_aside_unreadable_metrics(self) -> None:
         """Moves checkpoints away whose metrics Orbax could not read when it opens the folder."""
         names = [p.name for p in self.folder.glob("[0-9]*") if p.name.isdigit()]
         for step in hosts.broadcast(sorted(map(int, names))):
-            damage = ""
-            try:
-                json.loads((self.folder / str(step) / "metrics" / "metrics").read_text())
-            except FileNotFoundError:
-                pass
-            except ValueError as error:
-                damage = str(error)
-            if any(hosts.gather(damage)):
-                _log.warning("skipping checkpoint %d: metrics cannot be read: %s", step, damage)
+            folder = self.folder / str(step)
+            file = folder / "metrics" / "metrics"
+
+            def read(file: Path = file) -> None:
+                if file.exists():
+                    json.loads(file.read_text())
+
+            damage = _agreed(lambda f=folder, r=read: reading(r, f, "metrics"))[1]
+            if damage:
+                _log.warning("skipping checkpoint %d: %s", step, damage)
                 self._set_aside(step)
 
     def _set_aside(self, step: int) -> None:
         """Moves a damaged checkpoint away, so that its step can be saved again."""
         hosts.barrier(f"aside {step}")
         if hosts.is_main():
-            target = self.folder.with_name("damaged") / str(step)
+            target = self._aside / str(step)
             while target.exists():
                 target = target.with_name(f"{target.name}_again")
             target.parent.mkdir(exist_ok=True)
@@ -278,3 +289,25 @@ class Checkpoints:
 
     def __exit__(self, *_: Any) -> None:
         self.close()
+
+
+def _agreed(read: Callable[[], Any]) -> tuple[Any, str]:
+    """What every host read, or what is damaged on one of them; every host must call it.
+
+    Raises:
+      OSError: on all hosts, where one of them cannot read it now.
+    """
+    found, damage, fault = None, "", None
+    try:
+        found = read()
+    except DamagedCheckpoint as error:
+        damage = str(error)
+    except OSError as error:
+        fault = error
+    told = hosts.gather([damage, "" if fault is None else str(fault)])
+    if fault is not None:
+        raise fault
+    for _, other in told:
+        if other:
+            raise OSError(errno.EIO, f"another host: {other}")
+    return found, next((text for text, _ in told if text), "")

@@ -4,13 +4,17 @@ import abc
 import contextlib
 import csv
 import io
+import logging
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from softeq_jax._atomic import replacing
+
+_log = logging.getLogger(__name__)
 
 STEP = "step"
 _FLUSH_SECONDS = 2
@@ -92,12 +96,12 @@ class CsvWriter(Writer):
       path: the file; missing folders are made.
       resume_step: None for a new run. A resumed run gives the step of its checkpoint: rows after
         it are removed, and so is a last line that a killed process left unfinished. A file that
-        is not there is begun.
+        is not there is begun. One that is damaged is moved to `<path>.damaged`, with a warning in
+        the log, and begun again with the rows before the damage: no log keeps a run from going on.
 
     Raises:
       FileExistsError: `path` exists and `resume_step` is None.
       TypeError, ValueError: `resume_step` is no integer, or negative.
-      ValueError: the file to resume is not such a table; the message has the line.
     """
 
     def __init__(self, path: str | os.PathLike[str], resume_step: int | None = None):
@@ -107,7 +111,7 @@ class CsvWriter(Writer):
             raise FileExistsError(
                 f"{self._path} exists: pass resume_step to continue it, or another path"
             )
-        self._columns, rows = _read(self._path) if self._path.exists() else ((STEP,), [])
+        self._columns, rows = _whole(self._path) if self._path.exists() else ((STEP,), [])
         rows = [row for row in rows if int(row[0]) <= after]
         self._last = int(rows[-1][0]) if rows else -1
         self._row = _cells(self._columns, rows[-1]) if rows else {}
@@ -123,8 +127,9 @@ class CsvWriter(Writer):
         new = [name for name in numbers if name not in self._columns]
         if new:
             self._file.close()
+            rows = _whole(self._path)[1]
             self._columns = (*self._columns, *new)
-            self._file = self._rewritten(_read(self._path)[1])
+            self._file = self._rewritten(rows)
         cells = {name: repr(number) for name, number in numbers.items()}
         if step == self._last:
             cells = self._row | cells
@@ -164,32 +169,52 @@ def _cells(columns: Sequence[str], row: Sequence[str]) -> dict[str, str]:
     return {name: cell for name, cell in zip(columns[1:], row[1:], strict=True) if cell}
 
 
-def _read(path: Path) -> tuple[tuple[str, ...], list[list[str]]]:
-    """The columns and rows of a table, without a last line that does not end.
+def _read(path: Path) -> tuple[tuple[str, ...], list[list[str]], str]:
+    """The columns and rows of a table, without a last line that does not end, and its damage.
 
-    Raises:
-      ValueError: it is no such table.
+    Damage is said in words, "" if there is none; the rows are those before it.
     """
-    whole = path.read_bytes().rpartition(b"\n")[0]
+    if not path.is_file():
+        return (STEP,), [], "not a file"
+    whole, table, damage = path.read_bytes().rpartition(b"\n")[0], [], ""
     try:
-        table = list(csv.reader(io.StringIO(whole.decode())))
+        for row in csv.reader(io.StringIO(whole.decode()), strict=True):
+            table.append(row)
     except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{path}: not a CSV table ({error})") from error
+        damage = f"after line {len(table)} it is no CSV table ({error})"
     if not table:
-        return (STEP,), []
+        return (STEP,), [], damage
     columns, rows = tuple(table[0]), table[1:]
     if columns[:1] != (STEP,) or len(set(columns)) < len(columns):
-        raise ValueError(
-            f"{path}: line 1 is {columns}, expected different names, the first {STEP!r}"
-        )
+        return (STEP,), [], f"line 1 is {columns}, expected different names, the first {STEP!r}"
     last = -1
     for number, row in enumerate(rows, start=2):
-        if len(row) != len(columns) or not row[0].isdecimal() or int(row[0]) <= last:
-            raise ValueError(
-                f"{path}: line {number} is {row}, expected {len(columns)} cells, the first a step "
-                f"after {last}"
-            )
-        last = int(row[0])
+        step = int(row[0]) if row and re.fullmatch("[0-9]{1,18}", row[0]) else -1
+        if len(row) != len(columns) or step <= last or not all(map(_is_number, row[1:])):
+            expected = f"{len(columns)} cells, the first a step after {last}, numbers or empty"
+            return columns, rows[: number - 2], f"line {number} is {row}, expected {expected}"
+        last = step
+    return columns, rows, damage
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        return not cell or float(cell) is not None
+    except ValueError:
+        return False
+
+
+def _whole(path: Path) -> tuple[tuple[str, ...], list[list[str]]]:
+    """The columns and rows of a table up to its damage; a damaged one is moved away."""
+    columns, rows, damage = _read(path)
+    if not damage:
+        return columns, rows
+    target, number = path.with_name(f"{path.name}.damaged"), 1
+    while target.exists():
+        number += 1
+        target = path.with_name(f"{path.name}.damaged{number}")
+    path.rename(target)
+    _log.warning("%s: damaged, moved to %s: %s", path, target, damage)
     return columns, rows
 
 
