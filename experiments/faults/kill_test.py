@@ -4,7 +4,8 @@ r"""Kills a training run again and again and compares how it ends with one that 
 
 Half of the kills (SIGKILL) come at random moments, half as soon as a checkpoint is being written.
 The result is a table of the kills, and whether the final checkpoints, all leaves of parameters,
-optimizer, batch statistics and moving average, are equal to the bit.
+optimizer, batch statistics and moving average, are equal to the bit. Ended by a signal, it ends
+the run as well.
 Result: experiments/faults/results/kill_test.md
 """
 
@@ -15,6 +16,7 @@ from absl import app, flags
 from tqdm import tqdm
 
 from experiments.faults.killing import Kill, digests, finish, kill_once, report
+from experiments.shared.children import ended_by_signals
 
 _KILLS = flags.DEFINE_integer("kills", 20, "How often the run is killed.", lower_bound=0)
 _STEPS = flags.DEFINE_integer("steps", 600, "Length of the run.", lower_bound=1)
@@ -48,7 +50,8 @@ def main(argv: list[str]) -> None:
     out = Path(_OUT.value).absolute()
     if (out / "killed").exists() or (out / "straight").exists():
         raise app.UsageError(f"{out} holds an earlier test: remove it or choose another --out")
-    done, equal = run(out, _KILLS.value, _STEPS.value, _SEED.value)
+    with ended_by_signals():
+        done, equal = run(out, _KILLS.value, _STEPS.value, _SEED.value)
     print((out / "kill_test.md").read_text())
     if not equal or len(done) < _KILLS.value:
         raise SystemExit(f"{len(done)} of {_KILLS.value} kills, equal: {equal}")

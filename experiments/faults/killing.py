@@ -4,12 +4,13 @@ import contextlib
 import dataclasses
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
+from experiments.shared.children import started
 from experiments.shared.report import markdown_table
 
 ROOT = Path(__file__).parents[2]
@@ -53,25 +54,23 @@ def command(workdir: Path, steps: int, save_every: int = 10) -> list[str]:
     ]
 
 
-def start(workdir: Path, steps: int, **kwargs) -> subprocess.Popen:
-    """Starts the run."""
-    return launch(command(workdir, steps, **kwargs), workdir)
-
-
-def launch(run: list[str], workdir: Path) -> subprocess.Popen:
-    """Starts a command in a process group of its own; its output goes to `run.log`."""
+@contextlib.contextmanager
+def running(run: list[str], workdir: Path) -> Iterator[subprocess.Popen]:
+    """A command that runs for as long as the block; its output goes to `run.log`."""
     workdir.mkdir(parents=True, exist_ok=True)
     env = {**os.environ, "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
-    with (workdir / "run.log").open("ab") as log:
-        return subprocess.Popen(
+    with (
+        (workdir / "run.log").open("ab") as log,
+        started(
             run,
             env=env,
             cwd=ROOT,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+        ) as process,
+    ):
+        yield process
 
 
 def complete_steps(workdir: Path) -> list[int]:
@@ -104,28 +103,25 @@ def kill_once(
     """
     before = complete_steps(workdir)[-1:]
     since = time.time()
-    process = start(workdir, steps, **kwargs)
-    begun = time.monotonic()
+    with running(command(workdir, steps, **kwargs), workdir) as process:
+        begun = time.monotonic()
 
-    def waiting(condition) -> None:
-        while process.poll() is None and not condition():
-            if time.monotonic() - begun > limit:
-                break
-            time.sleep(0.001)
+        def waiting(condition) -> None:
+            while process.poll() is None and not condition():
+                if time.monotonic() - begun > limit:
+                    break
+                time.sleep(0.001)
 
-    if delay < 0:
-        waiting(lambda: time.monotonic() - begun >= -delay)
-    else:
-        waiting(lambda: complete_steps(workdir)[-1:] != before)
-        reached = time.monotonic()
-        waiting(lambda: time.monotonic() - reached >= delay)
-        if when == "saving":
-            waiting(lambda: is_saving(workdir, since))
-    finished = process.poll() is not None
-    seconds = time.monotonic() - begun
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+        if delay < 0:
+            waiting(lambda: time.monotonic() - begun >= -delay)
+        else:
+            waiting(lambda: complete_steps(workdir)[-1:] != before)
+            reached = time.monotonic()
+            waiting(lambda: time.monotonic() - reached >= delay)
+            if when == "saving":
+                waiting(lambda: is_saving(workdir, since))
+        finished = process.poll() is not None
+        seconds = time.monotonic() - begun
     if finished:
         if process.returncode:
             raise RuntimeError((workdir / "run.log").read_text()[-4000:])
@@ -140,15 +136,11 @@ def finish(workdir: Path, steps: int, limit: float = 600.0, **kwargs) -> None:
     Raises:
       RuntimeError: it did not end well, with the end of its output.
     """
-    process = start(workdir, steps, **kwargs)
-    try:
-        code = process.wait(timeout=limit)
-    except subprocess.TimeoutExpired:
-        code = None
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+    with running(command(workdir, steps, **kwargs), workdir) as process:
+        try:
+            code = process.wait(timeout=limit)
+        except subprocess.TimeoutExpired:
+            code = None
     if code != 0:
         raise RuntimeError(f"exit code {code}\n{(workdir / 'run.log').read_text()[-4000:]}")
 

@@ -20,7 +20,8 @@ import numpy as np
 from absl import app, flags
 from tqdm import tqdm
 
-from experiments.faults.killing import launch
+from experiments.faults.killing import running
+from experiments.shared.children import ended_by_signals
 from experiments.shared.figures import plt, save
 from experiments.shared.report import markdown_table, write_atomically, write_csv
 
@@ -80,9 +81,8 @@ def soak(workdir: Path, minutes: float) -> list[dict[str, float]]:
     Raises:
       RuntimeError: the run ended early, or not with 0 after SIGTERM.
     """
-    process = launch(command(workdir), workdir)
     start, rows = time.monotonic(), []
-    try:
+    with running(command(workdir), workdir) as process:
         for _ in tqdm(range(int(minutes * 6)), desc="soaking", unit="10 s"):
             time.sleep(10)
             if process.poll() is not None:
@@ -99,10 +99,6 @@ def soak(workdir: Path, minutes: float) -> list[dict[str, float]]:
             )
         process.send_signal(signal.SIGTERM)
         code = process.wait(timeout=120)
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
     if code:
         raise RuntimeError(f"exit code {code}\n{(workdir / 'run.log').read_text()[-4000:]}")
     return rows
@@ -167,7 +163,8 @@ def main(argv: list[str]) -> None:
     out = Path(_OUT.value).absolute()
     if (out / "run").exists():
         raise app.UsageError(f"{out} holds an earlier run: remove it or choose another --out")
-    rows = soak(out / "run", _MINUTES.value)
+    with ended_by_signals():
+        rows = soak(out / "run", _MINUTES.value)
     write_csv(out / "soak.csv", [{k: round(v, 3) for k, v in row.items()} for row in rows])
     figure(rows, out / "soak.png")
     write_atomically(out / "soak.md", page(rows, out / "run", _MINUTES.value))

@@ -21,6 +21,11 @@ from softeq_jax.training import hosts
 
 _COORDINATOR = flags.DEFINE_string("coordinator", None, "address:port of process 0.")
 _PROCESSES = flags.DEFINE_integer("num_processes", None, "How many processes there are.")
+_RESTART = flags.DEFINE_bool(
+    "restart_if_damaged",
+    False,
+    "Begin again at step 0 where there were checkpoints and none is whole.",
+)
 _PROCESS = flags.DEFINE_integer("process_id", None, "Which of them this is.")
 
 
@@ -32,7 +37,12 @@ def main(argv: list[str]) -> None:
     hosts.initialize(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
     data_dir = DATA_DIR.value
     workdir = Path(WORKDIR.value)
-    outcome = run(CONFIG.value, Path(data_dir) if data_dir else None, workdir)
+    outcome = run(
+        CONFIG.value,
+        Path(data_dir) if data_dir else None,
+        workdir,
+        restart_if_damaged=_RESTART.value,
+    )
     if hosts.is_main():
         if not outcome.finished:
             print(f"stopped after step {outcome.step}; run the same command again to go on")

@@ -10,7 +10,9 @@ from softeq_jax.training import hosts
 from softeq_jax.training.export import save_params
 
 
-def run(config, data_dir: Path | None, workdir: Path) -> tr.Outcome:
+def run(
+    config, data_dir: Path | None, workdir: Path, *, restart_if_damaged: bool = False
+) -> tr.Outcome:
     """Trains to the end, or until a signal; exports the folded parameters at the end."""
     config = run_config.resolve_config(config, defaults())
     settings = tr.RunSettings(**config.run)
@@ -26,6 +28,7 @@ def run(config, data_dir: Path | None, workdir: Path) -> tr.Outcome:
         learning_rate=task.learning_rate,
         config=config.to_dict(),
         may_change=MAY_CHANGE,
+        restart_if_damaged=restart_if_damaged,
     )
     if outcome.finished and hosts.is_main():
         folded = task.plan if config.method.name == "project" else None

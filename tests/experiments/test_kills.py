@@ -1,13 +1,16 @@
 """A real run killed by SIGKILL and SIGTERM, its newest checkpoint spoiled: the end is the same."""
 
+import contextlib
 import os
 import signal
+import subprocess
+import sys
 import time
 
 import pytest
 
 from experiments.faults import killing
-from experiments.faults.killing import complete_steps, digests, finish, kill_once, start
+from experiments.faults.killing import complete_steps, digests, finish, kill_once, running
 
 STEPS = 80
 
@@ -48,16 +51,12 @@ def test_killed_at_random_and_while_saving(straight, tmp_path):
 @pytest.mark.slow(14)
 def test_sigterm_and_a_spoiled_checkpoint(straight, tmp_path):
     workdir = tmp_path / "stopped"
-    process = start(workdir, STEPS)
-    try:
+    with running(killing.command(workdir, STEPS), workdir) as process:
         end = time.monotonic() + 120
         while not complete_steps(workdir) and time.monotonic() < end and process.poll() is None:
             time.sleep(0.01)
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=60) == 0, _log(workdir)
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
     assert "run the same command again to go on" in _log(workdir)
     saved = complete_steps(workdir)
     assert len(saved) == 2, saved
@@ -79,3 +78,48 @@ def test_a_run_that_fails_is_told(tmp_path):
     told = r"(?s)exit code.*steps must be a positive integer, got -1"
     with pytest.raises(RuntimeError, match=told):
         finish(tmp_path / "bad", -1, limit=120)
+
+
+_KILL_TEST = """
+import sys
+from absl import flags
+from experiments.faults import kill_test, killing
+run = "import os, subprocess, sys, time; print(os.getpid(), flush=True); " \\
+    "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(90)']); " \\
+    "print(child.pid, flush=True); time.sleep(90)"
+killing.command = lambda workdir, steps: [sys.executable, "-c", run]
+flags.FLAGS(["kill_test", "--out", sys.argv[1]])
+kill_test.main(["kill_test"])
+"""
+
+
+def _is_running(pid):
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, 0)
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0] != "Z"
+    return False
+
+
+@pytest.mark.slow(8)
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_ended_by_a_signal_it_leaves_nothing_running(tmp_path, number):
+    process = subprocess.Popen([sys.executable, "-c", _KILL_TEST, str(tmp_path / "out")])
+    log, started, end = tmp_path / "out" / "straight" / "run.log", [], time.monotonic() + 60
+    try:
+        while len(started) < 2 and time.monotonic() < end and process.poll() is None:
+            time.sleep(0.02)
+            started = [int(line) for line in log.read_text().split()] if log.exists() else []
+        assert len(started) == 2
+        assert all(map(_is_running, started))
+        process.send_signal(number)
+        assert process.wait(timeout=30) == 128 + number
+        end = time.monotonic() + 10
+        while any(map(_is_running, started)) and time.monotonic() < end:
+            time.sleep(0.02)
+        assert not any(map(_is_running, started))
+    finally:
+        process.kill()
+        process.wait()
+        for pid in filter(_is_running, started):
+            os.kill(pid, signal.SIGKILL)

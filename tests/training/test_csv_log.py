@@ -189,7 +189,7 @@ def test_bad_writes(tmp_path):
         (b"step,a\n" + b"9" * 5000 + b",2\n", b"step,a\n", "line 2 is"),
         (b"\xff\xfe\n", b"step\n", "no CSV table"),
         (b"step,a\n1,2\n" + bytes(4096) + b"\n", b"step,a\n1,2\n", "damaged"),
-        (b"step,a\n1,2\n2,\"3\n3,4\n", b"step,a\n1,2\n", "after line 2 it is no CSV table"),
+        (b'step,a\n1,2\n2,"3\n3,4\n', b"step,a\n1,2\n", "after line 2 it is no CSV table"),
         (b"step,a\n1,2\n2,loss\n", b"step,a\n1,2\n", "line 3 is"),
     ],
 )

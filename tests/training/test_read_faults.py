@@ -74,9 +74,8 @@ def test_a_file_that_gives_io_errors(folder, item):
     file = max(files, key=lambda p: (p.name == "metrics", p.stat().st_size))
     file.unlink()
     file.symlink_to("/proc/self/mem")
-    with pytest.raises(OSError, match="nothing was moved"):
-        with Checkpoints(folder) as checkpoints:
-            checkpoints.restore(TREE)
+    with pytest.raises(OSError, match="nothing was moved"), Checkpoints(folder) as checkpoints:
+        checkpoints.restore(TREE)
     _untouched(folder)
 
 

@@ -32,10 +32,9 @@ def _left(folder, **changes):
 
 
 def test_a_second_run_is_told_who_and_since_when(tmp_path):
-    with workdir.locked(tmp_path / "new" / "run"):
-        with pytest.raises(tr.WorkdirInUse, match=f"run is in use by {HERE}.*another directory"):
-            with workdir.locked(tmp_path / "new" / "run"):
-                raise AssertionError
+    told = pytest.raises(tr.WorkdirInUse, match=f"run is in use by {HERE}.*another directory")
+    with workdir.locked(tmp_path / "new" / "run"), told:
+        workdir.Lock(tmp_path / "new" / "run")
     with workdir.locked(tmp_path / "new" / "run"):
         pass
     assert not list((tmp_path / "new" / "run").iterdir())

@@ -14,10 +14,8 @@ _PASSING = (
     "EHOSTUNREACH ENOTCONN EREMOTEIO ENOLCK ESHUTDOWN"
 )
 _NUMBERS = [getattr(errno, name) for name in _PASSING.split() if hasattr(errno, name)]
-_STATUS = (
-    "UNAVAILABLE RESOURCE_EXHAUSTED PERMISSION_DENIED DEADLINE_EXCEEDED CANCELLED ABORTED".split()
-)
-_WORDS = re.compile("|".join([*map(re.escape, map(os.strerror, _NUMBERS)), *_STATUS]))
+_STATUS = "UNAVAILABLE|RESOURCE_EXHAUSTED|PERMISSION_DENIED|DEADLINE_EXCEEDED|CANCELLED|ABORTED"
+_WORDS = re.compile("|".join([*map(re.escape, map(os.strerror, _NUMBERS)), _STATUS]))
 """What TensorStore writes into its errors, which have no number."""
 
 
