@@ -127,9 +127,9 @@ def test_a_certificate_is_never_below_the_movement(projector, seed, single):
     check(projector, seed, single)
 
 
-@pytest.mark.slow(30)
+@pytest.mark.slow(15)
 @given(**TRIED)
-@examples(fast=1_000, sweep=10_000)
+@examples(fast=500, sweep=10_000)
 def test_a_certificate_is_never_below_the_movement_in_many_more_cases(projector, seed, single):
     check(projector, seed, single)
 

@@ -10,6 +10,8 @@ At the maximum ``t*`` the gradient vanishes, so that ``F(t*) <= F(t) + x^T H x /
 ``x = t* - t``: a cell around t that can hold it has a center with ``F(t)`` at least the largest
 value found less that. Such cells are halved until the difference is 1e-9 of the result; where the
 maxima are no points but curves, until there are too many cells, and the bound is that much larger.
+What rounding can do to F is allowed for: where F is as curved as H, the cells beside a maximum at
+the corner of four lie below it by just the difference.
 """
 
 import itertools
@@ -26,6 +28,8 @@ _INTEGER = 1e-8
 _POINTS = {1: 1024, 2: 256, 3: 64}
 _CELLS = 20_000
 _TARGET = 2e-9
+_ROUNDING = 1e-14
+"""Of F, in units of its maximum, for each radian that a phase has in a turn."""
 
 
 class TorusSupremum(NamedTuple):
@@ -101,11 +105,12 @@ def _maximum(frequencies: np.ndarray, squares: np.ndarray) -> TorusSupremum:
     curvature = float(np.max(np.einsum("ca,ab,cb->c", corners, hessian, corners)))
     half = math.pi / points
     best, slack = float(values.max()), 0.5 * half**2 * curvature
-    centers = np.argwhere(values >= best - slack) * (math.tau / points)
+    rounding = _ROUNDING * (1 + int(np.abs(m).sum(axis=1).max())) * best
+    centers = np.argwhere(values >= best - slack - rounding) * (math.tau / points)
     while slack > _TARGET * best and len(centers) * len(corners) <= _CELLS:
         half, slack = half / 2.0, slack / 4.0
         centers = (centers[:, None] + half * corners).reshape(-1, rank)
         values = 4.0 * np.sin(0.5 * centers @ m.T) ** 2 @ e
         best = max(best, float(values.max()))
-        centers = centers[values >= best - slack]
-    return TorusSupremum(math.sqrt(best + slack), math.sqrt(best))
+        centers = centers[values >= best - slack - rounding]
+    return TorusSupremum(math.sqrt(best + slack + rounding), math.sqrt(best))
