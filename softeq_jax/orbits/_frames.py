@@ -75,7 +75,7 @@ def canonicalize(
 
     Raises:
       ValueError: the group is infinite and there are no ``elements``; the score is no real scalar;
-        the temperature is not positive; otherwise as ``orbit``.
+        the temperature is not positive; a seed beside a score; otherwise as ``orbit``.
       TypeError: as ``orbit``.
     """
     select = _Selection(choice, "canonicalize")
@@ -161,6 +161,8 @@ class _Selection:
         temperature = choice.get("temperature", 1.0)
         if score is not None and not callable(score):
             raise TypeError(f"score must be a function of the moved input, got {score!r}")
+        if score is not None and "seed" in choice:
+            raise ValueError("seed: of the default score, and another score is given")
         if not temperature > 0:
             raise ValueError(f"temperature must be positive, got {temperature!r}")
         if tolerance is not None and not 0 <= tolerance < 1:

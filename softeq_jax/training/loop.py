@@ -192,18 +192,24 @@ class _Monitor:
         self.stopped |= values.pop("stop", 0.0) > 0
         finite = values.pop("finite", 1.0) > 0 and math.isfinite(values["loss"])
         self._skipped = 0 if finite else self._skipped + 1
+        rolled_back = values.pop("rolled_back", 0.0) > 0
         if not finite:
-            self._report(number, values)
+            self._report(number, values, rolled_back)
         for name, value in values.items():
             if self._record is not None:
                 self._record.setdefault(name, array.array("f")).append(value)
         if self._on_step is not None:
             self._on_step(number, values)
 
-    def _report(self, number: int, values: Values) -> None:
+    def _report(self, number: int, values: Values, rolled_back: bool) -> None:
         examples = None if self._examples is None else self._examples(number - 1)
         if self._max_skipped is None:
             raise NonFiniteLoss(number, values, examples)
+        if not rolled_back:
+            note = (
+                "; it was not rolled back: max_skipped needs make_train_step(skip_nonfinite=True)"
+            )
+            raise NonFiniteLoss(number, values, examples, note)
         if self._skipped > self._max_skipped:
             note = f"; {self._skipped} steps in a row, more than max_skipped={self._max_skipped}"
             raise NonFiniteLoss(number, values, examples, note)

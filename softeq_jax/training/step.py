@@ -160,8 +160,9 @@ def make_train_step(
       included) is broadcast; new values of the same shapes and dtypes do not compile again.
       `stop` `[devices, 1]` float32 is a vote. Metrics are float32 scalars, averaged over the
       devices: those of the loss function, `loss` (with the penalty), `penalty` where the method
-      has one, `grad_norm` (of the mean gradient in the stored parameters), `finite` (1 or 0) and
-      `stop` (the sum of the votes, the same on all hosts).
+      has one, `grad_norm` (of the mean gradient in the stored parameters), `finite` (1 or 0),
+      `rolled_back` (1 or 0) with `skip_nonfinite`, and `stop` (the sum of the votes, the same on
+      all hosts).
 
     Raises:
       ValueError: an option out of range, named; when called, a share of the batch that
@@ -218,6 +219,7 @@ def make_train_step(
         if average_decay is not None:
             new = dataclasses.replace(new, average=_averaged(new, average_decay))
         if skip_nonfinite:
+            metrics["rolled_back"] = 1.0 - metrics["finite"]
             kept = dataclasses.replace(state, step=new.step)
             new = jax.tree.map(lambda a, b: jnp.where(finite, a, b), new, kept)
         return new, metrics

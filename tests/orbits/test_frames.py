@@ -206,6 +206,7 @@ def test_invariant_outputs():
         ({"score": lambda y: y}, ValueError, r"real scalar, got shape \(2,\)"),
         ({"score": lambda y: 1j * y[0]}, ValueError, r"real scalar, got shape \(\), complex64"),
         ({"temperature": 0.0}, ValueError, "temperature must be positive, got 0.0"),
+        ({"score": lambda y: y[0], "seed": 1}, ValueError, "seed: of the default score"),
         ({"tolerance": -1.0}, ValueError, r"tolerance must be in \[0, 1\), got -1.0"),
     ],
 )

@@ -105,6 +105,12 @@ def test_bad_steps_are_skipped_up_to_a_limit(caplog):
         fit([1, np.nan, np.nan, 1], max_skipped=1)
 
 
+def test_what_was_not_rolled_back_is_not_called_skipped():
+    step = tr.make_train_step(_loss, SGD)
+    with pytest.raises(tr.NonFiniteLoss, match="step 2.*not rolled back.*skip_nonfinite=True"):
+        tr.fit(step, START, Numbers([1, np.nan, 1]), 3, max_skipped=2)
+
+
 def test_batches_that_do_not_tell_their_examples():
     with pytest.raises(tr.NonFiniteLoss) as error:
         tr.fit(STEP, START, iter([{"x": np.full(4, np.nan, np.float32)}]), 1)
