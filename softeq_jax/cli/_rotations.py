@@ -96,6 +96,8 @@ def measured(
     for piece, real in shown(list(measures.batches(pixels, batch_size)), "batch"):
         if classes:
             found = measures.kl_consistency(f, piece, turns)
+            assert found.top is not None
+            assert found.upright is not None
             values = {"kl": found.kl.numerators, "floor": found.floor.numerators}
             values |= {"top": found.top, "upright": found.upright[None]}
         else:

@@ -30,7 +30,10 @@ CALLS = {
     ),
     "psnr": (lambda **o: measures.psnr(scores, IMAGES, [SHIFT], **o), "stencil"),
     "eq_t": (lambda **o: measures.eq_t(scores, IMAGES, n=1, **o), "stencil"),
-    "kl_consistency": (lambda **o: measures.kl_consistency(scores, IMAGES, [SHIFT], **o), "output"),
+    "kl_consistency": (
+        lambda **o: measures.kl_consistency(scores, IMAGES, [SHIFT], **o),
+        "stencil",
+    ),
     "worst_case_error": (
         lambda **o: measures.worst_case_error(scores, IMAGES, [SHIFT], **o),
         "stencil",

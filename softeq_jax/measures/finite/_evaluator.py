@@ -177,6 +177,7 @@ class Comparison(NamedTuple):
       other: ``T' f(x')`` with the image before x in the whole set as x' (before the first comes
         the last); None unless a metric needs it.
       back: ``f(T^-1 T x)``; None unless a metric needs it.
+      back_mask: as ``mask``, of what went forth and back; None unless a metric needs it.
     """
 
     moved: jax.Array
@@ -187,6 +188,7 @@ class Comparison(NamedTuple):
     moved_inputs: jax.Array
     other: jax.Array | None
     back: jax.Array | None
+    back_mask: jax.Array | None = None
 
 
 class Slot(NamedTuple):
@@ -422,10 +424,11 @@ def _comparison(
     layout, out, frame = places(setting)
     moved_inputs = move(transform, x, layout, frame)
     moved = program.checked(moved_inputs, f"f(T x) under {transform.name}")
-    back = None
+    back = back_mask = None
     if BACK in needs:
         returned = move(transform.inverse, moved_inputs, layout, frame)
         back = program.checked(returned, f"f(T^-1 T x) under {transform.name}")
+        back_mask = checked_mask(transform.inverse, upright.shape, out, frame)
     return Comparison(
         moved=jnp.asarray(match(transform, moved, out, frame)),
         expected=move(transform, upright, out, frame),
@@ -435,6 +438,7 @@ def _comparison(
         moved_inputs=moved_inputs,
         other=None if rolled is None else move(transform, rolled, out, frame),
         back=back,
+        back_mask=back_mask,
     )
 
 

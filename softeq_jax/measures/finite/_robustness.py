@@ -7,6 +7,7 @@ and back.
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Sequence
 from typing import Unpack
 
@@ -17,6 +18,7 @@ import numpy as np
 from softeq_jax._checks import radians
 from softeq_jax.measures._statistics import Estimate, mean_and_error, mean_of
 from softeq_jax.measures.base._functions import Array, Function
+from softeq_jax.measures.base._layouts import Image, Invariant, Layout, Tokens
 from softeq_jax.measures.base._options import Options, resolved
 from softeq_jax.measures.finite._evaluator import (
     BACK,
@@ -119,21 +121,24 @@ class KLConsistency:
     """How far a transform moves the predicted distribution, and resampling alone.
 
     Attributes:
-      kl: ``KL(f(x) || f(T x))``, nats.
+      kl: ``KL(f(x) || f(T x))``, nats; of maps ``KL(T' f(x) || f(T x))``, the mean over the valid
+        pixels.
       floor: ``KL(f(x) || f(T^-1 T x))``, nats: interpolation and cut-off content without any net
         transform (about twice, as the image is resampled twice).
-      upright: int ``[n]``, the top class of each image.
-      top: int ``[transforms, n]``, that of the moved images.
+      agreement: share of the images, or of the valid pixels, whose top class is the same.
+      upright: int ``[n]``, the top class of each image; None for maps.
+      top: int ``[transforms, n]``, that of the moved images; None for maps.
     """
 
     kl: Estimate
     floor: Estimate
-    upright: np.ndarray
-    top: np.ndarray
+    agreement: Estimate
+    upright: np.ndarray | None
+    top: np.ndarray | None
 
     def table(self) -> str:
-        """Two rows."""
-        return f"{self.kl.table()}\n{self.floor.table()}"
+        """Three rows."""
+        return "\n".join(each.table() for each in (self.kl, self.floor, self.agreement))
 
     def __repr__(self) -> str:
         return self.table()
@@ -141,41 +146,108 @@ class KLConsistency:
 
 def _kl_pair(o: Comparison) -> dict[str, jax.Array]:
     assert o.back is not None
-    return kl_with_floor(check_classes(o.upright, "kl_consistency"), o.moved, o.back)
+    same = jnp.argmax(o.upright, axis=-1) == jnp.argmax(o.moved, axis=-1)
+    found = kl_with_floor(check_classes(o.upright, "kl_consistency"), o.moved, o.back)
+    return found | {"agreement": same.astype(jnp.float32)}
 
 
 def _top(o: Comparison) -> dict[str, jax.Array]:
     return {"upright": jnp.argmax(o.upright, axis=-1), "top": jnp.argmax(o.moved, axis=-1)}
 
 
+def valid_mean(values: jax.Array, mask: jax.Array) -> jax.Array:
+    """Means ``[n]`` of values ``[n, ...]`` over the entries whose weight is above 1/2."""
+    valid = jnp.broadcast_to(mask > 0.5, values.shape).reshape(len(values), -1)
+    sums = jnp.sum(jnp.where(valid, values.reshape(valid.shape), 0.0), axis=1)
+    return sums / jnp.sum(valid, axis=1)
+
+
+@functools.lru_cache(maxsize=8)
+def _map_measure(axis: int) -> Callable[[Comparison], dict[str, jax.Array]]:
+    """KL with its floor and agreement of maps with the classes on an axis."""
+
+    def last(y: jax.Array) -> jax.Array:
+        return jnp.moveaxis(y, axis, -1)
+
+    def measure(o: Comparison) -> dict[str, jax.Array]:
+        assert o.back is not None
+        assert o.back_mask is not None
+        expected, moved = last(o.expected), last(o.moved)
+        same = jnp.argmax(expected, axis=-1) == jnp.argmax(moved, axis=-1)
+        mask, back_mask = last(o.mask)[..., 0], last(o.back_mask)[..., 0]
+        back = kl_divergence(last(o.upright), last(o.back))
+        return {
+            "kl": valid_mean(kl_divergence(expected, moved), mask),
+            "floor": valid_mean(back, back_mask),
+            "agreement": valid_mean(same.astype(jnp.float32), mask),
+        }
+
+    return measure
+
+
+def class_axis(layout: Layout) -> int | None:
+    """The axis of the classes in a map of class scores; None where there is one row an image.
+
+    Raises:
+      ValueError: a representation acts on the scores, which classes do not allow.
+    """
+    if isinstance(layout, Image) and layout.fiber is None:
+        return layout.channel
+    if isinstance(layout, Tokens):
+        return -1
+    if isinstance(layout, Invariant):
+        return None
+    raise ValueError(
+        f"a representation acts on the output ({layout}), but classes are left alone: declare a "
+        "map without a fiber, or 'invariant'"
+    )
+
+
 def kl_consistency(
     f: Function, images: Array, transforms: Transforms, **options: Unpack[Options]
 ) -> KLConsistency:
-    """KL divergence ``E KL(f(x) || f(T x))`` of the predicted classes, and its floor.
+    r"""KL divergence of the predicted classes under transforms, and its floor, in nats.
 
-    As ``rotation_report`` has it for rotations, for any transforms.
+    Of an image's class scores ``E KL(f(x) || f(T x))``, as ``rotation_report`` has it for
+    rotations. Of pixel maps (output="image": segmentation) ``E KL(T' f(x) || f(T x))``: the
+    logits move as the image does, and the mean over a map is over its valid pixels, those whose
+    pre-image is between pixel centers (published: up to half a pixel outside). Softmax over the
+    classes, natural logarithm. The equivariant consistency of "Tunable Soft Equivariance with
+    Guarantees" (section 4 of its specification).
 
     Args:
-      f: images to logits ``[n, classes]`` (with the head).
+      f: images to logits ``[n, classes]``, or with output="image" ``[n, h, w, classes]`` (with the
+        head).
       images: see ``relative_error``.
       transforms: see ``relative_error``.
-      **options: all but output and stencil, see ``Options``; the head must leave logits or log
+      **options: all but stencil, see ``Options``; the head must leave logits or log
         probabilities.
 
     Raises:
       TypeError, ValueError: see ``evaluate``; ValueError for outputs that are no class scores.
     """
-    resolved(options, "kl_consistency", without=("output", "stencil"))
+    setting = resolved(options, "kl_consistency", without=("stencil",))
+    axis = class_axis(setting.output)
     transforms = check_transforms(transforms)
     names = names_of(transforms)
-    metrics = [per_image(_kl_pair, needs=frozenset({BACK})), per_image(_top)]
-    given: Options = {**options, "output": "invariant"}
-    kl, tops = evaluate(f, images, transforms, metrics, **given)
+    needs = frozenset({BACK})
+    if axis is None:
+        metrics = [per_image(_kl_pair, needs=needs), per_image(_top)]
+        found, tops = evaluate(f, images, transforms, metrics, **options)
+        upright, top = tops["upright"][0].astype(int), tops["top"].astype(int)
+        name = "KL(f(x) || f(Tx)) [nats]"
+    else:
+        (found,) = evaluate(
+            f, images, transforms, [per_image(_map_measure(axis), needs=needs)], **options
+        )
+        upright = top = None
+        name = "KL(T f(x) || f(Tx)) [nats]"
     return KLConsistency(
-        mean_of("KL(f(x) || f(Tx)) [nats]", kl["kl"], names),
-        mean_of("interpolation floor [nats]", kl["floor"], names),
-        tops["upright"][0].astype(int),
-        tops["top"].astype(int),
+        mean_of(name, found["kl"], names),
+        mean_of("interpolation floor [nats]", found["floor"], names),
+        mean_of("same top class", found["agreement"], names),
+        upright,
+        top,
     )
 
 
