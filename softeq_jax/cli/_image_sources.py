@@ -2,6 +2,7 @@
 
 import logging
 import os
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -10,9 +11,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from softeq_jax._text import plural
+
 HELP = (
     "a prepared TFDS data set by name (cifar10:test) or by its folder, a folder of image files, or "
     "an .npy or .npz file of images [n, h, w, c], uint8 or in [0, 1] (npz: images, labels)"
+)
+# What Pillow registers, but reads no pixels of by itself.
+_NO_PICTURES = ("BUFR", "EPS", "GRIB", "HDF5", "IPTC", "MPEG", "WMF")
+# What NumPy and zipfile raise over damaged files.
+_BROKEN = (
+    *(ValueError, EOFError, OSError, RuntimeError, LookupError, TypeError, MemoryError),
+    *(ArithmeticError, SyntaxError, tokenize.TokenError, zipfile.BadZipFile, zlib.error),
 )
 _SPLITS = ("test", "validation", "train")
 
@@ -83,13 +93,15 @@ def _arrays(path: Path) -> ImageSource:
         raise ValueError(f"{path}: expected an .npy or .npz file of images, or a folder")
     try:
         loaded = np.load(path, allow_pickle=False)
-        arrays = {"images": loaded} if path.suffix == ".npy" else dict(loaded)
-    except (ValueError, EOFError, OSError, zipfile.BadZipFile, zlib.error) as error:
+        names = ["images"] if isinstance(loaded, np.ndarray) else list(loaded)
+        wanted = [name for name in ("images", "labels") if name in names]
+        arrays = {n: loaded if isinstance(loaded, np.ndarray) else loaded[n] for n in wanted}
+    except _BROKEN as error:
         raise ValueError(f"{path}: not a readable {path.suffix} file ({error})") from error
     if "images" not in arrays:
-        raise ValueError(f"{path}: expected an array 'images', it has {', '.join(arrays)}")
+        raise ValueError(f"{path}: expected an array 'images', it has {', '.join(names)}")
     images, labels = arrays["images"], arrays.get("labels")
-    if images.ndim != 4:
+    if images.ndim != 4 or 0 in images.shape[1:]:
         raise ValueError(f"{path}: images must be [n, h, w, c], got shape {images.shape}")
     if labels is not None and (
         labels.shape != images.shape[:1] or not np.issubdtype(labels.dtype, np.integer)
@@ -106,34 +118,49 @@ def _arrays(path: Path) -> ImageSource:
 
 
 def _folder(path: Path) -> ImageSource:
-    """All image files at any depth, in the order of their paths."""
-    from PIL import Image, UnidentifiedImageError
+    """All image files at any depth, in the order of their paths, but for hidden ones.
 
-    kinds = Image.registered_extensions()
+    Those are what systems leave beside images, such as ``._1.jpg`` or what is in ``__MACOSX``.
+    """
+    from PIL import Image
+
+    from softeq_jax.data import read_picture
+
+    kinds = {k for k, f in Image.registered_extensions().items() if f not in _NO_PICTURES}
+    kinds &= {k for k, f in Image.registered_extensions().items() if f in Image.OPEN}
     inside = sorted(file for file in path.rglob("*") if file.is_file())
-    files = [file for file in inside if file.suffix.lower() in kinds]
+    seen = [file for file in inside if not _is_hidden(file.relative_to(path))]
+    files = [file for file in seen if file.suffix.lower() in kinds]
+    note = _passed_over(len(inside) - len(seen), len(seen) - len(files))
     if not files:
-        raise FileNotFoundError(f"{path}: holds no image files and no prepared TFDS data set")
+        raise FileNotFoundError(
+            f"{path}: holds no image files and no prepared TFDS data set"
+            f"{f' ({note})' if note else ''}"
+        )
 
     def get(index: int) -> Record:
         try:
-            with Image.open(files[index]) as picture:
-                gray = picture.mode in ("L", "1")
-                return Record(
-                    str(files[index]), np.asarray(picture.convert("L" if gray else "RGB")), None
-                )
-        except (
-            UnidentifiedImageError,
-            Image.DecompressionBombError,
-            OSError,
-            SyntaxError,
-        ) as error:
+            return Record(str(files[index]), read_picture(files[index].read_bytes()), None)
+        except ValueError as error:
             raise ValueError(f"{files[index]}: not a readable image ({error})") from error
 
-    others = len(inside) - len(files)
-    words = "1 file that is no image" if others == 1 else f"{others} files that are no images"
-    note = f"passed over {words}" if others else ""
     return ImageSource(str(path), len(files), get, note)
+
+
+def _is_hidden(path: Path) -> bool:
+    return any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
+
+
+def _passed_over(hidden: int, others: int) -> str:
+    """What of a folder is not looked at, in words."""
+    parts = []
+    if hidden:
+        parts.append(plural(hidden, "hidden file"))
+    if others:
+        parts.append(
+            "1 file that is no image" if others == 1 else f"{others:,} files that are no images"
+        )
+    return f"passed over {' and '.join(parts)}" if parts else ""
 
 
 def _versions(path: Path) -> list[Path]:

@@ -21,6 +21,7 @@ from softeq_jax.data._decode import (
     RandomResizedCrop,
     imagenet_eval,
     imagenet_train,
+    read_picture,
     segmentation_pairs,
 )
 from softeq_jax.data._examples import (
@@ -96,6 +97,7 @@ __all__ = [
     "normalize",
     "open_source",
     "open_trajectories",
+    "read_picture",
     "segmentation",
     "segmentation_pairs",
     "soft_label",

@@ -1,8 +1,7 @@
 """Encoded images and masks: decoding, crops that decode no more than they need, usual recipes."""
 
 import io
-import struct
-import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +10,7 @@ from PIL import Image
 from softeq_jax.data._examples import Example, Transform
 from softeq_jax.data._geometric import CenterCrop, RandomFlip, Resize
 from softeq_jax.data._photometric import IMAGENET_MEAN, IMAGENET_STD, Normalize, RandomErasing
+from softeq_jax.data._pictures import PIL_ERRORS, eight_bits
 from softeq_jax.data._pixels import (
     RESAMPLING,
     check_range,
@@ -24,37 +24,47 @@ from softeq_jax.data._pixels import (
 )
 from softeq_jax.data._randaugment import RandAugment
 
-_PIL_ERRORS = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    EOFError,
-    struct.error,
-    zlib.error,
-    Image.DecompressionBombError,
-)
-
 
 @dataclass(frozen=True)
 class Decode:
     """Encoded bytes (JPEG, PNG, ...) to an RGB image `[h, w, 3]`, uint8.
 
-    Arrays are passed on as they are. An orientation noted in the file is not applied. Damage in
-    the middle of compressed data may go unnoticed: JPEG decoders conceal it.
+    Arrays are passed on as they are. Gray of 16 bits is scaled, see `read_picture`. An orientation
+    noted in the file is not applied. Damage in the middle of compressed data may go unnoticed: JPEG
+    decoders conceal it.
 
     Raises:
-      ValueError: when called, the bytes are truncated or not an image.
+      ValueError: when called, the bytes are truncated or not an image, or one of floats or of
+        integers without a known range.
     """
 
     def __call__(self, example: Example, rng: np.random.Generator) -> Example:
         if not isinstance(example.get("image"), bytes):
             image_of(example)
             return dict(example)
-        return {**example, "image": decoded(example["image"], "image", "RGB")}
+        return {**example, "image": decoded(example["image"], "image", _rgb)}
 
 
-def decoded(data: bytes, field: str, mode: str | None = None) -> np.ndarray:
-    """Pixels of an encoded picture, converted to a mode of PIL's unless None.
+def read_picture(data: bytes, field: str = "image") -> np.ndarray:
+    """Pixels of an encoded picture, uint8: `[h, w]` if it is gray, else RGB `[h, w, 3]`.
+
+    Gray of 16 bits is scaled to 8, alpha is left out.
+
+    Args:
+      data: the bytes, in any format that Pillow reads.
+      field: what to call them in messages.
+
+    Raises:
+      ValueError: they are truncated or not an image, or one of floats or of integers without a
+        known range.
+    """
+    return decoded(data, field, eight_bits)
+
+
+def decoded(
+    data: bytes, field: str, converted: Callable[[Image.Image], Image.Image] = lambda p: p
+) -> np.ndarray:
+    """Pixels of an encoded picture, converted before.
 
     Raises:
       ValueError: the bytes are truncated or not an image; the message names `field`.
@@ -62,18 +72,20 @@ def decoded(data: bytes, field: str, mode: str | None = None) -> np.ndarray:
     picture = opened(data, field)
     try:
         picture.load()
-        if mode is not None and picture.mode != mode:
-            picture = picture.convert(mode)
-        return np.array(picture)
-    except _PIL_ERRORS as error:
+        return np.array(converted(picture))
+    except PIL_ERRORS as error:
         raise _unreadable(data, field, error) from error
+
+
+def _rgb(picture: Image.Image) -> Image.Image:
+    return eight_bits(picture).convert("RGB")
 
 
 def opened(data: bytes, field: str) -> Image.Image:
     """A picture of which only the header has been read; raises as `decoded`."""
     try:
         return Image.open(io.BytesIO(data))
-    except _PIL_ERRORS as error:
+    except PIL_ERRORS as error:
         raise _unreadable(data, field, error) from error
 
 
@@ -127,7 +139,7 @@ class RandomResizedCrop:
         if isinstance(data, bytes):
             try:
                 image = _cut(picture, box, size, self.resample)
-            except _PIL_ERRORS as error:
+            except PIL_ERRORS as error:
                 raise _unreadable(data, "image", error) from error
         else:
             image = resized(image, size, self.resample, box)
@@ -159,8 +171,7 @@ def _cut(
     if smaller > 1:
         picture.draft("RGB", (-(-width // smaller), -(-height // smaller)))
     picture.load()
-    if picture.mode != "RGB":
-        picture = picture.convert("RGB")
+    picture = _rgb(picture)
     across, down = picture.size[0] / width, picture.size[1] / height
     box = (box[0] * across, box[1] * down, box[2] * across, box[3] * down)
     return np.array(picture.resize((size[1], size[0]), RESAMPLING[resample], box=box))
