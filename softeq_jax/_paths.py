@@ -35,14 +35,14 @@ def leaf_paths(tree: Any) -> tuple[list[str], list[Any], Any]:
             skipped = isinstance(node, boxes) and inner[:1] == (_BOXED,)
             found.append((keys + inner, keys + inner[skipped:], leaf))
     restored = bool(found) and all(len(ks) > 1 and ks[-1] == _RESTORED for ks, _, _ in found)
-    by_path: dict[str, tuple[Any, ...]] = {}
+    keys_of: dict[str, tuple[Any, ...]] = {}
     for keys, shown, _ in found:
         path = "/".join(map(_entry, shown[: -1 if restored else None]))
-        if path in by_path:
-            one, other = map(jax.tree_util.keystr, (by_path[path], keys))
+        if path in keys_of:
+            one, other = map(jax.tree_util.keystr, (keys_of[path], keys))
             raise ValueError(f"two leaves have the path {path!r}: tree{one} and tree{other}")
-        by_path[path] = keys
-    return list(by_path), [leaf for _, _, leaf in found], jax.tree.structure(tree)
+        keys_of[path] = keys
+    return list(keys_of), [leaf for _, _, leaf in found], jax.tree.structure(tree)
 
 
 _BOXED = jax.tree_util.GetAttrKey("value")
