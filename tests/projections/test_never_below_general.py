@@ -271,9 +271,9 @@ def test_a_certificate_is_never_below_the_movement_of_any_group(case, dial, seed
     check(case, dial, seed, single)
 
 
-@pytest.mark.slow(15)
+@pytest.mark.slow(20)
 @given(**TRIED)
-@examples(fast=500, sweep=10_000)
+@examples(fast=200, sweep=10_000)
 def test_no_weight_of_many_more_is_moved_further_than_certified(case, dial, seed, single):
     check(case, dial, seed, single)
 
