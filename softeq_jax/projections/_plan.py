@@ -84,8 +84,12 @@ class Plan:
         return jax.tree.transpose(outer, jax.tree.structure((0, 0)), pairs)
 
     def at(self, **dials: Unpack[Dials]) -> "Plan":
-        """The same plan with every projector at one setting; see ``Dials``."""
-        return dataclasses.replace(self, projectors=tuple(p.at(**dials) for p in self.projectors))
+        """The same plan with every projector at one setting; see ``Dials``.
+
+        Raises:
+          ValueError: as ``Projector.at``; it names the first path of the projector.
+        """
+        return self._changed(lambda p: p.at(**dials))
 
     def certificate(self, params: Params, **question: Unpack[Question]) -> Certificate:
         """How far the group moves the planned parameters *as given*; see ``Projector.certificate``.
@@ -165,6 +169,14 @@ class Plan:
         return (
             f"Plan({filtered} of {len(self.paths)} parameters, {len(self.projectors)} projectors)"
         )
+
+    def _changed(self, change: Callable[[Projector], Projector]) -> "Plan":
+        """The same plan with other projectors."""
+        new = []
+        for index, projector in enumerate(self.projectors):
+            with naming(self.paths[self.chosen.index(index)]):
+                new.append(change(projector))
+        return dataclasses.replace(self, projectors=tuple(new))
 
     def _map(self, params: Params, filtered: Callable, untouched: Callable) -> Params:
         out = []
@@ -278,8 +290,7 @@ def soften(params: Params, rules: Mapping[str, Rule], **dials: Unpack[Dials]) ->
     known_options(dials, Dials, "soften")
     mask = dials.get("mask")
     if dials.get("softness") is not None or dials.get("cutoff") is not None:
-        found = tuple(p.at(**continuous(dials, p.mask)) for p in chosen.projectors)
-        chosen = dataclasses.replace(chosen, projectors=found)
+        chosen = chosen._changed(lambda p: p.at(**continuous(dials, p.mask)))
     elif mask is not None:
         raise ValueError(f"mask={mask!r} needs a dial beside it: softness= or cutoff=")
     if not chosen.projectors:

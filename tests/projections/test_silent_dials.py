@@ -176,6 +176,19 @@ def test_smooth_masks_are_refused_with_the_way_out():
             call()
 
 
+def test_a_setting_that_does_not_exist_names_the_parameter():
+    V = sq.reps.vector(sq.groups.so(3))
+    gains = sq.projector("c", {"c": sq.reps.diagonal(2 * V)})
+    params = {"w": np.eye(3), "norm": np.arange(6.0)}
+    rules = {"w": sq.projector("i o", {"i": V.dual, "o": V}), "norm": gains}
+    for call in (
+        lambda: sq.plan(params, rules).at(softness=0.5),
+        lambda: sq.soften(params, rules, softness=0.5),
+    ):
+        with pytest.raises(ValueError, match="parameter 'norm': gains of .* no levels between"):
+            call()
+
+
 def test_soften_without_a_rule_that_filters_says_so():
     assert "no rule filters" in _said(lambda: sq.soften({"k": _w()}, {"*": None}, softness=0.5))
     assert "no rule filters" in _said(lambda: sq.soften({"k": _w()}, {}))
