@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import hashlib
+import logging
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -10,7 +11,9 @@ from typing import Any
 import numpy as np
 
 from softeq_jax.data._assembly import TrainAssembly
-from softeq_jax.data._examples import read_records
+from softeq_jax.data._examples import Source, read_records
+
+_log = logging.getLogger(__name__)
 
 SAMPLE = 32
 """How many records are read, spread evenly over the source, the first and the last included."""
@@ -27,17 +30,25 @@ def fingerprint(assembly: TrainAssembly) -> dict[str, Any]:
     maker, size = assembly.maker, assembly.order.size
     chosen = np.unique(np.linspace(0, size - 1, min(SAMPLE, size)).round().astype(int)).tolist()
     layout = sorted(assembly.layout.items())
-    records = zip(chosen, read_records(maker.source, chosen), strict=True)
+    first, digests = (_digests(maker.source, indices) for indices in ([chosen[0]], chosen))
+    if first["0"] != digests["0"]:
+        _log.warning("record 0 is another at every reading: a resumed run cannot tell other data")
+        digests = {}
     return {
         "examples": size,
         "seed": assembly.order.seed,
-        "records": {str(index): _digest(record) for index, record in records},
+        "records": digests,
         "fields": {name: f"{dtype}{list(shape)}" for name, (shape, dtype) in layout},
         "check": described(maker.check),
         "transforms": described(maker.transforms),
         "pairing": described(assembly.pairing),
         "on_bad_example": "skip" if maker.skip else "raise",
     }
+
+
+def _digests(source: Source, indices: list[int]) -> dict[str, str]:
+    records = zip(indices, read_records(source, indices), strict=True)
+    return {str(index): _digest(record) for index, record in records}
 
 
 def _digest(record: Any) -> str:

@@ -82,7 +82,8 @@ def _require_device_axis(name: str, tree: Tree) -> None:
         if np.shape(leaf)[:1] != (count,):
             raise ValueError(
                 f"{name}{jax.tree_util.keystr(path)} has shape {np.shape(leaf)}, expected a first "
-                f"axis of the {count} local devices: replicate states and parameters, shard batches"
+                f"axis of length {count}, that of the local devices: replicate states and "
+                "parameters, shard batches"
             )
 
 
@@ -140,7 +141,11 @@ def unreplicate(tree: Tree) -> Tree:
     """The first local device's copy of every leaf, `[devices, ...]` to a NumPy `[...]` of its own.
 
     The arrays share no memory with the devices, so that a donated buffer cannot change them.
+
+    Raises:
+      ValueError: a leaf has no axis of the devices.
     """
+    _require_device_axis("the tree to unreplicate", tree)
 
     def first(leaf: Any) -> np.ndarray:
         shards = getattr(leaf, "addressable_shards", None)

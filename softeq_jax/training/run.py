@@ -229,14 +229,17 @@ def train(
             last["evaluated"] = step
             log.evaluated(step, metrics)
 
-        def run_save(step: int, state: TrainState) -> None:
+        def save(step: int, state: TrainState) -> None:
             if lock is not None:
                 lock.check()
             position = stream.position(step)._asdict()
             meta = {**made_of, "position": position, "metrics": metrics}
             current = dict(metrics) if step == last["evaluated"] else None
-            checkpoints.save(step, unreplicate(state), meta, current)
+            checkpoints.save(step, state, meta, current)
             last["saved"] = step
+
+        def run_save(step: int, state: TrainState) -> None:
+            save(step, unreplicate(state))
 
         def watched(run: Callable[[int, TrainState], None]) -> Callable[[int, TrainState], None]:
             def timed(step: int, state: TrainState) -> None:
@@ -273,7 +276,7 @@ def train(
         )
         step = int(state.step)
         if step != last["saved"]:
-            run_save(step, jax.tree.map(lambda leaf: np.asarray(leaf)[None], state))
+            save(step, state)
         checkpoints.wait()
     finished = step >= settings.steps
     if not finished:

@@ -25,7 +25,15 @@ SILENCE = 60.0
 """Seconds without a sign of life after which a run on another machine is taken for dead."""
 
 _held: set[int] = set()
-os.register_at_fork(after_in_child=lambda: [os.close(fd) for fd in _held])
+
+
+def _let_go() -> None:
+    """Closes the files of locks, which a forked process would hold on to after its parent."""
+    while _held:
+        os.close(_held.pop())
+
+
+os.register_at_fork(after_in_child=_let_go)
 
 
 class WorkdirInUse(RuntimeError):
@@ -49,7 +57,7 @@ class Lock:
           OSError: the file cannot be opened or written.
         """
         self._path = workdir / "lock"
-        self._token = secrets.token_hex(8)
+        self._token, self._process = secrets.token_hex(8), os.getpid()
         self._ended = threading.Event()
         workdir.mkdir(parents=True, exist_ok=True)
         while not self._taken():
@@ -67,7 +75,9 @@ class Lock:
             raise WorkdirInUse(_text(self._path, holder, "was taken over"))
 
     def release(self) -> None:
-        """Gives the lock back."""
+        """Gives the lock back; a forked process does nothing."""
+        if os.getpid() != self._process:
+            return
         self._ended.set()
         if _record(self._path).get("token") == self._token:
             self._path.unlink(missing_ok=True)
@@ -151,6 +161,8 @@ class Lock:
 @contextlib.contextmanager
 def locked(workdir: Path) -> Iterator[Lock | None]:
     """Locks a work directory for the block; all processes of a run enter it, process 0 locks.
+
+    Processes that do not know of each other (without `hosts.initialize`) are runs of their own.
 
     Yields:
       The lock, on process 0.

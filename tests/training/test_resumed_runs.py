@@ -204,6 +204,16 @@ def test_a_record_that_cannot_be_read_is_part_of_the_fingerprint():
     assert made["records"] != _batches(on_bad_example="skip")(0).fingerprint()["records"]
 
 
+def test_records_that_are_never_the_same_are_told(tmp_path, caplog):
+    class Random(_Records):
+        def __getitem__(self, index):
+            return super().__getitem__(index) | {"id": str(RNG.random())}
+
+    for steps in (2, 4):
+        assert _train(tmp_path / "run", _batches(source=Random()), steps).step == steps
+    assert "record 0 is another at every reading" in caplog.text
+
+
 class _Bare:
     """Batches of one's own, which have no fingerprint."""
 
@@ -285,6 +295,8 @@ def test_a_state_that_is_not_replicated_is_refused():
     evaluate = tr.make_evaluate(lambda w, s, batch, e: {"a": batch["x"] + w["w"].sum()})
     with pytest.raises(ValueError, match=r"params\['w'\] has shape \(16, 3\), expected a first"):
         evaluate(PARAMS, {}, [{"x": np.ones(8, np.float32), "weight": np.ones(8)}])
+    with pytest.raises(ValueError, match=r"unreplicate\['w'\] has shape \(16, 3\), expected a"):
+        tr.unreplicate(PARAMS)
 
 
 _MANY = """
@@ -312,5 +324,5 @@ def test_messages_on_many_devices(tmp_path):
     assert processes.finish([process], 120, [log]) == [0]
     words = log.read_text()
     assert "batch['x'] has shape (12, 2), expected a leading axis that 8 devices divide" in words
-    assert "step params['w'] has shape (16, 3), expected a first axis of the 8 local" in words
-    assert "step params['w'] has shape (), expected a first axis of the 8 local" in words
+    assert "step params['w'] has shape (16, 3), expected a first axis of length 8, that of" in words
+    assert "step params['w'] has shape (), expected a first axis of length 8" in words
