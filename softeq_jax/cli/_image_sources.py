@@ -1,11 +1,12 @@
 """Sources of images: arrays, folders of files, prepared TFDS data sets."""
 
+import contextlib
 import logging
 import os
 import tokenize
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -163,6 +164,17 @@ def _passed_over(hidden: int, others: int) -> str:
     return f"passed over {' and '.join(parts)}" if parts else ""
 
 
+@contextlib.contextmanager
+def _naming(what: str) -> Iterator[None]:
+    """Puts words before whatever other packages raise over damaged files."""
+    try:
+        yield
+    except ImportError:
+        raise
+    except Exception as error:
+        raise ValueError(f"{what} ({type(error).__name__}: {error})") from error
+
+
 def _versions(path: Path) -> list[Path]:
     """The prepared data sets in a folder: itself, or its versions, the newest last."""
     if (path / "dataset_info.json").is_file():
@@ -179,23 +191,25 @@ def _tfds(path: Path, split: str) -> ImageSource:
     logging.getLogger("absl").setLevel(logging.ERROR)  # it advises to install OpenCV
     import tensorflow_datasets as tfds
 
-    builder: Any = tfds.builder_from_directory(_versions(path)[-1])
-    have = builder.info.splits
+    folder = _versions(path)[-1]
+    with _naming(f"{folder}: no prepared TFDS data set"):
+        builder: Any = tfds.builder_from_directory(folder)
+        have, features = builder.info.splits, builder.info.features
+        fields = list(features)
     chosen = split or next((name for name in _SPLITS if name in have), "")
     name = f"{path}:{chosen}" if chosen else str(path)
     if chosen.split("[")[0] not in have:
         raise ValueError(f"{name}: no such split; it has {', '.join(sorted(have)) or 'none'}")
-    features = builder.info.features
-    if "image" not in features:
-        fields = ", ".join(features)
-        raise ValueError(f"{name}: expected a field 'image', its examples have {fields}")
-    try:
+    if "image" not in fields:
+        raise ValueError(
+            f"{name}: expected a field 'image', its examples have {', '.join(map(str, fields))}"
+        )
+    with _naming(f"{name}: cannot be read at random"):
         examples = builder.as_data_source(chosen)
-    except NotImplementedError as error:
-        raise ValueError(f"{name}: cannot be read at random ({error})") from error
 
     def get(index: int) -> Record:
-        example = examples[index]
+        with _naming(f"{name}: example {index} cannot be read"):
+            example = examples[index]
         label = example.get("label")
         known = isinstance(label, int | np.integer) and label >= 0  # TFDS has -1 for "hidden"
         return Record(f"{name}: example {index}", example["image"], int(label) if known else None)

@@ -32,7 +32,7 @@ def open_source(
 
     Raises:
       FileNotFoundError: the folder is missing or holds no prepared data set of this name.
-      ValueError: the data set has no such split.
+      ValueError: the data set has no such split, or its description is damaged.
     """
     import tensorflow_datasets as tfds
 
@@ -43,10 +43,19 @@ def open_source(
             raise FileNotFoundError(f"{folder}: no such folder; expected {wanted}")
     if not any((data_dir / name).glob("*/dataset_info.json")):
         raise FileNotFoundError(f"{data_dir / name}: holds no prepared data set; expected {wanted}")
-    builder = tfds.builder(name, data_dir=data_dir)
+    try:
+        builder = tfds.builder(name, data_dir=data_dir)
+        splits = builder.info.splits
+    except ImportError:
+        raise
+    except Exception as error:  # whatever TFDS makes of damaged files
+        raise ValueError(
+            f"{data_dir / name}: no prepared data set that can be read ({type(error).__name__}: "
+            f"{error})"
+        ) from error
     base = split.split("[")[0]
-    if base not in builder.info.splits and base != "all":
-        have = ", ".join(sorted(builder.info.splits)) or "none"
+    if base not in splits and base != "all":
+        have = ", ".join(sorted(splits)) or "none"
         raise ValueError(f"{builder.data_path}: no split {split!r}; it has {have}")
     features: Any = builder.info.features
     encoded = {

@@ -75,16 +75,19 @@ def load_config(path: str | os.PathLike[str]) -> FrozenConfigDict:
 
     Raises:
       FileNotFoundError: no such file.
-      TypeError, ValueError: it holds no configuration.
+      ValueError: it holds no configuration; the message names it.
     """
-    text = Path(path).read_text(encoding="utf-8")
+    data = Path(path).read_bytes()
     try:
-        values = json.loads(text)
-    except json.JSONDecodeError as error:
+        values = json.loads(data.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: not a JSON file ({error})") from error
     if not isinstance(values, dict):
         raise ValueError(f"{path}: holds a {type(values).__name__}, expected an object with keys")
-    return FrozenConfigDict(_plain(values, ROOT))
+    try:
+        return FrozenConfigDict(_plain(values, ROOT))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: {error}") from error
 
 
 def config_digest(config: Config) -> str:

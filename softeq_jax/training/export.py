@@ -4,8 +4,10 @@ The filter is applied once, when the file is written: what is read back is an or
 """
 
 import os
+import struct
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -32,6 +34,8 @@ Array = jax.Array | np.ndarray
 PLATFORMS = ("cpu", "cuda", "tpu")
 """What a function is exported for by default."""
 
+# What zipfile and the reader of programs raise over damaged files, a place before the start too.
+_DAMAGED = (ValueError, LookupError, RuntimeError, EOFError, OSError, struct.error, zlib.error)
 _KNOWN = (*PLATFORMS, "rocm")
 _PROGRAM, _LEAVES = "program.jax_export", "params.safetensors"
 _RESERVED = "__metadata__"
@@ -179,8 +183,12 @@ def load_function(path: str | os.PathLike[str]) -> Callable[[Array], Any]:
             # From a file: safetensors does not read bfloat16 from bytes.
             leaves = load_file(file.extract(_LEAVES, folder))
         exported = jax.export.deserialize(bytearray(program))
-    except (zipfile.BadZipFile, KeyError, SafetensorError) as error:
-        raise ValueError(f"{path}: not a file that save_function wrote, or damaged") from error
+    except FileNotFoundError:
+        raise
+    except (zipfile.BadZipFile, SafetensorError, *_DAMAGED) as error:
+        raise ValueError(
+            f"{path}: not a file that save_function wrote, or damaged ({error})"
+        ) from error
     leaves = jax.device_put(leaves)
     call = jax.jit(exported.call)
     return lambda x: call(leaves, x)

@@ -206,6 +206,19 @@ def test_a_new_head_gets_the_prefix_of_the_wrapper(altered, tmp_path):
     assert all(name.startswith(("module.dinov2.", "module.classifier.")) for name in names)
 
 
+def test_counters_of_averages_are_carried(altered, tmp_path):
+    def averaged(found):
+        return {"n_averaged": np.array(3)} | {f"module.{k}": v for k, v in found.items()}
+
+    for name, classes in (("timm_vit", None), ("hf_dinov2_backbone", 3)):
+        folder = altered(name, tensors=averaged)
+        found = models.load(folder, num_classes=classes, reset_head=classes is not None)
+        models.save(tmp_path / "saved.safetensors", found.variables, found.origin)
+        saved = load_file(tmp_path / "saved.safetensors")
+        assert saved.pop("n_averaged") == 3
+        assert all(key.startswith("module.") for key in saved)
+
+
 def test_prefixes_that_are_not_of_all_names_or_not_known_are_named(altered):
     def without_one(found):
         return {("" if k == "head.bias" else "module.") + k: v for k, v in found.items()}

@@ -12,6 +12,7 @@ from softeq_jax.models.weights._configuration import Config, Preprocess
 from softeq_jax.models.weights._settings import shown
 from softeq_jax.models.weights._tensor_names import NameTable, Prefix, Shape, TensorEntry
 
+_AVERAGES = ("n_averaged", "PyTorch's count of averaged models, carries no weights")
 NO_WEIGHTS = (r".*\.num_batches_tracked", "PyTorch's step counter, carries no weights")
 _MOST_STAGES = 8
 # Published widths whose heads are not 64 channels wide (SO400M, Huge, Giant, Gigantic).
@@ -166,7 +167,8 @@ class Format:
 
     def unused_reason(self, name: str) -> str | None:
         """Why a tensor is carried along without being used, or None if it is not."""
-        return next((why for pattern, why in self.unused if re.fullmatch(pattern, name)), None)
+        known = (*self.unused, _AVERAGES)
+        return next((why for pattern, why in known if re.fullmatch(pattern, name)), None)
 
     def check_config(self, config: Config) -> None:
         """Checks that a configuration is of this kind of checkpoint.

@@ -49,7 +49,8 @@ def load(
 ) -> Pretrained:
     """Reads a published checkpoint into a model of this package.
 
-    The kind of checkpoint is recognized by the names of its tensors; the model's attributes are
+    The kind of checkpoint is recognized by the names of its tensors, which may all have
+    ``module.``, ``_orig_mod.``, ``model.`` or ``backbone.`` before them; the model's attributes are
     read off their shapes and off ``config.json`` where there is one. Every tensor must be one of
     the network's, or known to be of no use to it (``report`` lists those), and all of the
     network's must be there.
@@ -78,10 +79,13 @@ def load(
     Raises:
       FileNotFoundError: no such file or folder, or a hub repository that cannot be had.
       ImportError: a hub id, and ``huggingface_hub`` is not installed.
-      ValueError: no safetensors file, or a damaged one; a checkpoint of no family, or of another
-        one than asked for; a tensor is missing, left over, of another shape or dtype, not finite,
-        or a variance is negative; another number of classes; ``config.json`` has a setting that
-        the models do not have. The message names the tensor or the setting.
+      ValueError: no safetensors file, or a damaged one, or one shard of many; a checkpoint of no
+        family, or of another one than asked for; a tensor is missing, left over, of another shape
+        or dtype, not finite, or a variance is negative; another number of classes; ``config.json``
+        or ``preprocessor_config.json`` has a setting that the models do not have, that is none, or
+        that contradicts the tensors; attributes that do not fit them. The message names the file,
+        and the tensor or the setting.
+      OSError: a file cannot be read.
       TypeError: the model has no such attribute.
     """
     checkpoint = find_checkpoint(source)
@@ -207,8 +211,11 @@ def _origin(
     kept = dict(checkpoint.read(row.name for row in carried if row.saved))
     start = network.prefix.of(True)
     if not any(name.startswith(start) for name in checkpoint.tensors):  # a new prefix
-        outer = len(network.prefix.wrapper)
-        kept = {start + name[outer:]: tensor for name, tensor in kept.items()}
+        outer = network.prefix.wrapper
+        kept = {
+            start + name.removeprefix(outer) if name.startswith(outer) else name: tensor
+            for name, tensor in kept.items()
+        }
     return Origin(
         checkpoint.source,
         network.kind.family,

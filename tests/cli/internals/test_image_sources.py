@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from softeq_jax.cli._image_sources import open_images
+from softeq_jax.data import open_source
 
 RAMP = np.tile(np.linspace(0, 255, 16).astype(np.uint8), (16, 1))
 
@@ -68,3 +69,21 @@ def test_damaged_arrays_are_told_by_the_file(tmp_path, kind):
     for name in ("a.npy", "a.npz"):
         with pytest.raises(ValueError, match=rf"{name}: "):
             open_images(str(tmp_path / name), None)
+
+
+@pytest.mark.slow(5)
+@pytest.mark.parametrize("file", ["dataset_info.json", "features.json"])
+@pytest.mark.parametrize("text", ["", "[", "null", "[" * 100_000, '{"name": 3}'], ids=len)
+def test_damaged_descriptions_of_data_sets_are_told_by_the_folder(data_dir, tmp_path, file, text):
+    original = next((data_dir / "tfds" / "mnist").iterdir())
+    folder = tmp_path / "mnist" / original.name
+    folder.mkdir(parents=True)
+    for path in original.iterdir():
+        (folder / path.name).symlink_to(path)
+    (folder / file).unlink()
+    (folder / file).write_text(text)
+    with pytest.raises(ValueError, match=rf"{folder}"):
+        open_images(f"{folder}:test", None)
+    if file == "dataset_info.json":  # TFDS knows the features of mnist without a file
+        with pytest.raises(ValueError, match=rf"{folder.parent}: no prepared data set"):
+            open_source("mnist", "test", tmp_path)
