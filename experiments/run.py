@@ -103,10 +103,10 @@ def _main(arguments: argparse.Namespace, argv: list[str]) -> int:
     if arguments.rows:
         print(overview.rows(chosen))
         return 0
-    if arguments.time:
-        print(overview.step_times(chosen))
-        return 0
     folder = arguments.results or chosen.workdir
+    if arguments.time:
+        print(overview.step_times(chosen, folder))
+        return 0
     if arguments.report:
         runs.open_workdir(chosen, create=False)
         return _report(chosen, folder)

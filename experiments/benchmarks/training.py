@@ -30,12 +30,13 @@ import optax
 from absl import app, flags, logging
 from tqdm import tqdm
 
-from experiments.shared.flags import DATA_DIR
+from experiments.shared import flags as shared_flags
 from softeq_jax import data
 from softeq_jax import training as tr
 from softeq_jax.models import CifarResNet
 from softeq_jax.training import objectives
 
+flags.adopt_module_key_flags(shared_flags)
 _ROUNDS = flags.DEFINE_integer("rounds", 5, "Repetitions of every interleaved comparison.")
 _STEPS = flags.DEFINE_integer("steps", 12, "ResNet-20 steps in one repetition.")
 _OUT = flags.DEFINE_string(
@@ -313,10 +314,12 @@ def main(argv: list[str]) -> None:
     if len(argv) > 1:
         raise app.UsageError(f"unexpected arguments {argv[1:]}")
     logging.set_verbosity(logging.WARNING)
-    if not DATA_DIR.value:
+    if not shared_flags.DATA_DIR.value:
         raise app.UsageError("--data_dir is needed (or the variable SOFTEQ_DATA_DIR)")
     steps, rounds = _STEPS.value, _ROUNDS.value
-    source = data.open_source("cifar10", "train", pathlib.Path(DATA_DIR.value) / "tfds")
+    source = data.open_source(
+        "cifar10", "train", pathlib.Path(shared_flags.DATA_DIR.value) / "tfds"
+    )
     large = TrainerCase("ResNet-20, 128 x 32x32x3", 20, 16, 32, 3, BATCH)
     small = TrainerCase("ResNet-8, 64 x 8x8x1", 8, 8, 8, 1, 64)
     found: dict[str, Any] = {

@@ -11,7 +11,7 @@ import numpy as np
 from flax import linen as nn
 from ml_collections import ConfigDict
 
-from experiments.shared.runs import file_digest
+from experiments.shared.runs import data_digest, file_digest
 from experiments.shared.studies import Record, Run, Settings
 from softeq_jax import data, measures, models
 
@@ -250,10 +250,11 @@ def load_network(settings: Settings, data_dir: Path | None) -> tuple[models.Cifa
 
 
 def inputs(settings: Settings, data_dir: Path | None) -> dict[str, str]:
-    """Digests of all weights."""
-    if data_dir is None:
+    """Digests of all weights and of the data."""
+    if not settings["data"] or data_dir is None:
         return {}
-    return {
+    data_files = data_digest(data_dir / "tfds" / settings["data"])
+    return {"data": data_files} | {
         network: file_digest(data_dir / weights)
         for network, weights in settings["networks"].items()
         if weights

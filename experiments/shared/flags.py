@@ -3,7 +3,9 @@
 import os
 
 from absl import flags
-from ml_collections import config_flags
+from ml_collections import ConfigDict, config_flags
+
+from experiments.shared.studies import StudyError
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "The study.", lock_config=True)
 WORKDIR = flags.DEFINE_string("workdir", None, "Where results, tables and figures go.")
@@ -12,3 +14,19 @@ DATA_DIR = flags.DEFINE_string(
     os.environ.get("SOFTEQ_DATA_DIR"),
     "Folder with tfds/ and pretrained/ (default: the variable SOFTEQ_DATA_DIR).",
 )
+
+
+def given_config() -> ConfigDict:
+    """The config of the command line.
+
+    Raises:
+      StudyError: there is no such file, or it holds none.
+    """
+    config = CONFIG.value
+    if isinstance(config, ConfigDict):
+        return config
+    try:
+        found = list(config)  # the error of a file that cannot be read comes when it is used
+    except (OSError, TypeError) as error:
+        raise StudyError(f"--config cannot be read: {' '.join(str(error).split())}") from error
+    raise StudyError(f"--config holds no ConfigDict: {found}")

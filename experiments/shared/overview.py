@@ -44,7 +44,7 @@ def index() -> str:
             if not (folder / f"{preset}.csv").exists():
                 continue
             found = results.read(chosen, folder)
-            count = f"{len(found.lines)} of {sum(chosen.promised().values())}"
+            count = "{} of {}".format(*page.counted(chosen, found.lines))
             link = f"[{name}]({name}/results/{preset}.md)"
             said: list[tuple[str, str]] = [
                 (claim.text, str(verdict)) for claim, verdict, _ in page.verdicts(chosen, found)
@@ -74,10 +74,10 @@ def write_index() -> Path:
     return path
 
 
-def step_times(chosen: Chosen) -> str:
+def step_times(chosen: Chosen, folder: Path) -> str:
     """Times a step of every row, one after another on a quiet machine; the sum of all runs.
 
-    The times are kept as `<preset>_times.csv` in the work directory.
+    The times go to `<preset>_times.csv` in a folder, where the page finds them.
 
     Raises:
       StudyError: the study has no steps to time.
@@ -93,7 +93,7 @@ def step_times(chosen: Chosen) -> str:
         milliseconds, steps = study.step_time(runs[0])
         minutes = milliseconds * steps * len(runs) / 6e4
         found.append({"row": row, "ms_a_step": milliseconds, "steps": steps, "minutes": minutes})
-    write_csv(chosen.workdir / f"{chosen.preset}_times.csv", found)
+    write_csv(folder / f"{chosen.preset}_times.csv", found)
     cells = [
         [x["row"], f"{x['ms_a_step']:.3g}", str(x["steps"]), f"{x['minutes']:.1f}"] for x in found
     ]

@@ -67,6 +67,8 @@ def markdown(chosen: Chosen, results: Results, folder: Path) -> str:
         parts.append("\n".join(f"* {finding.text}" for finding in findings))
     parts += ["## What was run", ran(chosen, results), "## Table"]
     parts += tables(chosen, lines)
+    if "times" in results.tables:
+        parts += ["## Step times", times(results.tables["times"])]
     parts += study.sections(results.lines, results.tables)
     others = sorted(path.name for path in folder.glob(f"{preset}_*.png"))
     if others:
@@ -80,12 +82,15 @@ def markdown(chosen: Chosen, results: Results, folder: Path) -> str:
 def ran(chosen: Chosen, results: Results) -> str:
     """Command, size, how many runs of those promised are there, time and versions."""
     study, size = chosen.study, chosen.size
-    count = missing(chosen, results.lines)
+    short = missing(chosen, results.lines)
+    there, promised = counted(chosen, results.lines)
+    more = len(results.lines) - there
     parts = [
         f"    python -m experiments.run {study.name} --preset {chosen.preset}",
         size.note,
-        f"{len(results.lines)} of {sum(chosen.promised().values())} runs are there"
-        + (f"; {count}." if count else "."),
+        f"{there} of {promised} runs are there"
+        + (f", and {more} more" if more else "")
+        + (f"; {short}." if short else "."),
     ]
     seconds = sum(results.origin.get("seconds", {}).values())
     versions = ", ".join(f"{k} {v}" for k, v in results.origin.get("versions", {}).items())
@@ -94,6 +99,12 @@ def ran(chosen: Chosen, results: Results) -> str:
     sizes = ", ".join(f"{k} = {v}" for k, v in size.settings.items() if _short(v))
     parts.append(f"Settings of all rows: {sizes}." if sizes else "")
     return "\n\n".join(part for part in parts if part)
+
+
+def counted(chosen: Chosen, lines: Sequence[Line]) -> tuple[int, int]:
+    """How many of the runs that the page promises are there, and how many it promises."""
+    promised = {(row, seed) for row, n in chosen.promised().items() for seed in range(n)}
+    return len(promised & {(line["row"], line["seed"]) for line in lines}), len(promised)
 
 
 def missing(chosen: Chosen, lines: Sequence[Line]) -> str:
@@ -151,6 +162,13 @@ def table(chosen: Chosen, lines: Sequence[Line], reference: str) -> str:
             line.append("" if row in floors else _beats(lines, row, floors, main))
         cells.append(line)
     return markdown_table(head, *cells)
+
+
+def times(lines: Sequence[Line]) -> str:
+    """Milliseconds of a training step, of the separate quiet pass (`--time`)."""
+    cells = [[str(x["row"]), f"{x['ms_a_step']:.3g}", str(x["steps"])] for x in lines]
+    text = "Of one quiet pass over all rows, one after another (`--time`)."
+    return f"{text}\n\n{markdown_table(('row', 'ms a step', 'steps'), *cells)}"
 
 
 def cell(lines: Sequence[Line], metric: Metric) -> str:
@@ -263,8 +281,8 @@ def _legend(chosen: Chosen, lines: Sequence[Line]) -> str:
 
 def _counted(chosen: Chosen, lines: Sequence[Line]) -> str:
     """ ", n of N runs" where runs are missing."""
-    promised = sum(chosen.promised().values())
-    return "" if len(lines) >= promised else f" ({len(lines)} of {promised} runs)"
+    there, promised = counted(chosen, lines)
+    return "" if there >= promised else f" ({there} of {promised} runs)"
 
 
 def _duration(seconds: float) -> str:

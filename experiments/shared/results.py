@@ -40,7 +40,8 @@ def gather(chosen: Chosen) -> Results:
     for row, (settings, _) in all_rows(chosen.study, chosen.size).items():
         folder = chosen.workdir / "runs" / as_name(row)
         made_with = {"row": row, "settings": {**chosen.size.settings, **settings}}
-        for path in sorted(folder.glob("*.json"), key=lambda path: int(path.stem)):
+        paths = [path for path in folder.glob("*.json") if path.stem.isdigit()]
+        for path in sorted(paths, key=lambda path: int(path.stem)):
             key = {"row": row, "seed": int(path.stem)}
             record = kept(path, made_with | key)
             assert record is not None, "it was there"

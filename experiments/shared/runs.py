@@ -26,7 +26,16 @@ from pathlib import Path
 from typing import Any
 
 from experiments.shared.report import write_atomically
-from experiments.shared.studies import Preset, Record, Run, Settings, Study, StudyError, unknown
+from experiments.shared.studies import (
+    Preset,
+    Record,
+    Run,
+    Settings,
+    Study,
+    StudyError,
+    require_data,
+    unknown,
+)
 from softeq_jax.training.config import differences
 
 _log = logging.getLogger(__name__)
@@ -121,7 +130,7 @@ class Chosen:
                 raise StudyError(
                     unknown("row", match, rows, f"of {self.study.name}, {self.preset}")
                 )
-        require_data(self.study.name, self.preset, size, self.data_dir)
+        require_data(f"{self.study.name}, {self.preset}", size.needs, self.data_dir)
         given = dict(self.study.inputs(size.settings, self.data_dir))
         found = []
         for row, promised in self.promised().items():
@@ -205,22 +214,14 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def require_data(name: str, preset: str, size: Preset, data_dir: Path | None) -> None:
-    """Checks that the data folder has what a preset reads.
-
-    Raises:
-      StudyError: which folder, and how to get it.
-    """
-    for need in size.needs:
-        if data_dir is None:
-            where = "no data folder is given (--data_dir, or the variable SOFTEQ_DATA_DIR)"
-        elif not (data_dir / need.path).exists():
-            where = f"{data_dir / need.path} is not there"
-        else:
-            continue
-        raise StudyError(
-            f"{name}, {preset} reads {need.path} of the data folder: {where}; {need.how}"
-        )
+def data_digest(folder: Path) -> str:
+    """SHA-256 of the names and sizes of the files in a folder and of the first 64 kB of each."""
+    found = hashlib.sha256()
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        found.update(f"{path.relative_to(folder)} {path.stat().st_size}\n".encode())
+        with path.open("rb") as file:
+            found.update(file.read(2**16))
+    return found.hexdigest()
 
 
 def open_workdir(chosen: Chosen, *, create: bool = True) -> None:

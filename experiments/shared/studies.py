@@ -30,7 +30,28 @@ class Need:
     how: str
 
 
-CIFAR10 = Need("tfds/cifar10", "TFDS prepares it: tfds build cifar10 --data_dir DATA/tfds")
+def tfds(name: str) -> Need:
+    """A data set as TFDS prepares it."""
+    return Need(f"tfds/{name}", f"TFDS prepares it: tfds build {name} --data_dir DATA/tfds")
+
+
+CIFAR10 = tfds("cifar10")
+
+
+def require_data(reader: str, needs: Sequence[Need], data_dir: Path | None) -> None:
+    """Checks that the data folder has what somebody reads.
+
+    Raises:
+      StudyError: which folder, and how to get it.
+    """
+    for need in needs:
+        if data_dir is None:
+            where = "no data folder is given (--data_dir, or the variable SOFTEQ_DATA_DIR)"
+        elif not (data_dir / need.path).exists():
+            where = f"{data_dir / need.path} is not there"
+        else:
+            continue
+        raise StudyError(f"{reader} reads {need.path} of the data folder: {where}; {need.how}")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,7 +13,7 @@ import numpy as np
 
 import softeq_jax as sq
 from experiments.shared import trained
-from experiments.shared.runs import file_digest
+from experiments.shared.runs import data_digest, file_digest
 from experiments.shared.studies import Record, Run, Settings
 from experiments.soften import softening
 from experiments.soften.task import Data, load_data, load_network
@@ -52,10 +52,13 @@ def _workshop(text: str, data_dir: Path | None) -> Workshop:
 
 
 def inputs(settings: Settings, data_dir: Path | None) -> dict[str, str]:
-    """The digest of the weights."""
+    """Digests of weights and data."""
     if not settings["weights"] or data_dir is None:
         return {}
-    return {"weights": file_digest(data_dir / settings["weights"])}
+    return {
+        "weights": file_digest(data_dir / settings["weights"]),
+        "data": data_digest(data_dir / "tfds" / settings["data"]),
+    }
 
 
 def build_plan(params: Any, row: str, settings: Settings, group: str | None = None) -> sq.Plan:

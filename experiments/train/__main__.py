@@ -9,16 +9,19 @@ ends with ``checkpoints/``, ``params.safetensors`` (folded), ``train.csv``, ``ev
 ``tensorboard/`` and ``config.json``.
 """
 
+import dataclasses
 import logging
 from pathlib import Path
 
 import jax
 from absl import app, flags
 
-from experiments.shared.flags import CONFIG, DATA_DIR, WORKDIR
+from experiments.shared import flags as shared_flags
+from experiments.shared.studies import StudyError, require_data, tfds
 from experiments.train.run import run, table
 from softeq_jax.training import hosts
 
+flags.adopt_module_key_flags(shared_flags)
 _COORDINATOR = flags.DEFINE_string("coordinator", None, "address:port of process 0.")
 _PROCESSES = flags.DEFINE_integer("num_processes", None, "How many processes there are.")
 _RESTART = flags.DEFINE_bool(
@@ -35,14 +38,17 @@ def main(argv: list[str]) -> None:
     logging.basicConfig(level=logging.INFO)
     logging.getLogger("absl").setLevel(logging.WARNING)
     hosts.initialize(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
-    data_dir = DATA_DIR.value
-    workdir = Path(WORKDIR.value)
-    outcome = run(
-        CONFIG.value,
-        Path(data_dir) if data_dir else None,
-        workdir,
-        restart_if_damaged=_RESTART.value,
-    )
+    data_dir = Path(shared_flags.DATA_DIR.value) if shared_flags.DATA_DIR.value else None
+    workdir = Path(shared_flags.WORKDIR.value)
+    try:
+        config = shared_flags.given_config()
+        stored = config.data.name
+        if stored != "digits":
+            need = dataclasses.replace(tfds(stored), path=f"{config.data.folder}/{stored}")
+            require_data(config.title, [need], data_dir)
+    except StudyError as error:
+        raise SystemExit(f"error: {error}") from None
+    outcome = run(config, data_dir, workdir, restart_if_damaged=_RESTART.value)
     if hosts.is_main():
         if not outcome.finished:
             print(f"stopped after step {outcome.step}; run the same command again to go on")

@@ -264,11 +264,31 @@ def test_rows_have_the_seeds_that_they_are_promised(toy, capsys):
     assert "high" in capsys.readouterr().out
 
 
+def test_more_seeds_than_promised_stand_for_no_missing_run(toy):
+    run, workdir = toy
+    assert run("--only", "low", "--seeds", "20") == 0
+    text = (workdir / "tiny.md").read_text()
+    assert "cannot tell (4 of 16 runs)" in text
+    assert "4 of 16 runs are there, and 16 more; high: 0 of 4 seeds" in text
+
+
+def test_digests_of_data_see_names_sizes_and_beginnings(tmp_path):
+    found = set()
+    for name, text in (("a", "one"), ("b", "one"), ("b", "two"), ("b", "one!")):
+        folder = tmp_path / str(len(found))
+        (folder / "deep").mkdir(parents=True)
+        (folder / "deep" / name).write_text(text)
+        found.add(runs.data_digest(folder))
+    assert len(found) == 4
+
+
 def test_times_of_a_step_sum_up_to_those_of_all_runs(toy, capsys):
     run, workdir = toy
     assert run("--time") == 0
     assert "about 12 minutes" in capsys.readouterr().out  # 3 rows, 4 seeds, one minute each
     assert [x["minutes"] for x in _lines(workdir, "tiny_times.csv")] == ["4.0"] * 3
+    assert run("--only", "low") == 0
+    assert "| low | 2 | 30000 |" in (workdir / "tiny.md").read_text()
 
 
 def test_a_page_takes_notes_written_by_hand_at_its_end(toy):

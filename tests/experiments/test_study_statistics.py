@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from experiments.shared.calibration import fitted_temperature
 from experiments.shared.claims import Beats, Better, Claim, Grows, NotWorse, Verdict
 from experiments.shared.statistics import (
     RowSeedModel,
@@ -252,3 +253,19 @@ def test_a_metric_without_a_better_side_cannot_be_claimed():
     assert ERROR.transformed("text") != ERROR.transformed("text")
     assert ERROR.transformed(0.0) == math.log(1e-12)
     assert (ERROR.shown(0.12345), SHARE.shown(0.5)) == ("0.123", "50")
+
+
+def test_the_temperature_undoes_a_scale_of_the_logits():
+    rng = np.random.default_rng(0)
+    true = 2 * rng.standard_normal((4000, 5))
+    p = np.exp(true) / np.exp(true).sum(1, keepdims=True)
+    labels = np.array([rng.choice(5, p=row) for row in p])
+    assert fitted_temperature(true, labels) == pytest.approx(1.0, abs=0.05)
+    once = fitted_temperature(true, labels)
+    assert fitted_temperature(3 * true, labels) == pytest.approx(3 * once, rel=1e-3)
+    z, (at, t) = true / once, (np.arange(4000), labels)
+    q = np.exp(z) / np.exp(z).sum(1, keepdims=True)
+    slope_of_loss = np.mean(np.sum(q * z, 1) - z[at, t])
+    assert abs(slope_of_loss) < 1e-3, "the loss is flat at the minimum"
+    with pytest.raises(ValueError, match="logits must be finite"):
+        fitted_temperature(true, labels[:5])

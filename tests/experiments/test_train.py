@@ -290,3 +290,28 @@ def test_presets_are_made_for_the_images(tmp_path):
     assert task.make_model(config, 32).image_size == 32
     config.update(name="resnet18")
     assert task.make_model(config, 32).num_classes == 3
+
+
+@pytest.mark.slow(12)
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--config", "nowhere.py"], "--config cannot be read"),
+        (["--config", "experiments/train/configs/cifar10.py"], "tfds/cifar10 is not there; TFDS"),
+        (["--help"], "--data_dir: Folder with tfds/"),
+    ],
+)
+def test_what_is_missing_is_told_in_one_line(arguments, said, tmp_path):
+    flags = ["--workdir", str(tmp_path / "w"), "--data_dir", str(tmp_path)]
+    done = subprocess.run(
+        [sys.executable, "-m", "experiments.train", *arguments, *flags],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 1
+    assert said in done.stderr + done.stdout
+    if "--help" not in arguments:
+        assert len(done.stderr.splitlines()) == 1
+    assert not (tmp_path / "w").exists()

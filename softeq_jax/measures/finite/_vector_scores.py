@@ -114,6 +114,17 @@ def trajectories_under(
     Raises:
       ValueError: shapes that do not fit, an infinite group, predictions that are not finite, or
         nobody counts.
+
+    Example:
+      >>> import numpy as np
+      >>> from softeq_jax import groups, measures
+      >>> tracks = np.arange(6.0).reshape(1, 1, 3, 2)
+      >>> still = lambda x: x[:, :, -1:]
+      >>> found = measures.trajectories_under(
+      ...     still, tracks[:, :, :2], tracks[:, :, 2:], groups.cyclic(4)
+      ... )
+      >>> found.ade, max(found.consistency) < 1e-6
+      (ADE (mean over steps): 2.8284, under 4 transforms 2.8284, combined 2.8284, True)
     """
     matrices = _matrices(elements, np.shape(observed)[-1])
     observed, future = np.asarray(observed, np.float64), np.asarray(future, np.float64)
@@ -208,6 +219,17 @@ def regression_under(
     Raises:
       ValueError: shapes that do not fit, elements that are not of the group, or predictions that
         are not finite.
+
+    Example:
+      >>> import jax, numpy as np
+      >>> from softeq_jax import groups, measures, reps
+      >>> group = groups.o(5)
+      >>> x = np.eye(5)
+      >>> elements = group.sample(jax.random.key(0), 5)
+      >>> vector = reps.vector(group)
+      >>> found = measures.regression_under(lambda x: 3 * x, x, x, elements, vector, vector)
+      >>> found.error, found.consistency < 1e-6
+      (relative error: 0.5, under 1 transforms 0.5, combined 0.5, True)
     """
     x, t = np.asarray(inputs, np.float64), np.asarray(targets, np.float64)
     elements = np.asarray(elements)
