@@ -220,7 +220,13 @@ def outcome(name, folder):
     channels = len(images.mean)
     if not all(type(v) is float and math.isfinite(v) for v in numbers) or min(images.std) <= 0:
         return f"{images}"
-    if channels != 3 or len(images.std) != 3 or not 1 <= images.image_size <= images.resize < 1e6:
+    patch = getattr(inner, "patch_size", 1)
+    if (
+        images.image_size % patch
+        or channels != 3
+        or len(images.std) != 3
+        or not 1 <= images.image_size <= images.resize < 1e6
+    ):
         return f"{images}"
     fixed = type(inner).__name__ in ("ViT", "MLPMixer")
     if fixed and images.image_size != inner.image_size:

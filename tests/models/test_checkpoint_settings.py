@@ -95,12 +95,38 @@ def test_preprocessing_is_typed_and_fits_the_network(altered, beside, words):
         models.load(altered("hf_vit", beside=beside))
 
 
+def test_images_are_multiples_of_the_patches(altered):
+    size = {"size": {"height": 30, "width": 30}}  # patches of 4, on a table for 20 x 20
+    with pytest.raises(
+        ValueError, match="makes images of 30 x 30 .* multiples of its patches of 4"
+    ):
+        models.load(altered("hf_dinov2", beside=size))
+    with pytest.raises(
+        ValueError, match="makes images of 30 x 30 .* multiples of its patches of 8"
+    ):
+        models.load(altered("hf_vit", beside=size), interpolate=True)
+    size["size"] = {"height": 24, "width": 24}
+    assert models.load(altered("hf_dinov2", beside=size)).preprocess.image_size == 24
+
+
+def test_a_default_size_that_is_no_multiple_of_the_patches_is_not_taken(altered):
+    def with_patches_of_five(found):
+        name = "dinov2.embeddings.patch_embeddings.projection.weight"
+        return found | {name: found[name].repeat(2, axis=2).repeat(2, axis=3)[..., :5, :5].copy()}
+
+    folder = altered("hf_dinov2", {"patch_size": 5, "image_size": 25}, tensors=with_patches_of_five)
+    found = models.load(folder)
+    assert (found.model.patch_size, found.preprocess.image_size) == (5, 25)
+
+
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
         ({"input_size": [3, 32, 64]}, "input_size is .3, 32, 64., expected .channels, side, side"),
         ({"input_size": [3, 32, 64], "mean": None}, "input_size is .3, 32, 64."),
         ({"input_size": [1, 32, 32]}, "input_size is .1, 32, 32., but .* images of 3 channels"),
+        ({"mean": []}, "mean is .., expected one number for each channel"),
+        ({"mean": None, "input_size": None, "std": [0.5]}, "has 1 numbers for the std"),
         ({"mean": [0.5]}, "has 1 numbers for the mean"),
         ({"std": [0.5, 0.5, 0]}, "std is"),
         ({"crop_pct": 0}, "crop_pct is 0"),
@@ -110,7 +136,7 @@ def test_preprocessing_is_typed_and_fits_the_network(altered, beside, words):
 )
 def test_recipes_of_timm_are_typed_and_fit_the_network(altered, settings, words):
     folder = altered("timm_vit", settings, "pretrained_cfg")
-    with pytest.raises(ValueError, match=rf"config\.json: pretrained_cfg: {words}"):
+    with pytest.raises(ValueError, match=rf"config\.json: pretrained_cfg.*: {words}"):
         models.load(folder)
 
 

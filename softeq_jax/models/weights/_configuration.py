@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from softeq_jax.models.weights import _checkpoint, _settings
 from softeq_jax.models.weights._headers import json_object
@@ -214,12 +214,24 @@ def default_preprocess(
     )
 
 
+class Takes(NamedTuple):
+    """What images a network takes.
+
+    Attributes:
+      channels: of the images.
+      side: the one size that it takes, or None if it takes all multiples of ``patch``.
+      patch: side of its patches, 1 if it has none.
+      made_for: a size that it was made for, or None if it was for none.
+    """
+
+    channels: int
+    side: int | None
+    patch: int = 1
+    made_for: int | None = None
+
+
 def resolve_preprocess(
-    fallback: Preprocess,
-    config: Config,
-    preprocessor: str | None,
-    channels: int,
-    side: int | None,
+    fallback: Preprocess, config: Config, preprocessor: str | None, takes: Takes
 ) -> Preprocess:
     """The preprocessing of a checkpoint.
 
@@ -227,8 +239,7 @@ def resolve_preprocess(
       fallback: what the family's weights are used with.
       config: with timm's ``pretrained_cfg``, if it is timm's.
       preprocessor: text of ``preprocessor_config.json``, or None.
-      channels: of the images that the network takes.
-      side: the image size that the network is fixed to, or None if it takes any.
+      takes: what the network takes.
 
     A network of timm that was made with another ``img_size`` keeps the recipe of its original:
     images then have the size that its ``model_args`` say.
@@ -237,36 +248,56 @@ def resolve_preprocess(
       ValueError: a file has something that is not understood, or that contradicts the network; the
         message names the key.
     """
-    fallback = _of_channels(fallback, channels)
+    fallback = _of_channels(fallback, takes.channels)
     recipe = config.recipe() if config.format == "timm" and preprocessor is None else {}
     if preprocessor is not None:
         where = config.where.replace(_checkpoint.CONFIG, _checkpoint.PREPROCESSOR)
         values = json_object(preprocessor, where)
         _settings.check(values, where, _settings.PREPROCESSOR)
         found = _of_preprocessor(values, where, fallback)
-    elif recipe.get("mean") or recipe.get("input_size"):
-        own = None if side is None else config.side("img_size")
+    elif any(recipe.get(key) is not None for key in _RECIPE):
+        own = None if takes.side is None else config.side("img_size")
         found = _of_pretrained_cfg(recipe, f"{config.where}: pretrained_cfg", fallback, own)
-        if recipe.get("input_size") and recipe["input_size"][0] != channels:
+        if recipe.get("input_size") and recipe["input_size"][0] != takes.channels:
             raise ValueError(
                 f"{found.source}: input_size is {recipe['input_size']}, but the network takes "
-                f"images of {channels} channels"
+                f"images of {takes.channels} channels"
             )
+    elif takes.side is None and fallback.image_size % takes.patch:
+        return _of_side(fallback, takes.made_for)
     else:
-        return _of_side(fallback, side)
+        return _of_side(fallback, takes.side)
+    _check_fit(found, takes)
+    return found
+
+
+_RECIPE = ("mean", "std", "input_size", "crop_pct", "crop_mode", "interpolation")
+
+
+def _check_fit(found: Preprocess, takes: Takes) -> None:
+    """Checks that images made by a file's preprocessing are such as the network takes.
+
+    Raises:
+      ValueError: they are not; the message names the file.
+    """
+    side = found.image_size
     for word, numbers in (("mean", found.mean), ("std", found.std)):
-        if len(numbers) != channels:
+        if len(numbers) != takes.channels:
             raise ValueError(
                 f"{found.source}: has {len(numbers)} numbers for the {word}, but the network takes "
-                f"images of {channels} channels"
+                f"images of {takes.channels} channels"
             )
-    if side not in (None, found.image_size):
+    if takes.side not in (None, side):
         raise ValueError(
-            f"{found.source}: makes images of {found.image_size} x {found.image_size} pixels, but "
-            f"the network takes {side} x {side}; where it has a position table, interpolate=True "
-            "takes others"
+            f"{found.source}: makes images of {side} x {side} pixels, but the network takes "
+            f"{takes.side} x {takes.side}; where it has a position table, interpolate=True takes "
+            "others"
         )
-    return found
+    if side % takes.patch:
+        raise ValueError(
+            f"{found.source}: makes images of {side} x {side} pixels, but the network takes "
+            f"multiples of its patches of {takes.patch}"
+        )
 
 
 def _of_channels(fallback: Preprocess, channels: int) -> Preprocess:

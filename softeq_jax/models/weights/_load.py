@@ -15,7 +15,12 @@ from softeq_jax._checks import whole
 from softeq_jax.models.heads import Segmenter
 from softeq_jax.models.weights._architecture import Format
 from softeq_jax.models.weights._checkpoint import Checkpoint, find_checkpoint
-from softeq_jax.models.weights._configuration import Config, parse_config, resolve_preprocess
+from softeq_jax.models.weights._configuration import (
+    Config,
+    Takes,
+    parse_config,
+    resolve_preprocess,
+)
 from softeq_jax.models.weights._network import (
     Headers,
     Network,
@@ -95,13 +100,9 @@ def load(
     choice = _choose_head(checkpoint.source, network, num_classes, reset_head)
     model = with_classes(network.model, choice.wanted)
     fixed = network.kind.fixed_size and not getattr(model, "interpolate", False)
-    preprocess = resolve_preprocess(
-        network.kind.preprocess,
-        config,
-        checkpoint.preprocessor,
-        network.channels,
-        model.image_size if fixed else None,
-    )
+    side = getattr(model, "image_size", None)
+    takes = Takes(network.channels, side if fixed else None, getattr(model, "patch_size", 1), side)
+    preprocess = resolve_preprocess(network.kind.preprocess, config, checkpoint.preprocessor, takes)
 
     entries = (*network.body, *(network.head if choice.kept else ()))
     flat = _values(checkpoint, entries)

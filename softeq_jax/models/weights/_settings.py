@@ -38,8 +38,8 @@ def _only(*values: Any) -> Kind:
     return Kind(words, lambda v: any(type(v) is type(a) and v == a for a in values))
 
 
-def _each(kind: Kind, words: str) -> Kind:
-    return Kind(words, lambda v: type(v) is list and all(map(kind.fits, v)))
+def _each(kind: Kind, words: str, least: int = 0) -> Kind:
+    return Kind(words, lambda v: type(v) is list and len(v) >= least and all(map(kind.fits, v)))
 
 
 def _either(first: Kind, second: Kind) -> Kind:
@@ -94,8 +94,8 @@ _SIDE = Kind(_PIXELS.words, lambda v: _PIXELS.fits(v) or _equal_pair(_PIXELS).fi
 _LABELS = Kind("an object from numbers to labels", _are_labels)
 _SIZE = Kind(f"a square size or a shortest_edge, 1 to {_SIDES} pixels", _is_size)
 _INPUT_SIZE = Kind(f"[channels, side, side], a square of 1 to {_SIDES} pixels", _is_input_size)
-_MEANS = _each(_number(-1e4, 1e4, ""), "one number for each channel")
-_DEVIATIONS = _each(_number(1e-4, 1e4, ""), "one positive number for each channel")
+_MEANS = _each(_number(-1e4, 1e4, ""), "one number for each channel", least=1)
+_DEVIATIONS = _each(_number(1e-4, 1e4, ""), "one positive number for each channel", least=1)
 PILLOW = ("nearest", "lanczos", "bilinear", "bicubic", "box", "hamming")  # by Pillow's number
 
 # config.json of Hugging Face: of all families, and of each.
