@@ -155,6 +155,19 @@ def test_a_damaged_checkpoint_is_set_aside_with_a_message(two, state, caplog):
     assert (two.parent / "damaged" / "2").is_dir()
 
 
+def test_a_reader_leaves_a_save_of_another_process_alone(two, state):
+    """What is half written is removed by who saves next, not by who opens the folder."""
+    begun = two / "3.orbax-checkpoint-tmp-7" / "arrays"
+    begun.mkdir(parents=True)
+    with Checkpoints(two) as reader:
+        assert reader.steps() == [1, 2]
+        assert reader.restore(_at(state, 0)).step == 2
+    assert begun.is_dir()
+    with Checkpoints(two) as checkpoints:
+        _save(checkpoints, state, [3])
+    assert sorted(p.name for p in two.iterdir()) == ["2", "3"]
+
+
 def test_all_damaged_is_none(two, state):
     for step in (1, 2):
         shutil.rmtree(two / str(step) / "record")

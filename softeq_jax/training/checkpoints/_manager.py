@@ -6,6 +6,7 @@ import json
 import logging
 import math
 import os
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -71,7 +72,8 @@ class Checkpoints:
     when it is whole: Orbax renames a folder to its step when everything in it is written, and
     every leaf must match the digest that was stored with it.
 
-    Every host calls every method; host 0 writes.
+    Every host calls every method; host 0 writes. One run saves in a folder at a time; others may
+    read there meanwhile.
     """
 
     def __init__(
@@ -84,7 +86,7 @@ class Checkpoints:
         best_mode: str = "max",
         asynchronous: bool = True,
     ):
-        """Opens the folder and makes it if need be; removes what killed saves left.
+        """Opens the folder and makes it if need be.
 
         Args:
           folder: of these checkpoints alone.
@@ -108,13 +110,13 @@ class Checkpoints:
         self.folder = Path(folder).absolute()
         sign = 1.0 if best_mode == "max" else -1.0
         retention = _Retention(keep_newest, keep_best, best_metric, sign)
+        self._swept = False
         self._set_aside_unreadable_metrics()
         self._manager = ocp.CheckpointManager(
             self.folder,
             options=ocp.CheckpointManagerOptions(
                 preservation_policy=retention,
                 best_fn=retention.score if keep_best else None,
-                cleanup_tmp_directories=True,
                 enable_async_checkpointing=asynchronous,
                 save_decision_policy=policies.FixedIntervalPolicy(1),
             ),
@@ -138,6 +140,8 @@ class Checkpoints:
     ) -> None:
         """Begins to save; waits for the save before this one.
 
+        The first save removes what killed ones have left.
+
         Args:
           step: number of steps taken; larger than those saved before.
           tree: pytree of non-empty arrays and numbers on the host, not replicated.
@@ -154,11 +158,22 @@ class Checkpoints:
         if step <= newest:
             raise ValueError(f"{self.folder}: step {step} cannot follow checkpoint {newest}")
         items = to_items(tree, meta)
+        self._sweep()
         metrics = {name: float(value) for name, value in (metrics or {}).items()}
         try:
             self._manager.save(step, args=items, metrics=metrics or None)
         except OSError as error:
             raise self._failed(error) from error
+
+    def _sweep(self) -> None:
+        """Removes half-written checkpoints, once: who only reads may be beside a run that saves."""
+        if self._swept:
+            return
+        self._swept = True
+        if hosts.is_main():
+            for path in self.folder.glob("*.orbax-checkpoint-tmp*"):
+                shutil.rmtree(path, ignore_errors=True)
+        hosts.barrier("sweep")
 
     def wait(self) -> None:
         """Waits until nothing is being written.
