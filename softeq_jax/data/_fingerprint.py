@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from softeq_jax.data._assembly import TrainAssembly
-from softeq_jax.data._examples import Source, read_records
+from softeq_jax.data._examples import BadExampleError, Source, read_records
 
 _log = logging.getLogger(__name__)
 
@@ -23,15 +23,15 @@ def fingerprint(assembly: TrainAssembly) -> dict[str, Any]:
     """What the batches are made of, as JSON: equal for equal data, on any hosts and workers.
 
     Returns:
-      The number of examples, the seed, digests of `SAMPLE` records by their index, the fields of
-      finished examples, and how they are made: check, transforms, pairing, what becomes of bad
-      ones.
+      The number of examples, the seed, digests of `SAMPLE` records by their index (without those
+      that cannot be read), the fields of finished examples, and how they are made: check,
+      transforms, pairing, what becomes of bad ones.
     """
     maker, size = assembly.maker, assembly.order.size
     chosen = np.unique(np.linspace(0, size - 1, min(SAMPLE, size)).round().astype(int)).tolist()
     layout = sorted(assembly.layout.items())
     first, digests = (_digests(maker.source, indices) for indices in ([chosen[0]], chosen))
-    if first["0"] != digests["0"]:
+    if first.get("0") != digests.get("0"):
         _log.warning("record 0 is another at every reading: a resumed run cannot tell other data")
         digests = {}
     return {
@@ -47,14 +47,14 @@ def fingerprint(assembly: TrainAssembly) -> dict[str, Any]:
 
 
 def _digests(source: Source, indices: list[int]) -> dict[str, str]:
-    records = zip(indices, read_records(source, indices), strict=True)
-    return {str(index): _digest(record) for index, record in records}
-
-
-def _digest(record: Any) -> str:
-    if isinstance(record, Exception):
-        return f"cannot be read: {record}"
-    return hashlib.sha256(described(record).encode()).hexdigest()[:16]
+    """Digests of the records that can be read, 16 hexadecimal digits each."""
+    found = {}
+    for index, record in zip(indices, read_records(source, indices), strict=True):
+        if isinstance(record, BadExampleError):
+            _log.warning("not in the fingerprint of the data: %s", record)
+        else:
+            found[str(index)] = hashlib.sha256(described(record).encode()).hexdigest()[:16]
+    return found
 
 
 def described(value: Any) -> str:

@@ -29,7 +29,8 @@ Config = ConfigDict | FrozenConfigDict | Mapping[str, Any]
 ROOT = "config"
 """What a configuration is called in messages, as on a command line."""
 
-_ABSENT = "<absent>"
+ABSENT = "<absent>"
+"""Stands in differences for the value of a key that one side does not have."""
 
 
 def resolve_config(config: Config, defaults: Config) -> FrozenConfigDict:
@@ -117,7 +118,7 @@ def config_differences(a: Config, b: Config) -> dict[str, tuple[Any, Any]]:
 def differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
     """Differences of two objects of JSON, as `config_differences` gives them."""
     left, right = dict(_leaves(a)), dict(_leaves(b))
-    pairs = {key: (left.get(key, _ABSENT), right.get(key, _ABSENT)) for key in {**left, **right}}
+    pairs = {key: (left.get(key, ABSENT), right.get(key, ABSENT)) for key in {**left, **right}}
     differ = (key for key, (x, y) in pairs.items() if _canonical(x) != _canonical(y))
     return {key: pairs[key] for key in sorted(differ)}
 

@@ -20,7 +20,7 @@ from softeq_jax._checks import whole
 from softeq_jax._paths import matches
 from softeq_jax.training import hosts, watch
 from softeq_jax.training.checkpoints import Checkpoints, DamagedCheckpoint, Restored
-from softeq_jax.training.config import config_differences, differences
+from softeq_jax.training.config import ABSENT, config_differences, differences
 from softeq_jax.training.loop import Hook, Values, every, fit, stop_on_signals
 from softeq_jax.training.pmap import unreplicate
 from softeq_jax.training.step import StepFn, TrainState, require_single
@@ -317,7 +317,12 @@ def _check_resumed(
     _refuse(config_differences(found.meta["config"], made_of["config"]), may_change, workdir)
     if "batches" in found.meta:
         pair = ({"batches": side["batches"]} for side in (found.meta, made_of))
-        _refuse(differences(*pair), may_change, workdir, "on other data")
+        changes = {
+            key: values
+            for key, values in differences(*pair).items()
+            if not (key.startswith("batches.records") and ABSENT in values)  # could not be read
+        }
+        _refuse(changes, may_change, workdir, "on other data")
     else:
         _log.warning("%s: checkpoint %d does not say of what data", workdir, found.step)
     position, expected = found.meta["position"], stream.position(found.step)._asdict()

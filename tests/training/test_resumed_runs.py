@@ -197,11 +197,23 @@ def test_a_fingerprint_is_the_same_in_every_process():
     assert {"0", "49"} <= set(ids["records"])
 
 
-def test_a_record_that_cannot_be_read_is_part_of_the_fingerprint():
-    bad = LABELS.copy()
-    bad[0] = -1
-    made = _batches(labels=bad, on_bad_example="skip")(0).fingerprint()
-    assert made["records"] != _batches(on_bad_example="skip")(0).fingerprint()["records"]
+def test_a_record_that_cannot_be_read_for_now_is_no_other_data(tmp_path, caplog):
+    class Faulty(_Records):
+        broken = True
+
+        def __getitem__(self, index):
+            if self.broken and index == 0:
+                raise OSError(errno.EIO, "Input/output error")
+            return super().__getitem__(index)
+
+    source = Faulty()
+    for steps in (2, 4):
+        batches = _batches(source=source, on_bad_example="skip")
+        assert _train(tmp_path / "run", batches, steps).step == steps
+        source.broken = False
+    assert "not in the fingerprint of the data: example 0: cannot be read" in caplog.text
+    with pytest.raises(ValueError, match="batches.records.0 was"):
+        _train(tmp_path / "run", _batches(source=_Records(id="x"), on_bad_example="skip"), 6)
 
 
 def test_records_that_are_never_the_same_are_told(tmp_path, caplog):
