@@ -10,7 +10,7 @@ from softeq_jax.groups._classical import (
     symplectic_form,
     usp,
 )
-from softeq_jax.groups._finite import FiniteGroup, Matrices
+from softeq_jax.groups._finite import FiniteGroup
 from softeq_jax.groups._generated import GeneratedGroup
 from softeq_jax.groups._group import LISTABLE, Group, concrete
 from softeq_jax.groups._levels import (
@@ -20,16 +20,25 @@ from softeq_jax.groups._levels import (
     Words,
     matrix_order,
 )
+from softeq_jax.groups._listing import Matrices
 from softeq_jax.groups._noncompact import METRIC, LorentzGroup, SymplecticGroup, lorentz, sp
 from softeq_jax.groups._permutation import PermutationGroup, SymmetricGroup, symmetric
 from softeq_jax.groups._planar import PlanarGroup, cyclic, dihedral, trivial
 from softeq_jax.groups._product import ProductGroup, product
+from softeq_jax.groups._rounded import (
+    QUIET,
+    deviation_of,
+    homomorphism,
+    resolution,
+    tolerance_of,
+)
 from softeq_jax.groups._user import from_generators
 from softeq_jax.groups._zoo import from_name, icosahedral, octahedral, rubiks_cube
 
 __all__ = [
     "LISTABLE",
     "METRIC",
+    "QUIET",
     "ConjugacyClass",
     "Factorization",
     "FiniteGroup",
@@ -49,21 +58,25 @@ __all__ = [
     "Words",
     "concrete",
     "cyclic",
+    "deviation_of",
     "dihedral",
     "from_generators",
     "from_name",
+    "homomorphism",
     "icosahedral",
     "lorentz",
     "matrix_order",
     "o",
     "octahedral",
     "product",
+    "resolution",
     "rubiks_cube",
     "so",
     "sp",
     "su",
     "symmetric",
     "symplectic_form",
+    "tolerance_of",
     "trivial",
     "usp",
 ]

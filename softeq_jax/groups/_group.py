@@ -29,6 +29,9 @@ class Group(abc.ABC):
 
     name: str
 
+    def __str__(self) -> str:
+        return self.name
+
     def __repr__(self) -> str:
         return self.name
 
@@ -243,6 +246,17 @@ class Group(abc.ABC):
         for i in factorization.word:
             g = g @ self.discrete_generators[i]
         return g
+
+    @property
+    def rounding(self) -> float:
+        """Relative size up to which numbers that come from the generators count as 0: that of
+        double precision (0) unless a user gave rounded ones whose exact values are not known."""
+        return 0.0
+
+    @property
+    def levels_follow_generators(self) -> bool:
+        """Whether other generators of the same group would have other levels, and nobody chose."""
+        return False
 
     @abc.abstractmethod
     def level_factors(self) -> tuple[tuple[Stage, ...], ...] | None:

@@ -87,27 +87,29 @@ def matrix_order(h: np.ndarray, limit: int = 10_000) -> int:
 
 
 def generator_classes(
+    seeds: Sequence[Any],
     generators: Sequence[Any],
     inverse: Callable[[Any], Any],
     conjugate: Callable[[Any, Any], Any],
     key: Callable[[Any], Any],
     limit: int,
 ) -> list[list[Any]] | None:
-    """The distinct conjugacy classes of generators; a class and its inverse are one.
+    """The distinct conjugacy classes of some elements; a class and its inverse are one.
 
     Args:
-      generators: elements, none of them the identity.
+      seeds: the elements, none of them the identity.
+      generators: of the group.
       inverse: of an element.
       conjugate: ``(h, x) -> h x h^-1``.
       key: a hashable that is the same for the same element and for no other.
       limit: largest class to be listed.
 
     Returns:
-      The elements of each class, starting with the generator; None when one is over the limit.
+      The elements of each class, starting with the seed; None when one is over the limit.
     """
     classes: list[list[Any]] = []
     seen: set[Any] = set()
-    for h in generators:
+    for h in seeds:
         if key(h) in seen or key(inverse(h)) in seen:
             continue
         members, keys = [h], {key(h)}

@@ -11,8 +11,9 @@ import numpy as np
 
 from softeq_jax._checks import frozen, is_traced, whole
 from softeq_jax._sizes import require_room
-from softeq_jax.groups._finite import Matrices
-from softeq_jax.groups._group import INDEX_TOLERANCE, LISTABLE, Group, require
+from softeq_jax.groups._canonical import canonical_stages
+from softeq_jax.groups._given import CANONICAL, GivenGroup
+from softeq_jax.groups._group import INDEX_TOLERANCE, LISTABLE, require
 from softeq_jax.groups._levels import (
     ConjugacyClass,
     Factorization,
@@ -20,6 +21,7 @@ from softeq_jax.groups._levels import (
     Words,
     weight,
 )
+from softeq_jax.groups._listing import Matrices
 from softeq_jax.groups._schreier_sims import StabilizerChain, stabilizer_chain
 
 _LONGEST_CLASS = 6000  # elements of a class of generators whose mean is ever taken
@@ -27,7 +29,7 @@ _LARGEST_CLASS = 2**25  # entries of the matrices of a class
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
-class PermutationGroup(Group):
+class PermutationGroup(GivenGroup):
     """Permutations of the coordinates of R^n, from generators.
 
     Entry ``j`` of a vector goes to position ``p[j]``: the matrix has a one at ``[p[j], j]``. Order,
@@ -192,11 +194,16 @@ class PermutationGroup(Group):
 
     @functools.cached_property
     def _levels(self) -> tuple[tuple[Stage, ...], ...] | None:
-        generators = [p for p in self.generators.array if np.any(p != np.arange(self.d))]
-        if not generators:
+        if self.levels == CANONICAL:
+            small = self.order <= min(LISTABLE, _LARGEST_CLASS // self.d)
+            return self._canonical() if small else None
+        generators = list(self.generators.array)
+        given = self.levels.array if isinstance(self.levels, Matrices) else self.generators.array
+        seeds = [p for p in given if np.any(p != np.arange(self.d))]
+        if not seeds:
             return ()
         classes, limit = [], min(_LONGEST_CLASS, _LARGEST_CLASS // self.d**2)
-        for h in generators:
+        for h in seeds:
             if any(_contains_either(members, h) for members in classes):
                 continue
             members = _conjugates(h, generators, limit)
@@ -208,6 +215,13 @@ class PermutationGroup(Group):
             for members in classes
         )
         return ((Stage((), found),),)
+
+    def _canonical(self) -> tuple[tuple[Stage, ...], ...]:
+        listed = self.listed()
+        conjugates = [self.places(np.argsort(h)[listed[:, h]]) for h in self.generators.array]
+        traces = np.sum(listed == np.arange(self.d), axis=1).astype(np.float64)
+        inverses = self.places(np.argsort(listed, axis=1))
+        return canonical_stages(listed, inverses, conjugates, traces, self.d)
 
     def level_factors(self) -> tuple[tuple[Stage, ...], ...] | None:
         return self._levels

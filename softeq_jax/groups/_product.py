@@ -62,6 +62,14 @@ class ProductGroup(Group):
         orders = [f.order for f in self.factors if f.order is not None]
         return math.prod(orders) if len(orders) == len(self.factors) else None
 
+    @property
+    def rounding(self) -> float:
+        return max(f.rounding for f in self.factors)
+
+    @property
+    def levels_follow_generators(self) -> bool:
+        return any(f.levels_follow_generators for f in self.factors)
+
     def embed(self, i: int, g: Any) -> np.ndarray:
         """The matrices ``[..., d, d]`` with ``g`` in block ``i`` and the identity elsewhere.
 

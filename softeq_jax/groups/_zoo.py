@@ -1,6 +1,6 @@
 """Groups by name: those that configs write, and a small zoo built from generators alone.
 
-Groups of the zoo need only their generators and ``from_generators``; order, elements, words,
+Groups of the zoo need only their generators and ``named``; order, elements, words,
 samples and levels follow.
 """
 
@@ -17,14 +17,14 @@ from softeq_jax.groups._noncompact import lorentz, sp
 from softeq_jax.groups._permutation import symmetric
 from softeq_jax.groups._planar import cyclic, dihedral, trivial
 from softeq_jax.groups._product import product
-from softeq_jax.groups._user import from_generators
+from softeq_jax.groups._user import named
 
 
 def octahedral() -> Group:
     """The 24 rotations of a cube in R^3: a quarter turn about z, a third of a turn about
     (1, 1, 1)."""
     turns = [_turn((0, 0, 1), 4), _turn((1, 1, 1), 3)]
-    return from_generators("Octahedral", discrete=np.rint(turns))
+    return named("Octahedral", discrete=np.rint(turns))
 
 
 def icosahedral() -> Group:
@@ -32,7 +32,7 @@ def icosahedral() -> Group:
     cyclic permutations: a fifth of a turn about a vertex, a third of a turn about a face."""
     golden = (1 + math.sqrt(5)) / 2
     turns = [_turn((0, 1, golden), 5), _turn((1, 1, 1), 3)]
-    return from_generators("Icosahedral", discrete=np.array(turns))
+    return named("Icosahedral", discrete=np.array(turns))
 
 
 def rubiks_cube() -> Group:
@@ -62,7 +62,7 @@ def rubiks_cube() -> Group:
                 moved = (cell, face)
             turn.append(place[moved])
         turns.append(turn)
-    return from_generators("Rubik", discrete=np.array(turns))
+    return named("Rubik", discrete=np.array(turns))
 
 
 def _turn(axis: Sequence[float], n: int) -> np.ndarray:

@@ -69,6 +69,18 @@ def warn_if_strict_only(space: Space) -> None:
         warnings.warn(_gram.no_levels(space.group, ()), stacklevel=3)
 
 
+def warn_of_given_levels(space: Space, convention: str) -> None:
+    """Warns that the levels of a user's group follow the generators that were given."""
+    group = space.group
+    if convention == "central" and group.levels_follow_generators:
+        warnings.warn(
+            f"the levels of {group!r} follow the conjugacy classes of the generators that were "
+            "given, and other generators of the same group have others: from_generators(levels="
+            "'given') keeps them, levels='canonical' (finite groups) depends on the group alone",
+            stacklevel=3,
+        )
+
+
 def _level_zero(
     each: list[tuple[np.ndarray, np.ndarray, int]],
 ) -> tuple[Levels, list[np.ndarray]]:

@@ -113,6 +113,8 @@ class Projector:
     def _at(self, dials: Dials, what: str) -> "Projector":
         """As ``at``, called by what the user calls."""
         wanted = _levels.setting(dials, self.mask, what)
+        if wanted.needs_all_levels:
+            _choose.warn_of_given_levels(self.space, self.convention)
         source = self.complete() if wanted.needs_all_levels else self
         dropped, width = _levels.dropped_at(source.spectrum, wanted)
         missed = _levels.shortfall(source.spectrum, wanted, dropped)

@@ -2,13 +2,14 @@
 
 import dataclasses
 import functools
+import warnings
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from softeq_jax._checks import frozen, whole
-from softeq_jax.groups import LISTABLE, Group, Matrices
+from softeq_jax.groups import LISTABLE, QUIET, Group, Matrices
 from softeq_jax.reps._relations import (
     TOLERANCE,
     derivative,
@@ -18,6 +19,7 @@ from softeq_jax.reps._relations import (
     verify,
 )
 from softeq_jax.reps._rep import Rep, check_group
+from softeq_jax.reps._rounded import nearest_images
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -27,10 +29,12 @@ class Generated(Rep):
     Attributes:
       lie: images of the Lie generators, ``[k, n, n]``.
       discrete: images of the discrete generators, ``[m, n, n]``.
+      moved: by how much rounded images were moved.
     """
 
     lie: Matrices
     discrete: Matrices
+    moved: float = dataclasses.field(default=0.0, kw_only=True, compare=False)
 
     @property
     def formula(self) -> str:
@@ -70,8 +74,9 @@ def product_of(factorization: Any, lie: np.ndarray, discrete: np.ndarray) -> np.
 def from_generators(group: Group, lie: Any = None, discrete: Any = None) -> Generated:
     """A representation from the matrices of the generators, once it is known to be one.
 
-    An element is written in the generators by ``group.factor``. It is checked, with a relative
-    tolerance of 1e-8, that
+    Rounded matrices (float32, decimals) are first moved to the nearest ones that are one, by at
+    most 1e-3, with a warning above 1e-6 (``moved`` keeps how far). An element is written in the
+    generators by ``group.factor``. It is checked, with a relative tolerance of 1e-8, that
 
     * ``[rho(A_i), rho(A_j)] = sum_k c_ijk rho(A_k)`` with the structure constants of the group;
     * ``rho(h) rho(A) rho(h)^-1 = rho(h A h^-1)``;
@@ -110,11 +115,19 @@ def from_generators(group: Group, lie: Any = None, discrete: Any = None) -> Gene
     (n,) = sizes
     dtype = np.result_type(np.float64, *(m.dtype for m in given if m is not None))
     lie, discrete = (
-        frozen(np.zeros((0, n, n), dtype) if matrices is None else matrices.astype(dtype))
+        np.zeros((0, n, n), dtype) if matrices is None else matrices.astype(dtype)
         for matrices in given
     )
+    lie, discrete, moved = nearest_images(group, lie, discrete)
+    lie, discrete = frozen(lie), frozen(discrete)
     verify(group, lie, discrete, lambda g: product_of(group.factor(g), lie, discrete))
-    return Generated(group, Matrices(lie), Matrices(discrete))
+    if moved > QUIET:
+        warnings.warn(
+            f"the matrices for {group} are rounded: they were moved by up to {moved:.2g} to the "
+            "nearest representation",
+            stacklevel=2,
+        )
+    return Generated(group, Matrices(lie), Matrices(discrete), moved=moved)
 
 
 def _stack(matrices: Any, count: int, kind: str, group: Group) -> np.ndarray | None:

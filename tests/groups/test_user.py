@@ -295,16 +295,3 @@ def test_representations_by_generators_of_an_infinite_dihedral_group():
     group = groups.from_generators("D", discrete=flips)
     rep = sq.reps.from_generators(group, discrete=-np.array(flips))
     np.testing.assert_allclose(rep.matrix(flips[0] @ flips[1]), flips[0] @ flips[1], atol=1e-12)
-
-
-def test_generators_of_large_order_are_told_by_their_eigenvalues():
-    from softeq_jax.groups._finite import _has_large_order
-
-    turn = groups.so(2).element
-    assert _has_large_order(turn(1.0))
-    assert _has_large_order(turn(2 * np.pi / 50_021))
-    for n in (1, 7, 997, 49_999):
-        assert not _has_large_order(turn(2 * np.pi / n))
-    assert not _has_large_order(BLOCK(turn(2 * np.pi / 5), turn(2 * np.pi / 7)))
-    assert _has_large_order(BLOCK(turn(2 * np.pi / 5), turn(1.0)))
-    assert not _has_large_order(2.0 * np.eye(2))  # left to the moduli

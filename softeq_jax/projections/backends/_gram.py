@@ -109,7 +109,7 @@ def block(atoms: Atoms, complete: bool) -> BuiltBlock:
     stack = np.concatenate([*whole.lie, *(whole.discrete - np.eye(n)), np.zeros((0, n))])
     scale = float(np.linalg.norm(stack, 2)) if len(stack) else 0.0
     _, sizes, right = np.linalg.svd(stack, full_matrices=True)
-    rank = int(np.sum(sizes > 1e-9 * max(scale, 1e-300)))
+    rank = int(np.sum(sizes > max(1e-9, group.rounding) * max(scale, 1e-300)))
     kernel = right[rank:].conj().T
     return strict(KernelFilter(np.ascontiguousarray(kernel), STRICT), kernel.shape[1], n)
 
