@@ -108,7 +108,10 @@ class GeneratedGroup(GivenGroup):
 
     @functools.cached_property
     def _components(self) -> list[tuple[tuple[int, ...], np.ndarray]] | None:
-        """A word and its matrix in each component, the identity first; None beyond 64."""
+        """A word and its matrix in each component, the identity first; None beyond 64, as for every
+        group without a Lie algebra, of which more elements than can be listed are known."""
+        if not len(self.lie_generators):
+            return None
         found: list[tuple[tuple[int, ...], np.ndarray]] = [((), np.eye(self.d, dtype=self.dtype))]
         for word, g in found:  # grows while it is walked through
             for i, h in enumerate(self.discrete_generators):

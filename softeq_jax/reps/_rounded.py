@@ -68,7 +68,7 @@ def _by_relations(
     (k, n, _), m = lie.shape, len(discrete)
     whole = np.concatenate([lie, discrete])
     relations = _Relations(group, k, m)
-    if relations.count * (k + m) * n**4 > _EQUATIONS:
+    if not 0 < relations.count * (k + m) * n**4 <= _EQUATIONS:
         return lie, discrete
     found, last = whole, np.inf
     for _ in range(9):
