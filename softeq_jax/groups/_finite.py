@@ -94,7 +94,7 @@ class FiniteGroup(GivenGroup):
         table = MatrixTable([], INDEX_TOLERANCE)
         classes = generator_classes(
             seeds,
-            self.discrete_generators,
+            list(self.discrete_generators),
             np.linalg.inv,
             lambda h, x: h @ x @ np.linalg.inv(h),
             table.position,

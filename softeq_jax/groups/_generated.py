@@ -93,7 +93,7 @@ class GeneratedGroup(GivenGroup):
         if len(self.lie_generators):
             super()._require_listable()
         raise ValueError(
-            f"{self} is not known to be finite: its generators (which need double precision) "
+            f"{self} is not known to be finite: its generators "
             f"have more than {LISTABLE} different products, which cannot be listed"
         )
 

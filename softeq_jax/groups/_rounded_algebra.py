@@ -61,8 +61,8 @@ def nearest_algebra(
     units = [resolution(a) / s for a, s in zip(given, size.reshape(-1), strict=True) if s > 0]
     tolerance = _tolerance(scaled, max(units, default=0.0))
     moved = np.array([_symmetrized(a, tolerance) for a in scaled])
-    if len(moved) == 1:
-        moved = _whole_turns(moved, tolerance)
+    turns = _whole_turns(moved[0], tolerance) if len(moved) == 1 else None
+    moved = moved if turns is None else turns[None]
     moved = _strictly_triangular(moved, tolerance)
     basis = lie_algebra(moved, discrete)
     if tolerance > 1e-14:
@@ -82,7 +82,8 @@ def nearest_algebra(
     rows, span = flat(scaled), flat(basis)
     span = span / np.linalg.norm(span, axis=1, keepdims=True)
     inside = square(rows @ span.T @ span, given.shape[1], np.iscomplexobj(given))
-    return RoundedAlgebra(basis, deviation_of(inside, scaled), tolerance)
+    settled = turns is not None or _is_perfect(basis)
+    return RoundedAlgebra(basis, deviation_of(inside, scaled), 0.0 if settled else tolerance)
 
 
 def _tolerance(scaled: np.ndarray, unit: float) -> float:
@@ -102,25 +103,32 @@ def _symmetrized(a: np.ndarray, tolerance: float) -> np.ndarray:
     return a - trace * np.eye(len(a)) if 0.0 < abs(trace) <= tolerance else a
 
 
-def _whole_turns(one: np.ndarray, tolerance: float) -> np.ndarray:
-    """One skew or symmetric matrix ``[1, d, d]`` whose eigenvalues are whole multiples of one, up
-    to the tolerance, made so: the circle that it generates closes."""
-    a = one[0]
+def _is_perfect(basis: np.ndarray) -> bool:
+    """Whether brackets span the algebra: then nothing about it can vary, such as the frequencies of
+    a torus, and a closed basis is exact."""
+    pairs = itertools.combinations(basis, 2)
+    rows = [flat((x @ y - y @ x)[None])[0] for x, y in pairs]
+    return len(rows) > 0 and bool(np.linalg.matrix_rank(np.array(rows), 1e-6) == len(basis))
+
+
+def _whole_turns(a: np.ndarray, tolerance: float) -> np.ndarray | None:
+    """A skew or symmetric matrix whose eigenvalues are whole multiples of one, up to the tolerance,
+    made so: the circle that it generates closes. None where they are not."""
     skew = np.abs(a + a.conj().T).max() <= 1e-15
     if not skew and np.abs(a - a.conj().T).max() > 1e-15:
-        return one
+        return None
     values, vectors = np.linalg.eigh(1j * a if skew else a)
     largest = np.abs(values).max()
-    for m in range(1, _TURNS + 1):
+    for m in range(1, _TURNS + 1) if largest > 0 else ():
         turns = values / largest * m
         off = np.abs(turns - np.rint(turns)).max()
-        if off <= m * tolerance and m * off <= COINCIDENCE:
+        if off <= max(m * tolerance, 1e-13) and m * off <= COINCIDENCE:
             if off <= 1e-13:
-                return one
+                return a
             found = (vectors * (np.rint(turns) * largest / m)) @ vectors.conj().T
             found = -1j * found if skew else found
-            return (found if np.iscomplexobj(a) else np.real(found))[None]
-    return one
+            return found if np.iscomplexobj(a) else np.real(found)
+    return None
 
 
 def _strictly_triangular(matrices: np.ndarray, tolerance: float) -> np.ndarray:

@@ -105,8 +105,9 @@ def _group(name: str, algebra: np.ndarray, elements: np.ndarray, exact: bool) ->
     moved = max(rounded.deviation, span.deviation)
     elements = rounded.generators
     said: dict[str, Any] = {"named": False, "moved": moved if moved > NEGLIGIBLE else 0.0}
-    rounding = max(rounded.tolerance if rounded.is_rounded else 0.0, span.tolerance)
-    if rounding > NEGLIGIBLE and not rounded.finite:
+    unsettled = rounded.is_rounded and not rounded.finite
+    rounding = max(rounded.tolerance if unsettled else 0.0, span.tolerance)
+    if rounding > NEGLIGIBLE:
         said["rounding"] = rounding
     if len(span.basis):
         tell(name, moved)

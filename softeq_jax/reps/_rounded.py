@@ -119,13 +119,15 @@ class _Relations:
             system[len(off), :, which] += np.kron(left, right.T)
 
         for i, j, structure in self.brackets:
-            add(one, i, x[j]), add(-x[j], i, one), add(x[i], j, one), add(-one, j, x[i])
+            for term in ((one, i, x[j]), (-x[j], i, one), (x[i], j, one), (-one, j, x[i])):
+                add(*term)
             for l, c in enumerate(structure):
                 add(-c * one, l, one)
             off.append(x[i] @ x[j] - x[j] @ x[i] - np.tensordot(structure, x[:k], 1))
         for j, i, structure in self.conjugates:
             image, h = np.tensordot(structure, x[:k], 1), x[k + j]
-            add(one, k + j, x[i]), add(h, i, one), add(-image, k + j, one)
+            for term in ((one, k + j, x[i]), (h, i, one), (-image, k + j, one)):
+                add(*term)
             for l, c in enumerate(structure):
                 add(-c * one, l, h)
             off.append(h @ x[i] - image @ h)

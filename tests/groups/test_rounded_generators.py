@@ -65,6 +65,9 @@ def test_lie_algebras_are_found_in_every_format(name, form):
             back = np.tensordot(group.coordinates(x @ y - y @ x), a, 1)
             np.testing.assert_allclose(back, x @ y - y @ x, atol=1e-11)
     assert ranks(group) == ranks(exact)
+    solvable = ("torus turned", "shear oblique", "Heisenberg oblique", "affine oblique", "u(3)")
+    assert (group.rounding == 0.0) == (name not in solvable)
+    assert exact.rounding <= 1e-11
 
 
 def test_double_precision_is_left_as_it_is():
@@ -98,6 +101,9 @@ def test_no_order_is_taken_from_coincidence(form):
         p = sq.projector("i o", {"i": v, "o": v})
     assert p.rank() == 2
     np.testing.assert_allclose(p(np.eye(2)), np.eye(2), atol=1e-12)
+    assert not p.certificate(np.eye(2)).certified
+    assert not p.certificate().certified
+    assert p.certificate(np.eye(2), element=group.discrete_generators[0]).bound < 1e-9
     exact, said = made(discrete=[turn(1.0)])
     assert (exact.order, said) == (None, [])
 

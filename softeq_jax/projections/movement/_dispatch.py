@@ -6,10 +6,11 @@ from typing import Unpack
 
 import numpy as np
 
+from softeq_jax.groups import Group
 from softeq_jax.projections._certificate import Certificate
 from softeq_jax.projections._choose import Splitting
 from softeq_jax.projections.movement import _a_priori, _general, _planar
-from softeq_jax.projections.movement._question import Question, understand
+from softeq_jax.projections.movement._question import Inquiry, Question, understand
 from softeq_jax.projections.movement._speeds import power_of_two
 
 
@@ -28,6 +29,8 @@ def certificate(
       ValueError: NaN or infinite weights, a question that makes no sense for the group.
     """
     inquiry, plane = understand(parts.space.group, **question), _planar.plane_of(parts)
+    if parts.space.group.rounding > 0.0 and inquiry.scope != "element":
+        return _of_rounded(parts.space.group, w, inquiry)
     if w is None:
         if plane is None:
             return _a_priori.certificate(parts, dropped, inquiry)
@@ -40,6 +43,19 @@ def certificate(
     else:
         found = _planar.certificate(plane, parts, w / scale, inquiry)
     return _scaled(found, scale)
+
+
+def _of_rounded(group: Group, w: np.ndarray | None, inquiry: Inquiry) -> Certificate:
+    """No certificate: products of rounded generators may move what each of them nearly keeps."""
+    reason = (
+        f"not certified: the generators of {group} are rounded (to about {group.rounding:.2g}) and "
+        "no exact ones are known; give them in double precision, or ask for one element"
+    )
+    norm = 1.0 if w is None else float(np.linalg.norm(w))
+    nan = math.nan
+    return Certificate(
+        nan, nan, norm, "frobenius", certified=False, reason=reason, **inquiry.fields
+    )
 
 
 def _scaled(found: Certificate, scale: float) -> Certificate:
