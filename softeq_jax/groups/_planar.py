@@ -22,7 +22,7 @@ def _rotation(angle: float) -> np.ndarray:
     """``[[cos, -sin], [sin, cos]]``, with exact entries at the multiples of 90 degrees."""
     quarter = angle / (math.pi / 2)
     nearest = round(quarter)
-    if abs(quarter - nearest) < 1e-14 * max(1.0, abs(quarter)):
+    if abs(quarter - nearest) < 5e-15:
         c, s = ((1.0, 0.0), (0.0, 1.0), (-1.0, 0.0), (0.0, -1.0))[nearest % 4]
     else:
         c, s = math.cos(angle), math.sin(angle)
