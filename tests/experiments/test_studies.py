@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from experiments import run as command
-from experiments.shared import overview, page, results, runs, studies
+from experiments.shared import bar, overview, page, results, runs, studies
 from experiments.shared.claims import Better, Claim
 from experiments.shared.studies import Metric, Need, Preset, Record, Study
 
@@ -270,6 +270,22 @@ def test_more_seeds_than_promised_stand_for_no_missing_run(toy):
     text = (workdir / "tiny.md").read_text()
     assert "cannot tell (4 of 16 runs)" in text
     assert "4 of 16 runs are there, and 16 more; high: 0 of 4 seeds" in text
+
+
+def test_the_time_left_is_that_of_the_rows_that_are_missing(toy):
+    _, workdir = toy
+    listed = runs.Chosen(TOY, "tiny", workdir, seeds=2, only=("high", "low", "mid")).listed()
+    assert bar.left(listed) == (0, None)
+    for one, seconds in zip((listed[0], listed[1], listed[2]), (10.0, 20.0, 60.0), strict=True):
+        one.path.parent.mkdir(parents=True, exist_ok=True)
+        one.path.write_text(json.dumps({"seconds": seconds}))
+    # One of "low", 60 s, and two of "mid", of which nothing is known: 30 s each.
+    assert bar.left(listed) == (3, 120.0)
+    assert (bar.said(120.0), bar.said(30.0), bar.said(None)) == (
+        "about 2 min left",
+        "about 30 s left",
+        "",
+    )
 
 
 def test_digests_of_data_see_names_sizes_and_beginnings(tmp_path):
