@@ -92,6 +92,16 @@ def test_depth_is_bounded_by_the_tensors(altered, name, extra, words):
     assert str(folder) in str(info.value)
 
 
+def test_many_blocks_of_few_tensors_are_refused_at_once(tmp_path):
+    found = load_file(GOLDEN / "timm_vit" / WEIGHTS)
+    found |= {f"blocks.{i}.norm1.weight": np.zeros(1, np.float32) for i in range(2, 5_000)}
+    save_file(found, tmp_path / "x")
+    started = time.monotonic()
+    with pytest.raises(ValueError, match="names of 5000 blocks, which its 5030 tensors cannot"):
+        models.load(tmp_path / "x", heads=2)
+    assert time.monotonic() - started < 20
+
+
 def test_stages_are_bounded(tmp_path):
     names = ["segformer.encoder.patch_embeddings.{}.proj.weight"]
     names.append("segformer.encoder.block.{}.0.mlp.dense1.weight")
@@ -193,6 +203,7 @@ def test_prefixes_of_wrappers_are_put_back(altered, tmp_path, name, prefix):
     assert all(np.array_equal(before[key], after[key]) for key in before)
 
 
+@pytest.mark.slow(2)
 def test_a_new_head_gets_the_prefix_of_the_wrapper(altered, tmp_path):
     def wrapped(found):
         return {f"module.{k}": v for k, v in found.items()}
@@ -206,6 +217,7 @@ def test_a_new_head_gets_the_prefix_of_the_wrapper(altered, tmp_path):
     assert all(name.startswith(("module.dinov2.", "module.classifier.")) for name in names)
 
 
+@pytest.mark.slow(2)
 def test_counters_of_averages_are_carried(altered, tmp_path):
     def averaged(found):
         return {"n_averaged": np.array(3)} | {f"module.{k}": v for k, v in found.items()}

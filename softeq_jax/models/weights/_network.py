@@ -21,6 +21,7 @@ from softeq_jax.models.weights._configuration import Config
 from softeq_jax.models.weights._detection import detect
 from softeq_jax.models.weights._tensor_names import Prefix, Shape, TensorEntry
 
+_MANY_BLOCKS, _SMALLEST_BLOCK = 100, 8
 _SHOWN = 200  # characters of a name
 Headers = Mapping[str, tuple[str, Shape]]  # name: dtype, shape
 DTYPES = ("F32", "F16", "BF16")
@@ -94,6 +95,7 @@ def read_off(
     heads = changes.pop("heads", None)
     model = kind.build(arrays, config, heads)
     _check_heads(model, heads, config)
+    _check_depth(source, model, len(headers))
     told = config.classes()
     if told is not None and told != class_count(model):
         raise ValueError(
@@ -112,6 +114,20 @@ def read_off(
     head = tuple(e for e, h in zip(entries, in_head, strict=True) if h)
     network = Network(kind, prefix, model, body, head, shapes, channels)
     return _changed_network(network, source, changes) if changes else network
+
+
+def _check_depth(source: str, model: nn.Module, tensors: int) -> None:
+    """Checks that a deep network can be among so many tensors at all, before it is looked at.
+
+    Raises:
+      ValueError: it cannot.
+    """
+    blocks = sum(_shallow(model)[1])
+    if blocks > _MANY_BLOCKS and blocks * _SMALLEST_BLOCK > tensors:
+        raise ValueError(
+            f"{source}: has names of {blocks} blocks, which its {tensors} tensors cannot fill; "
+            f"each has at least {_SMALLEST_BLOCK}"
+        )
 
 
 def class_count(model: nn.Module) -> int:
