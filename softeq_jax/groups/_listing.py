@@ -140,10 +140,16 @@ def explore(generators: np.ndarray, same: float = _SAME, limit: int = LISTABLE) 
     return Explored(np.stack(table.matrices), parents, np.concatenate(steps))
 
 
+@functools.lru_cache(maxsize=8)
+def explored(generators: Matrices) -> Explored | None:
+    """``explore`` of generators in double precision, remembered."""
+    return explore(generators.array)
+
+
 @functools.lru_cache(maxsize=32)
 def closure(generators: Matrices) -> tuple[np.ndarray, Words] | None:
     """The elements of a group with the tree of their words, or None, see ``explore``."""
-    found = explore(generators.array)
+    found = explored(generators)
     if found is None:
         return None
     parent, generator = found.parents

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from softeq_jax.groups._group import LISTABLE
-from softeq_jax.groups._listing import are_unitary, explore
+from softeq_jax.groups._listing import Matrices, are_unitary, explore, explored
 from softeq_jax.groups._logarithms import nearest_unitary
 
 NEGLIGIBLE = 1e-12  # a move of the last digits
@@ -99,8 +99,25 @@ def nearest(name: str, given: np.ndarray, exact: bool = False) -> Rounded:
         return Rounded(moved, deviation_of(moved, given), tolerance, True)
     polished = _finite(moved, tolerance)
     generators = moved if polished is None else polished
+    if polished is None and tolerance <= _UNITS * _EXACT:
+        _tell_near_orders(name, generators)
     deviation = deviation_of(generators, given)
     return Rounded(generators, deviation, tolerance, polished is not None)
+
+
+def _tell_near_orders(name: str, generators: np.ndarray) -> None:
+    """Warns of clean matrices of infinite order that are very near to one of finite order, as a
+    rotation by an angle of a few digits is."""
+    for i, g in enumerate(generators):
+        if _orthogonality_defect(g) <= _EXACT and order_of(g) is None:
+            order = order_of(g, LARGEST, coincidence=1e-3)
+            if order is not None and order > 1:
+                warnings.warn(
+                    f"discrete[{i}] of {name} is nearly of order {order}, but is not rounded: its "
+                    "angles are; it is taken as it is, of infinite order. Compute its entries from "
+                    "exact angles if the finite group is meant",
+                    stacklevel=4,
+                )
 
 
 def tell(name: str, deviation: float, unknown_order: bool = False) -> None:
@@ -127,7 +144,9 @@ def deviation_of(found: np.ndarray, given: np.ndarray) -> float:
     return float(np.abs(found - given).max(initial=0.0)) / scale
 
 
-def order_of(g: np.ndarray, tolerance: float = 1e-11) -> int | None:
+def order_of(
+    g: np.ndarray, tolerance: float = 1e-11, coincidence: float = COINCIDENCE
+) -> int | None:
     """The least n up to 50 000 with ``g^n = 1`` as far as entries within a tolerance tell.
 
     ``|n theta - 2 pi k| <= n tolerance`` for all eigenvalues ``e^(i theta)``, and so much less that
@@ -141,7 +160,7 @@ def order_of(g: np.ndarray, tolerance: float = 1e-11) -> int | None:
     for start in range(1, LISTABLE + 1, step):
         n = np.arange(start, start + step)[:, None]
         off = np.abs(np.angle(np.exp(1j * n * angles))).max(axis=1)
-        fits = (off <= n[:, 0] * slack) & (off * n[:, 0] <= COINCIDENCE)
+        fits = (off <= n[:, 0] * slack) & (off * n[:, 0] <= coincidence)
         if fits.any():
             order = start + int(np.argmax(fits))
             power = np.linalg.matrix_power(g, order)
@@ -202,8 +221,11 @@ def _finite(moved: np.ndarray, tolerance: float) -> np.ndarray | None:
     """Generators of the finite group that some matrices generate up to a tolerance, or None."""
     if any(order_of(g, tolerance) is None for g in moved):
         return None
-    same = 1e-8 if tolerance <= _UNITS * _EXACT else 2.0 * tolerance**0.5
-    found = explore(moved, same, LISTABLE if same <= _FINE else _FEW)
+    if tolerance <= _UNITS * _EXACT:
+        found = explored(Matrices(moved))
+    else:
+        same = 2.0 * tolerance**0.5
+        found = explore(moved, same, LISTABLE if same <= _FINE else _FEW)
     if found is None:
         return None
     parents, step = found.parents, found.step
@@ -248,7 +270,7 @@ def _normalized(g: np.ndarray, tolerance: float) -> np.ndarray:
         size = abs(np.linalg.det(g))
         near = abs(size - 1.0) <= tolerance * len(g) * max(1.0, float(np.abs(g).max()))
         found = g / size ** (1.0 / len(g)) if near else g
-    return g if np.abs(found - g).max() <= 1e-14 * max(1.0, np.abs(g).max()) else found
+    return g if np.abs(found - g).max() <= 1e-15 * max(1.0, np.abs(g).max()) else found
 
 
 def _integral(generators: np.ndarray, tolerance: float) -> np.ndarray:

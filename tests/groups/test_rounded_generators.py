@@ -108,6 +108,25 @@ def test_no_order_is_taken_from_coincidence(form):
     assert (exact.order, said) == (None, [])
 
 
+def test_angles_of_a_few_digits_are_told():
+    group, said = made(discrete=[turn(2.0944)])
+    assert group.order is None
+    assert any("nearly of order 3" in text for text in said)
+    for angle in (1.0, 0.3, 2.0, 0.1):
+        assert made(discrete=[turn(angle)])[1] == []
+
+
+@pytest.mark.parametrize("angle", [1e-3, 1e-5, 1e-7])
+def test_small_rotations_still_rotate(angle):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for given in (turn(angle), turn(angle).astype(np.float32)):
+            group = groups.from_generators("G", discrete=[given])
+            v = sq.reps.vector(group)
+            assert sq.projector("a", {"a": v}).rank() == 0
+            assert sq.projector("i o", {"i": v, "o": v}).rank() == 2
+
+
 def test_what_is_too_far_for_rounding_and_too_near_to_be_meant_is_refused():
     with pytest.raises(ValueError, match=r"discrete\[0\] of G is orthogonal to 0.0069 only.*exact"):
         made(discrete=[turn(2 * np.pi / 3).round(2)])

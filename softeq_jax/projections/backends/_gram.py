@@ -109,7 +109,8 @@ def block(atoms: Atoms, complete: bool) -> BuiltBlock:
     stack = np.concatenate([*whole.lie, *(whole.discrete - np.eye(n)), np.zeros((0, n))])
     scale = float(np.linalg.norm(stack, 2)) if len(stack) else 0.0
     _, sizes, right = np.linalg.svd(stack, full_matrices=True)
-    rank = int(np.sum(sizes > max(1e-9, group.rounding) * max(scale, 1e-300)))
+    noise = 1e-13 * float(np.abs(whole.discrete).max(initial=0.0))  # of what hardly moves
+    rank = int(np.sum(sizes > max(1e-9 * scale, group.rounding * scale, noise, 1e-300)))
     kernel = right[rank:].conj().T
     return strict(KernelFilter(np.ascontiguousarray(kernel), STRICT), kernel.shape[1], n)
 
