@@ -59,7 +59,7 @@ def sandwich(projector: Projector, w: Any) -> Sandwich:
     dropped[0] = 0.0
     if parts.levels.complete:
         dropped[-1] = 0.0
-    surely = np.asarray(removed_part(parts.space, parts.filters, w, dropped))
+    surely = np.asarray(removed_part(parts.space.layout, parts.filters, w, dropped))
     margin = ROUNDING * frobenius(w)
     lower = math.sqrt(2.0) * frobenius(surely) - margin
     return Sandwich(max(lower, 0.0), 2.0 * whole + margin)

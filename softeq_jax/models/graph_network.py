@@ -62,7 +62,7 @@ def node_features(
     """
     vectors = _shaped("vectors", vectors, (*shape[:-1], vector_count, shape[-1]))
     scalars = _shaped("scalars", scalars, (*shape[:-1], scalar_count))
-    flat = vectors.reshape(*shape[:-1], -1)
+    flat = vectors.reshape(*shape[:-1], vector_count * shape[-1])
     return jnp.concatenate([scalars, _length(vectors), flat], axis=-1)
 
 
@@ -103,7 +103,7 @@ def edge_features(
         shape = (*positions.shape[:-2], len(senders), given_count)
         q = _shaped("edge_scalars", given, shape)
         products = q[..., :, None] * radial[..., None, :]
-        known += [q, products.reshape(*q.shape[:-1], -1)]
+        known += [q, products.reshape(*q.shape[:-1], given_count * len(ranges))]
     elif given is not None:
         raise ValueError("edge_scalars are given, but the model's attribute edge_scalars is 0")
     return Edges(senders, receivers, apart / distance, jnp.concatenate(known, axis=-1))
@@ -310,7 +310,7 @@ class _MessageBlock(nn.Module):
             [vectors[..., :m, :] + turned],
         )
         x = gated(dense("message2", gated(dense("message1", x))))
-        degree = max(len(edges.senders) / h.shape[-2], 1.0)
+        degree = max(len(edges.senders) / max(h.shape[-2], 1), 1.0)
         wide = (x / degree**0.5).astype(jnp.promote_types(x.dtype, jnp.float32))
         total = jnp.zeros(h.shape, wide.dtype).at[..., edges.receivers, :].add(wide)
         own, (own_vectors,) = eq.split(self.features, h)

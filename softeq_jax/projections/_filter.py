@@ -17,8 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from softeq_jax.projections._space import Segments, Space, segments
-from softeq_jax.reps import Term
+from softeq_jax.projections._space import Axis, Layout, Piece
 
 Array = jax.Array | np.ndarray
 _matmul = functools.partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
@@ -131,74 +130,82 @@ Filters = tuple[Filter, ...]
 """One filter for each combination of the terms of the axes, the last axis fastest."""
 
 
-def removed_part(space: Space, filters: Filters, w: Array, dropped: Array) -> Array:
-    """``w - P w`` of an array with the axes of a space, ``dropped`` being one minus the mask."""
-    return map_blocks(space, filters, w, lambda filter_, block: filter_.removed(block, dropped))
+def removed_part(layout: Layout, filters: Filters, w: Array, dropped: Array) -> Array:
+    """``w - P w`` of an array with this layout, ``dropped`` being one minus the mask."""
+    return map_blocks(layout, filters, w, lambda filter_, block: filter_.removed(block, dropped))
 
 
-def split_parts(filters: Filters, dropped: Array, w: Array, *, space: Space) -> tuple[Array, Array]:
+def split_parts(
+    filters: Filters, dropped: Array, w: Array, *, layout: Layout
+) -> tuple[Array, Array]:
     """``(P w, w - P w)`` in the dtype of w; w to the bit where nothing is dropped."""
     xp = library(w)
     work = w.astype(jnp.promote_types(w.dtype, jnp.float32))
-    removed = removed_part(space, filters, work, dropped)
+    removed = removed_part(layout, filters, work, dropped)
     full = xp.all(xp.asarray(dropped) == 0)
     removed = xp.where(full, xp.zeros_like(removed), removed)
     kept = xp.where(full, work, work - removed)
     return kept.astype(w.dtype), removed.astype(w.dtype)
 
 
-jitted_split_parts = jax.jit(split_parts, static_argnames="space")
+jitted_split_parts = jax.jit(split_parts, static_argnames="layout")
+"""``split_parts`` as one program for each layout, shapes and kind of filters, whatever arrays these
+hold: projectors of one structure share it. JAX keeps it (2 to 4 MiB) until ``jax.clear_caches()``."""
 
 
 def map_blocks(
-    space: Space, filters: Filters, w: Array, of_block: Callable[[Filter, Array], Array]
+    layout: Layout, filters: Filters, w: Array, of_block: Callable[[Filter, Array], Array]
 ) -> Array:
-    """The array whose blocks are those of w, each passed through a function of it."""
+    """The array whose blocks are those of w, each passed through a function of it; an array without
+    entries as it is."""
+    if w.size == 0:
+        return w
     xp = library(w)
-    reps = [entry.rep for entry in space.entries]
-    front = range(len(space.positions))
-    moved = xp.moveaxis(w, space.positions, front)
-    tensor = moved.reshape(*(rep.dim for rep in reps), -1)
-    each = [segments(rep) for rep in reps]
-    for axis, one in enumerate(each):
-        tensor = tensor if one.order is None else xp.take(tensor, one.order, axis=axis)
+    positions, each = layout
+    front = range(len(positions))
+    moved = xp.moveaxis(w, positions, front)
+    batch = math.prod(moved.shape[len(positions) :])
+    tensor = moved.reshape(*(one.dim for one in each), batch)
+    orders = [one.order for one in each]
+    for axis, order in enumerate(orders):
+        tensor = tensor if order is None else xp.take(tensor, order, axis=axis)
     remaining = iter(filters)
 
-    def block(terms: tuple[Term, ...], x: Array) -> Array:
-        return _block(terms, x, lambda flat: of_block(next(remaining), flat))
+    def block(pieces: tuple[Piece, ...], x: Array) -> Array:
+        return _block(pieces, x, lambda flat: of_block(next(remaining), flat))
 
     tensor = _walk(each, block, tensor, ())
-    for axis, one in enumerate(each):
-        tensor = tensor if one.back is None else xp.take(tensor, one.back, axis=axis)
-    return xp.moveaxis(tensor.reshape(moved.shape), front, space.positions)
+    for axis, order in enumerate(orders):
+        tensor = tensor if order is None else xp.take(tensor, np.argsort(order), axis=axis)
+    return xp.moveaxis(tensor.reshape(moved.shape), front, positions)
 
 
-def _walk(each: list[Segments], block: Callable, x: Array, terms: tuple[Term, ...]) -> Array:
-    axis = len(terms)
+def _walk(each: tuple[Axis, ...], block: Callable, x: Array, chosen: tuple[Piece, ...]) -> Array:
+    axis = len(chosen)
     if axis == len(each):
-        return block(terms, x)
+        return block(chosen, x)
     xp = library(x)
     pieces, start = [], 0
-    for term in each[axis].terms:
-        stop = start + Segments.size(term)
+    for piece in each[axis].pieces:
+        stop = start + piece.size
         whole = start == 0 and stop == x.shape[axis]
         part = x if whole else x[(slice(None),) * axis + (slice(start, stop),)]
-        pieces.append(_walk(each, block, part, (*terms, term)))
+        pieces.append(_walk(each, block, part, (*chosen, piece)))
         start = stop
     return pieces[0] if len(pieces) == 1 else xp.concatenate(pieces, axis=axis)
 
 
-def _block(terms: tuple[Term, ...], x: Array, of_flat: Callable[[Array], Array]) -> Array:
-    """One block as ``[n, M]``: atoms come first, multiplicities join the batch."""
+def _block(pieces: tuple[Piece, ...], x: Array, of_flat: Callable[[Array], Array]) -> Array:
+    """One block as ``[n, M]``: atoms come first, copies join the batch."""
     shape, atoms, batch = [], [], []
-    for term in terms:
+    for piece in pieces:
         batch.append(len(shape))
-        shape.append(term.multiplicity)
-        for atom in term.atoms:
+        shape.append(piece.copies)
+        for dim in piece.dims:
             atoms.append(len(shape))
-            shape.append(atom.dim)
+            shape.append(dim)
     order = (*atoms, *batch, len(shape))
     split = x.reshape(*shape, x.shape[-1]).transpose(order)
     n = math.prod(shape[i] for i in atoms)
-    out = of_flat(split.reshape(n, -1)).reshape(split.shape)
+    out = of_flat(split.reshape(n, x.size // n)).reshape(split.shape)
     return out.transpose(np.argsort(order)).reshape(x.shape)

@@ -237,7 +237,7 @@ class Projector:
         w = np.asarray(w) if by_numpy else jnp.asarray(w)
         self.space.check_weight(w)
         split = split_parts if by_numpy else jitted_split_parts
-        return split(self.filters, self.dropped, w, space=self.space)
+        return split(self.filters, self.dropped, w, layout=self.space.layout)
 
     def _needs_numpy(self, w: Array) -> bool:
         """Whether w is a NumPy float64 that JAX would round: then NumPy computes, in float64."""

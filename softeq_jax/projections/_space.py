@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from softeq_jax._sizes import require_room
 from softeq_jax.groups import Group
 from softeq_jax.reps import Rep, Term, is_dualized
 
@@ -55,6 +56,11 @@ class Space:
     def positions(self) -> tuple[int, ...]:
         """All acting positions, entry by entry."""
         return tuple(p for entry in self.entries for p in entry.positions)
+
+    @functools.cached_property
+    def layout(self) -> "Layout":
+        """Where the blocks lie in the array, all that a compiled program depends on."""
+        return Layout(self.positions, tuple(segments(entry.rep).axis for entry in self.entries))
 
     def describe(self) -> str:
         """Axes and representations, as in ``h w: Image[7x7](C4)``."""
@@ -154,25 +160,70 @@ def _refuse_forgotten_dual(names: tuple[str, ...], reps: Mapping[str, Rep]) -> N
         )
 
 
-class Segments:
-    """How the flattened entries of a representation divide into ``terms``, one a segment.
+class Piece(NamedTuple):
+    """A segment of the entries of one acting axis: copies of a product of atoms.
 
-    ``order``, int ``[dim]``, brings them into the order of the segments, and ``back`` is its
-    inverse; both are None where that is the given order.
+    Attributes:
+      copies: how many.
+      dims: dimension of each atom.
     """
 
+    copies: int
+    dims: tuple[int, ...]
+
+    @property
+    def size(self) -> int:
+        """Its length."""
+        return self.copies * math.prod(self.dims)
+
+
+class Axis(NamedTuple):
+    """How the flattened entries of a representation divide into segments.
+
+    Attributes:
+      pieces: the segments, one for each term.
+      permuted: the int64 index ``[dim]``, as bytes, that brings the entries into the order of the
+        segments; None where that is the given order.
+    """
+
+    pieces: tuple[Piece, ...]
+    permuted: bytes | None
+
+    @property
+    def dim(self) -> int:
+        """Number of entries."""
+        return sum(piece.size for piece in self.pieces)
+
+    @property
+    def order(self) -> np.ndarray | None:
+        """``permuted`` as an array."""
+        return None if self.permuted is None else np.frombuffer(self.permuted, np.int64)
+
+
+class Layout(NamedTuple):
+    """Where the blocks of a space lie in a weight array: spaces of different groups may share it.
+
+    Attributes:
+      positions: all acting positions, entry by entry.
+      axes: of each entry.
+    """
+
+    positions: tuple[int, ...]
+    axes: tuple[Axis, ...]
+
+
+class Segments:
+    """The terms of a representation, and how its flattened entries divide into them."""
+
     def __init__(self, rep: Rep) -> None:
+        what = f"the index of the {rep.dim} entries of {rep!r}"
+        require_room(24 * rep.dim, what, "leave axes on which little acts unnamed")
         found = rep.terms()
         self.terms: tuple[Term, ...] = tuple(term for term, _ in found)
-        order = np.concatenate([index.reshape(-1) for _, index in found])
+        order = np.concatenate([index.reshape(-1) for _, index in found]).astype(np.int64)
         natural = bool(np.all(order == np.arange(rep.dim)))
-        self.order = None if natural else order
-        self.back = None if natural else np.argsort(order)
-
-    @staticmethod
-    def size(term: Term) -> int:
-        """Length of the segment of a term."""
-        return term.multiplicity * math.prod(atom.dim for atom in term.atoms)
+        pieces = (Piece(t.multiplicity, tuple(atom.dim for atom in t.atoms)) for t in self.terms)
+        self.axis = Axis(tuple(pieces), None if natural else order.tobytes())
 
 
 segments = functools.lru_cache(maxsize=1024)(Segments)

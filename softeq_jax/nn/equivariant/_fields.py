@@ -89,7 +89,7 @@ def split(rep: Rep, x: Array) -> tuple[Array, list[Array]]:
 
 def join(rep: Rep, scalars: Array, moved: Sequence[Array]) -> Array:
     """Features ``[..., rep.dim]`` of scalars and copies: the inverse of ``split``."""
-    flat = [v.reshape(*v.shape[:-2], -1) for v in moved]
+    flat = [v.reshape(*v.shape[:-2], v.shape[-2] * v.shape[-1]) for v in moved]
     return taken(jnp.concatenate([scalars, *flat], axis=-1), fields(rep).order)
 
 

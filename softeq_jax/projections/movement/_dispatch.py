@@ -37,6 +37,8 @@ def certificate(
         return _planar.a_priori(plane, parts, dropped, inquiry)
     if not np.all(np.isfinite(w)):
         raise ValueError(f"{int(np.sum(~np.isfinite(w)))} of {w.size} weights are NaN or infinite")
+    if w.size == 0:  # nothing moves, as for one zero
+        w = np.zeros([max(n, 1) for n in w.shape], w.dtype)
     scale = power_of_two(float(np.max(np.abs(w), initial=0.0)))
     if plane is None:
         found = _general.certificate(parts, w / scale, inquiry)

@@ -150,7 +150,7 @@ def _spectrum(parts: Splitting, w: np.ndarray) -> _Spectrum:
         found.append((filter_, block))
         return block
 
-    map_blocks(parts.space, parts.filters, w, collect)
+    map_blocks(parts.space.layout, parts.filters, w, collect)
     rows: dict[int, list[np.ndarray]] = {}
     single: dict[int, list[tuple[float, float]]] = {}
     for (filter_, block), (_, atoms) in zip(found, parts.space.blocks(), strict=True):

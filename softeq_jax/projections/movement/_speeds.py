@@ -181,7 +181,7 @@ def level_parts(parts: Splitting, w: np.ndarray) -> Iterator[tuple[float, np.nda
 
 
 def _part(parts: Splitting, w: np.ndarray, shares: np.ndarray) -> np.ndarray:
-    return np.asarray(removed_part(parts.space, parts.filters, w, shares))
+    return np.asarray(removed_part(parts.space.layout, parts.filters, w, shares))
 
 
 def are_stable(parts: Splitting) -> bool:
