@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from softeq_jax.projections._space import Axis, Layout, Piece
+from softeq_jax.projections._space import Axis, Arrangement, Piece
 
 Array = jax.Array | np.ndarray
 _matmul = functools.partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
@@ -130,13 +130,13 @@ Filters = tuple[Filter, ...]
 """One filter for each combination of the terms of the axes, the last axis fastest."""
 
 
-def removed_part(layout: Layout, filters: Filters, w: Array, dropped: Array) -> Array:
+def removed_part(layout: Arrangement, filters: Filters, w: Array, dropped: Array) -> Array:
     """``w - P w`` of an array with this layout, ``dropped`` being one minus the mask."""
     return map_blocks(layout, filters, w, lambda filter_, block: filter_.removed(block, dropped))
 
 
 def split_parts(
-    filters: Filters, dropped: Array, w: Array, *, layout: Layout
+    filters: Filters, dropped: Array, w: Array, *, layout: Arrangement
 ) -> tuple[Array, Array]:
     """``(P w, w - P w)`` in the dtype of w; w to the bit where nothing is dropped."""
     xp = library(w)
@@ -150,11 +150,11 @@ def split_parts(
 
 jitted_split_parts = jax.jit(split_parts, static_argnames="layout")
 """``split_parts`` as one program for each layout, shapes and kind of filters, whatever arrays these
+"""``split_parts`` as one program for each layout, shapes and kind of filters, whatever arrays they
 hold: projectors of one structure share it. JAX keeps it (2 to 4 MiB) until ``jax.clear_caches()``."""
 
-
 def map_blocks(
-    layout: Layout, filters: Filters, w: Array, of_block: Callable[[Filter, Array], Array]
+    layout: Arrangement, filters: Filters, w: Array, of_block: Callable[[Filter, Array], Array]
 ) -> Array:
     """The array whose blocks are those of w, each passed through a function of it; an array without
     entries as it is."""

@@ -58,9 +58,11 @@ class Space:
         return tuple(p for entry in self.entries for p in entry.positions)
 
     @functools.cached_property
-    def layout(self) -> "Layout":
+    def layout(self) -> "Arrangement":
         """Where the blocks lie in the array, all that a compiled program depends on."""
-        return Layout(self.positions, tuple(segments(entry.rep).axis for entry in self.entries))
+        return Arrangement(
+            self.positions, tuple(segments(entry.rep).axis for entry in self.entries)
+        )
 
     def describe(self) -> str:
         """Axes and representations, as in ``h w: Image[7x7](C4)``."""
@@ -200,7 +202,7 @@ class Axis(NamedTuple):
         return None if self.permuted is None else np.frombuffer(self.permuted, np.int64)
 
 
-class Layout(NamedTuple):
+class Arrangement(NamedTuple):
     """Where the blocks of a space lie in a weight array: spaces of different groups may share it.
 
     Attributes:
