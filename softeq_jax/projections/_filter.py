@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from softeq_jax.projections._space import Axis, Arrangement, Piece
+from softeq_jax.projections._space import Arrangement, Axis, Piece
 
 Array = jax.Array | np.ndarray
 _matmul = functools.partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
@@ -149,9 +149,10 @@ def split_parts(
 
 
 jitted_split_parts = jax.jit(split_parts, static_argnames="layout")
-"""``split_parts`` as one program for each layout, shapes and kind of filters, whatever arrays these
-"""``split_parts`` as one program for each layout, shapes and kind of filters, whatever arrays they
-hold: projectors of one structure share it. JAX keeps it (2 to 4 MiB) until ``jax.clear_caches()``."""
+"""``split_parts`` as one program for each layout, shapes and kind of filters: projectors of one
+structure share it, whatever arrays they hold. JAX keeps it (2 to 4 MiB) until
+``jax.clear_caches()``."""
+
 
 def map_blocks(
     layout: Arrangement, filters: Filters, w: Array, of_block: Callable[[Filter, Array], Array]
