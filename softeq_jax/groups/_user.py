@@ -137,8 +137,11 @@ def _with_levels(group: GivenGroup, levels: Any) -> GivenGroup:
             )
         chosen = dataclasses.replace(group, levels=levels, chosen=True)
         if levels == CANONICAL and (not group.is_finite or chosen.level_factors() is None):
-            why = f"at most {LISTABLE} elements, which {group} is not known to be"
-            raise ValueError(f"canonical levels need a finite group of {why}")
+            has = "is not known to be finite" if group.order is None else f"has {group.order}"
+            raise ValueError(
+                f"canonical levels need a finite group of at most {LISTABLE} elements, "
+                f"and {group} {has}"
+            )
         return chosen
     elements = _discrete(levels, "levels")
     if elements.ndim == 2 and not isinstance(group, PermutationGroup):
