@@ -157,7 +157,8 @@ class Attribution:
     def table(self, top: int | None = None) -> str:
         """Mean shares per layer and generator with their standard errors, as aligned text.
 
-        Norms (root mean square) and cosines follow where they were computed.
+        Norms (root mean square) and cosines follow where they were computed. A dash stands for the
+        share of a layer where there is nothing to divide: no image moves the output.
 
         Args:
           top: only so many layers, those with the largest shares (of either sign) along any
@@ -175,7 +176,8 @@ class Attribution:
         for index in sorted(kept):
             line = [self.layers[index], records[index]["shape"]]
             for row in records[index :: len(self.layers)]:
-                line.append(f"{row['share']:+.4f} ± {row['share_error']:.4f}")
+                share = f"{row['share']:+.4f} ± {row['share_error']:.4f}"
+                line.append("-" if np.isnan(row["share"]) else share)
                 line += [f"{row['norm']:.3g}"] if "norm" in row else []
                 if "cosine" in row:
                     line.append("-" if np.isnan(row["cosine"]) else f"{row['cosine']:+.3f}")
