@@ -348,6 +348,8 @@ def symmetric(n: int) -> SymmetricGroup:
     ``n - 1`` generators are the ones of neighbours.
     """
     n = whole(n, "n in symmetric(n)")
+    instead = "generate it by two permutations with groups.from_generators"
+    require_room(3 * 8 * n**2, f"the {n - 1} generators of S{n}", instead)
     swaps = np.tile(np.arange(n), (n - 1, 1))
     i = np.arange(n - 1)
     swaps[i, i], swaps[i, i + 1] = i + 1, i
