@@ -74,7 +74,8 @@ def share(value: Any, name: str) -> Any:
 
 
 def radians(value: Any, name: str) -> Any:
-    """The value, an angle of at most one whole turn in either direction; it may be traced.
+    """The value, an angle of at most one whole turn (6.2832 counts as one) in either direction; it
+    may be traced.
 
     Raises:
       ValueError: it is beyond 2 pi, which a number of degrees would be, NaN, or no single number
@@ -86,7 +87,7 @@ def radians(value: Any, name: str) -> Any:
         angle = float(value) if np.shape(value) == () else math.nan
     except (TypeError, ValueError):
         angle = math.nan
-    if not abs(angle) <= 2.0 * math.pi * (1.0 + 1e-6):
+    if not abs(angle) <= 2.0 * math.pi * (1.0 + 1e-4):
         hint = f"; {angle:.6g} degrees are math.radians({angle:.6g})"
         raise ValueError(
             f"{name} is in radians, a finite number of at most one turn (2 pi) in size, got "

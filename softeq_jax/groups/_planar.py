@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from softeq_jax._checks import frozen, radians, whole
+from softeq_jax._checks import frozen, whole
 from softeq_jax.groups._group import INDEX_TOLERANCE, LISTABLE, TOLERANCE, Group, concrete
 from softeq_jax.groups._levels import ConjugacyClass, Factorization, Stage, Words
 
@@ -107,7 +107,7 @@ class PlanarGroup(Group):
         """The matrix ``R(angle) F^flip``.
 
         Args:
-          angle: counter-clockwise, in radians, at most 2 pi in size; for C_n and D_n a multiple of
+          angle: counter-clockwise, in radians, of any size; for C_n and D_n a multiple of
             ``2 pi / n`` within 1e-6, which is then taken to be that multiple.
           flip: whether the left-right flip acts first.
 
@@ -115,17 +115,20 @@ class PlanarGroup(Group):
           float64 ``[2, 2]``; the entries at multiples of 90 degrees are exactly 0, 1 and -1.
 
         Raises:
-          ValueError: the group has no such element, or the angle is beyond 2 pi.
+          ValueError: the group has no such element.
         """
-        angle = float(radians(angle, "the angle"))
+        angle = float(angle)
+        if not math.isfinite(angle):
+            raise ValueError(f"the angle must be finite, got {angle}")
         if flip and not self.has_flip:
             raise ValueError(f"{self} has no flips")
+        given, angle = angle, math.atan2(math.sin(angle), math.cos(angle))
         if self.rotations is not None:
             step = _TURN / self.rotations
             j = round(angle / step)
             if abs(angle - j * step) > _ANGLE_TOLERANCE:
                 raise ValueError(
-                    f"{self} has no rotation by {angle} rad ({math.degrees(angle):.6g} degrees): "
+                    f"{self} has no rotation by {given} rad ({math.degrees(given):.6g} degrees): "
                     f"its angles are the multiples of {360 / self.rotations:.6g} degrees"
                 )
             angle = _multiple(j, self.rotations)

@@ -90,7 +90,7 @@ def test_quarter_turns_and_flips_are_exact():
     assert not np.signbit(groups.dihedral(4).elements()[groups.dihedral(4).elements() == 0]).any()
 
 
-@given(angle=st.floats(-2 * math.pi, 2 * math.pi), flip=st.booleans())
+@given(angle=st.floats(-20, 20), flip=st.booleans())
 @examples(fast=100)
 def test_element_and_parameters_are_inverse(angle, flip):
     group = groups.o(2)
@@ -102,10 +102,9 @@ def test_element_and_parameters_are_inverse(angle, flip):
     np.testing.assert_allclose(group.element(found, flipped), g, atol=1e-14)
 
 
-@given(n=st.integers(1, 60), j=st.integers(-60, 60), flip=st.booleans())
+@given(n=st.integers(1, 60), j=st.integers(-200, 200), flip=st.booleans())
 @examples(fast=100)
 def test_finite_groups_snap_their_angles(n, j, flip):
-    j = int(math.fmod(j, n + 1))  # within a turn
     group = groups.dihedral(n)
     g = group.element(2 * math.pi * j / n + 3e-10, flip)
     index = np.flatnonzero(np.abs(group.elements() - g).max(axis=(1, 2)) == 0)
@@ -114,7 +113,7 @@ def test_finite_groups_snap_their_angles(n, j, flip):
         assert group.parameters(copy) == (2 * math.pi * (j % n) / n, flip)
 
 
-@given(s=st.floats(0, 6), t=st.floats(0, 6))
+@given(s=st.floats(0, 7), t=st.floats(0, 7))
 @examples(fast=100)
 def test_flip_relation(s, t):
     group = groups.o(2)

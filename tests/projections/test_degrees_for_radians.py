@@ -30,8 +30,6 @@ TAKERS = {
     "plan": lambda t: sq.plan({"k": np.ones((5, 5))}, {"k": IMAGE}).certificate(
         {"k": np.ones((5, 5))}, angle=t
     ),
-    "element": SO2.element,
-    "element of D4": sq.groups.dihedral(4).element,
     "rotation": measures.rotation,
     "rotate_bilinear": lambda t: measures.rotate_bilinear(X, t),
     "rotation_report": lambda t: measures.rotation_report(predict, X, np.zeros(2, int), [0.1, t]),
@@ -54,13 +52,26 @@ def test_an_angle_beyond_a_turn_is_refused(taker, angle):
 
 
 def test_angles_within_a_turn_are_taken():
-    for angle in (0.0, math.radians(30), -2 * math.pi, 2 * math.pi, np.float32(2 * np.pi)):
+    for angle in (0.0, math.radians(30), -2 * math.pi, 2 * math.pi, np.float32(2 * np.pi), 6.2832):
         assert IMAGE.certificate(np.ones((5, 5)), angle=angle).certified
         SO2.element(angle)
         measures.rotation(angle)
     assert IMAGE.certificate(np.ones((5, 5)), within=2 * math.pi).certified
     turned = jax.jit(lambda t: measures.rotate_bilinear(X, t))(30.0)  # traced: not known
     assert turned.shape == X.shape
+
+
+@pytest.mark.parametrize("angle", [30.0, -700.0, 1e9, 1e15])
+def test_elements_have_angles_of_any_size(angle):
+    """A matrix names its element, so a question that is meant gets its answer this way."""
+    g = SO2.element(angle)
+    turn = [[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]]
+    np.testing.assert_allclose(g, turn, atol=1e-15)
+    w = np.random.default_rng(0).standard_normal((5, 5))
+    moved = np.linalg.norm(IMAGE.act(g, w) - w)
+    assert moved <= IMAGE.certificate(w, element=g).bound <= moved * (1 + 1e-9)
+    with pytest.raises(ValueError, match="has no rotation"):
+        sq.groups.cyclic(7).element(angle)
 
 
 def test_the_command_line_speaks_degrees(capsys):
