@@ -1,7 +1,16 @@
-"""Sizes of what is built: estimated before it is, and refused above one limit."""
+"""Sizes of what is built: bytes are estimated and refused above one limit, seconds are told."""
 
+import contextlib
+import logging
 import math
 import os
+import threading
+from collections.abc import Iterator
+
+_log = logging.getLogger("softeq_jax")
+
+PATIENCE = 10.0
+"""Seconds after which what is still being built says so."""
 
 _UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB", "PiB")
 
@@ -72,6 +81,28 @@ def require_room(nbytes: float, what: str, instead: str) -> None:
             f"{what} needs about {in_words(nbytes)}, above the limit of {in_words(_limit)}: "
             f"{instead}, or raise the limit with softeq_jax.memory_limit(bytes)"
         )
+
+
+@contextlib.contextmanager
+def told(what: str, instead: str) -> Iterator[None]:
+    """Tells of work on the host that may take long: no build is silent for more than ten seconds.
+
+    The logger ``softeq_jax`` gets a line of level INFO at the start and, while the work is still
+    going on after ten seconds, one WARNING, which Python prints unless logging is set up.
+
+    Args:
+      what: is being done.
+      instead: what to do where that is too slow.
+    """
+    _log.info("%s", what)
+    line = f"{what}: still working after {PATIENCE:g} seconds; {instead}"
+    timer = threading.Timer(PATIENCE, _log.warning, ("%s", line))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def in_words(nbytes: float) -> str:

@@ -6,8 +6,9 @@ import functools
 import numpy as np
 
 from softeq_jax._checks import frozen
+from softeq_jax._sizes import told
 from softeq_jax.groups._canonical import canonical_stages
-from softeq_jax.groups._given import CANONICAL, GivenGroup
+from softeq_jax.groups._given import CANONICAL, SMALLER_CLASSES, GivenGroup
 from softeq_jax.groups._group import INDEX_TOLERANCE, LISTABLE, TOLERANCE
 from softeq_jax.groups._levels import ConjugacyClass, Stage, Words, generator_classes, weight
 from softeq_jax.groups._listing import Matrices, MatrixTable, are_unitary, closure, is_identity
@@ -84,6 +85,10 @@ class FiniteGroup(GivenGroup):
 
     @functools.cached_property
     def _levels(self) -> tuple[tuple[Stage, ...], ...] | None:
+        with told(f"finding the levels of {self.name}", SMALLER_CLASSES):
+            return self._find_levels()
+
+    def _find_levels(self) -> tuple[tuple[Stage, ...], ...] | None:
         limit = min(LISTABLE, 2**25 // self.d**2)
         if self.levels == CANONICAL:
             return self._canonical() if self.order <= limit else None

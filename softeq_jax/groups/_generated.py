@@ -8,9 +8,10 @@ from typing import Any, NoReturn
 import numpy as np
 
 from softeq_jax._checks import frozen
+from softeq_jax._sizes import told
 from softeq_jax.groups import _logarithms
 from softeq_jax.groups._algebra import is_transpose_closed, symmetries
-from softeq_jax.groups._given import GivenGroup
+from softeq_jax.groups._given import SMALLER_CLASSES, GivenGroup
 from softeq_jax.groups._group import LISTABLE, refuse_sampling
 from softeq_jax.groups._levels import (
     ConjugacyClass,
@@ -184,6 +185,10 @@ class GeneratedGroup(GivenGroup):
         return tuple(letters)
 
     def _verify(self, g: np.ndarray) -> None:
+        with told(f"searching {self.name} for an element", "words in its generators are quicker"):
+            self._search_for(g)
+
+    def _search_for(self, g: np.ndarray) -> None:
         if self._prefers_words and self._short_factor(g) is not None:
             return
         self._search_components(g)
@@ -315,6 +320,10 @@ class GeneratedGroup(GivenGroup):
 
     @functools.cached_property
     def _levels(self) -> tuple[tuple[Stage, ...], ...] | None:
+        with told(f"finding the levels of {self.name}", SMALLER_CLASSES):
+            return self._find_levels()
+
+    def _find_levels(self) -> tuple[tuple[Stage, ...], ...] | None:
         if self._components is None or not is_transpose_closed(self.lie_generators):
             return None
         components = self._components

@@ -9,6 +9,7 @@ from softeq_jax.groups._levels import ConjugacyClass
 from softeq_jax.groups._listing import Matrices
 
 CANONICAL, GIVEN = "canonical", "given"
+SMALLER_CLASSES = "levels= of fewer elements, or of smaller classes, are found faster"
 
 
 @dataclasses.dataclass(frozen=True, repr=False)

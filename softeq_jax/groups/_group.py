@@ -137,7 +137,7 @@ class Group(abc.ABC):
         default dtype, under ``jit`` too; ValueError where there is none, or none that is known, or
         where they need more memory than ``memory_limit()``."""
         n = whole(n, "the number of samples")
-        size = n * self.d**2 * jnp.zeros((), self.dtype).dtype.itemsize
+        size = n * self.d**2 * jax.dtypes.canonicalize_dtype(self.dtype).itemsize
         require_room(size, f"{n} samples of {self}", "draw fewer at a time")
         return self._sample(key, n)
 

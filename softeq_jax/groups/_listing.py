@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from softeq_jax._checks import frozen
+from softeq_jax._sizes import require_room, told
 from softeq_jax.groups._group import LISTABLE
 from softeq_jax.groups._levels import Words
 
@@ -116,13 +117,27 @@ def explore(generators: np.ndarray, same: float = _SAME, limit: int = LISTABLE) 
 
     Returns:
       None when there are more, or when entries grow without bound.
+
+    Raises:
+      TooLargeError: what was found so far, and its products, need more than ``memory_limit()``.
     """
-    table = MatrixTable([np.eye(generators.shape[-1], dtype=generators.dtype)], same)
+    d = generators.shape[-1]
+    instead = "smaller matrices, or permutations where they are, are faster"
+    with told(f"listing the products of {len(generators)} matrices of {d} x {d}", instead):
+        return _explore(generators, same, limit)
+
+
+def _explore(generators: np.ndarray, same: float, limit: int) -> Explored | None:
+    d = generators.shape[-1]
+    table = MatrixTable([np.eye(d, dtype=generators.dtype)], same)
     parent, generator, done = [-1], [-1], 0
     steps: list[np.ndarray] = []
     while done < len(table.matrices):
         frontier = range(done, len(table.matrices))
         done = len(table.matrices)
+        size = (2 * done + len(frontier) * len(generators)) * generators.itemsize * d**2
+        what = f"a list of {done} products of matrices of {d} x {d} and of their products"
+        require_room(size, what, "give smaller matrices, or permutations where they are")
         batch = np.stack([table.matrices[i] for i in frontier])[:, None] @ generators
         batch = batch.reshape(-1, *generators.shape[1:])
         if batch.size and np.abs(batch).max() > _LARGEST:

@@ -10,9 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from softeq_jax._checks import frozen, is_traced, whole
-from softeq_jax._sizes import require_room
+from softeq_jax._sizes import require_room, told
 from softeq_jax.groups._canonical import canonical_stages
-from softeq_jax.groups._given import CANONICAL, GivenGroup
+from softeq_jax.groups._given import CANONICAL, SMALLER_CLASSES, GivenGroup
 from softeq_jax.groups._group import INDEX_TOLERANCE, LISTABLE, require
 from softeq_jax.groups._levels import (
     ConjugacyClass,
@@ -131,9 +131,13 @@ class PermutationGroup(GivenGroup):
     @functools.cached_property
     def _listed(self) -> tuple[np.ndarray, dict[bytes, int], Words]:
         """The elements as permutations, their positions, and their words."""
-        generators = self.generators.array
         size = 3 * 8 * self.order * self.d
         require_room(size, f"a list of all elements of {self}", "draw some with sample(key, n)")
+        with told(f"listing the {self.order} elements of {self.name}", "sample(key, n) draws some"):
+            return self._list()
+
+    def _list(self) -> tuple[np.ndarray, dict[bytes, int], Words]:
+        generators = self.generators.array
         found = [np.arange(self.d)]
         position = {found[0].tobytes(): 0}
         parent, letter = [-1], [-1]
@@ -183,20 +187,27 @@ class PermutationGroup(GivenGroup):
 
     def _sample(self, key: Any, n: int) -> jax.Array:
         found = jnp.broadcast_to(jnp.arange(self.d), (n, self.d))
-        chain = self._chain.transversals
-        for level_key, transversal in zip(
-            jax.random.split(key, len(chain) + 1), chain, strict=False
-        ):
-            row = jax.random.randint(level_key, (n,), 0, len(transversal))
-            chosen = jnp.asarray(transversal)[row]
+        sizes = [len(transversal) for transversal in self._chain.transversals]
+        if not sizes:
+            return _jax_matrices(found)
+        rows = jnp.asarray(np.concatenate(self._chain.transversals))  # one shape: one program
+        starts = np.cumsum([0, *sizes[:-1]])
+        keys = jax.random.split(key, len(sizes) + 1)
+        for level_key, start, size in zip(keys, starts, sizes, strict=False):
+            chosen = rows[start + jax.random.randint(level_key, (n,), 0, size)]
             found = jnp.take_along_axis(found, chosen, axis=1)
         return _jax_matrices(found)
 
     @functools.cached_property
     def _levels(self) -> tuple[tuple[Stage, ...], ...] | None:
+        with told(f"finding the levels of {self.name}", SMALLER_CLASSES):
+            return self._find_levels()
+
+    def _find_levels(self) -> tuple[tuple[Stage, ...], ...] | None:
         if self.levels == CANONICAL:
-            small = self.order <= min(LISTABLE, _LARGEST_CLASS // self.d)
-            return self._canonical() if small else None
+            if self.order > min(LISTABLE, _LARGEST_CLASS // self.d):
+                return None
+            return self._canonical()
         generators = list(self.generators.array)
         given = self.levels.array if isinstance(self.levels, Matrices) else self.generators.array
         seeds = [p for p in given if np.any(p != np.arange(self.d))]

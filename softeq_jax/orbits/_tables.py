@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from softeq_jax._sizes import require_room
+from softeq_jax._sizes import require_room, told
 from softeq_jax.groups import Group, PlanarGroup, concrete
 from softeq_jax.reps import (
     Dual,
@@ -34,6 +34,7 @@ from softeq_jax.reps import (
 )
 
 _LARGE = 2**22  # entries of a stack of matrices, from which planar rotations are kept factored
+_FEWER = "fewer elements (elements= or samples=), or a smaller representation"
 _matmul = functools.partial(jnp.matmul, precision="highest")
 
 
@@ -227,6 +228,11 @@ def table(rep: Rep, elements: Elements | None, inverse: bool = False) -> Table:
     """How elements (None: all, in the order of ``group.elements()``), or their inverses, act."""
     if inverse:
         return table(rep, elements).inverse()
+    with told(f"tabulating the elements of {rep.group} on {rep!r}", f"take {_FEWER}"):
+        return _built(rep, elements)
+
+
+def _built(rep: Rep, elements: Elements | None) -> Table:
     found = _gathers(rep, elements)
     if found is not None:
         return found
@@ -247,8 +253,7 @@ def table(rep: Rep, elements: Elements | None, inverse: bool = False) -> Table:
 
 def _require_matrices(rep: Rep, count: int) -> None:
     what = f"the table of {count} matrices of {rep!r}"
-    instead = "take fewer elements (elements= or samples=), or a smaller representation"
-    require_room(2 * count * rep.dim**2 * rep.dtype.itemsize, what, instead)
+    require_room(2 * count * rep.dim**2 * rep.dtype.itemsize, what, f"take {_FEWER}")
 
 
 def lie_table(rep: Rep) -> Table:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from softeq_jax._sizes import told
 from softeq_jax.projections._filter import Filters, IdentityFilter
 from softeq_jax.projections._levels import Levels, collect
 from softeq_jax.projections._space import Space
@@ -53,7 +54,9 @@ def splitting(space: Space, complete: bool, backend: str | None, convention: str
     own: dict[Atoms, BuiltBlock] = {}
     for _, atoms in parts:
         if atoms not in own:
-            own[atoms] = _block(atoms, complete, backend, convention)
+            what = f"building the projector of {_atoms.named(atoms)}"
+            with told(what, "smaller representations, or another backend=, are faster"):
+                own[atoms] = _block(atoms, complete, backend, convention)
     each = [(own[atoms].levels, own[atoms].dimensions, times) for times, atoms in parts]
     strict = any(np.isnan(block.levels).any() for block in own.values())
     levels, indices = (_level_zero if strict else collect)(each)

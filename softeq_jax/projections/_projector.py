@@ -21,6 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from softeq_jax._checks import is_traced
+from softeq_jax._sizes import told
 from softeq_jax.projections import _choose, _levels
 from softeq_jax.projections._certificate import Certificate
 from softeq_jax.projections._choose import Splitting, splitting
@@ -194,7 +195,9 @@ class Projector:
             w = np.asarray(_host(w, "certificate"))
             self.space.check_weight(w)
             w = w.astype(np.complex128 if self.space.is_complex else np.float64)
-        return certificate(self.host_splitting(), self.host_dropped(), w, **question)
+        instead = "angle=, within= or one element= are asked faster than the whole group"
+        with told(f"certifying a weight of {self.space.describe()}", instead):
+            return certificate(self.host_splitting(), self.host_dropped(), w, **question)
 
     def __repr__(self) -> str:
         spec = " ".join(self.space.names)

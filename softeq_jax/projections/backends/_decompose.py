@@ -8,7 +8,7 @@ constraint operator L by conjugate gradients, ``X - L^+ L X``, which ends after 
 ``L^* L`` has distinct eigenvalues.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from softeq_jax.projections.backends._atoms import Generators
 _RESIDUAL = 1e-15
 _MAX_STEPS = 5000
 _CHECK = 1e-7
+_LARGE, _THIN = 100, 16  # matrices of which one entry in 16 is not zero are thin
 
 
 class Isotype(NamedTuple):
@@ -36,6 +37,7 @@ def invariant_part(left: Generators, right: Generators, x: np.ndarray) -> np.nda
 
     Invariant are the X with ``A X + X B^T = 0`` and ``h X k^T = X`` for all generators.
     """
+    left, right = _sparse(left), _sparse(right)
     # the normal equations L* L y = L* L x have the solution y = x - P x in the range of L*
     target = _normal(left, right, x)
     y, residual = np.zeros_like(x), target.copy()
@@ -61,15 +63,45 @@ def invariant_part(left: Generators, right: Generators, x: np.ndarray) -> np.nda
     )
 
 
-def _normal(left: Generators, right: Generators, x: np.ndarray) -> np.ndarray:
+class _Factors(NamedTuple):
+    """The matrices of generators, in sparse form where few of their entries are not zero."""
+
+    lie: list[Any]
+    discrete: list[Any]
+
+
+def _sparse(generators: Generators) -> _Factors:
+    return _Factors(*([_thinned(one) for one in stack] for stack in generators))
+
+
+def _thinned(matrix: np.ndarray) -> Any:
+    few = len(matrix) >= _LARGE and np.count_nonzero(matrix) * _THIN <= matrix.size
+    if not few:
+        return matrix
+    import scipy.sparse
+
+    return scipy.sparse.csr_array(matrix)
+
+
+def _before(a: Any, x: np.ndarray) -> np.ndarray:
+    """``a x`` of each ``x[i]``."""
+    return a @ x if isinstance(a, np.ndarray) else np.stack([a @ one for one in x])
+
+
+def _after(x: np.ndarray, a: Any) -> np.ndarray:
+    """``x a`` of each ``x[i]``."""
+    return x @ a if isinstance(a, np.ndarray) else np.stack([one @ a for one in x])
+
+
+def _normal(left: _Factors, right: _Factors, x: np.ndarray) -> np.ndarray:
     """``L* L X``: squares of the derivatives and of the differences ``h X k^T - X``."""
     total = np.zeros_like(x)
     for a, b in zip(left.lie, right.lie, strict=True):
-        moved = a @ x + x @ b.T
-        total += a.conj().T @ moved + moved @ b.conj()
+        moved = _before(a, x) + _after(x, b.T)
+        total += _before(a.conj().T, moved) + _after(moved, b.conj())
     for h, k in zip(left.discrete, right.discrete, strict=True):
-        moved = h @ x @ k.T - x
-        total += h.conj().T @ moved @ k.conj() - moved
+        moved = _after(_before(h, x), k.T) - x
+        total += _after(_before(h.conj().T, moved), k.conj()) - moved
     return total
 
 
@@ -141,14 +173,37 @@ def invariants(left: Generators, right: Generators, seed: int = 0) -> np.ndarray
     By Schur's lemma c is the dimension of the commutant (1, 2 or 4: real, complex or quaternionic
     type) if the second is the dual of the first, and 0 otherwise.
     """
-    if left.dim != right.dim:
-        return np.zeros((0, left.dim, right.dim), left.lie.dtype)
+    dtype = np.result_type(left.lie, right.lie)
+    if left.dim != right.dim or not _scalars_cancel(left, right):
+        return np.zeros((0, left.dim, right.dim), dtype)
+    is_complex = np.issubdtype(dtype, np.complexfloating)
+    if (left.dim % 2 or is_complex) and _are_dual(left, right):
+        return np.eye(left.dim, dtype=dtype)[None] / np.sqrt(left.dim)  # of real type: c is 1
     rng = np.random.default_rng(seed)
-    found = _random(rng, (5, left.dim, right.dim), np.result_type(left.lie, right.lie))
+    found = _random(rng, (5, left.dim, right.dim), dtype)
     projected = invariant_part(left, right, found).reshape(5, -1)
     _, sizes, basis = np.linalg.svd(projected, full_matrices=False)
     rank = int(np.sum(sizes > 1e-6 * np.linalg.norm(found)))
     return basis[:rank].reshape(rank, left.dim, right.dim)
+
+
+def _scalars_cancel(left: Generators, right: Generators) -> bool:
+    """Whether discrete generators that are numbers in both have the product 1."""
+    one = np.eye(left.dim)
+    for h, k in zip(left.discrete, right.discrete, strict=True):
+        a, b = h[0, 0], k[0, 0]
+        are_numbers = np.array_equal(h, a * one) and np.array_equal(k, b * one)
+        if are_numbers and abs(a * b - 1.0) > _CHECK:
+            return False
+    return True
+
+
+def _are_dual(left: Generators, right: Generators) -> bool:
+    """Whether the identity matrix is invariant."""
+    scale = max(1.0, np.abs(left.lie).max(initial=0.0))
+    moved = np.abs(left.lie + np.swapaxes(right.lie, 1, 2)).max(initial=0.0)
+    turned = left.discrete @ np.swapaxes(right.discrete, 1, 2) - np.eye(left.dim)
+    return bool(max(moved / scale, np.abs(turned).max(initial=0.0)) <= 1e-12)
 
 
 def _random(rng: np.random.Generator, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:

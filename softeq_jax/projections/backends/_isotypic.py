@@ -33,6 +33,7 @@ from softeq_jax.projections.backends._atoms import (
     strict,
 )
 from softeq_jax.projections.backends._decompose import Isotype, decompose, invariants
+from softeq_jax.reps import SphericalIrrep
 
 _PAIR_LIMIT = 256
 _PAIR_MAXIMUM = 2500
@@ -224,7 +225,11 @@ def block(atoms: Atoms, complete: bool) -> BuiltBlock:
 
 
 def _side(atoms: Atoms) -> _Side:
-    types = decompose(kronecker([generators(atom) for atom in atoms]))
+    whole = kronecker([generators(atom) for atom in atoms])
+    if len(atoms) == 1 and isinstance(atoms[0], SphericalIrrep):
+        types = [Isotype(np.eye(whole.dim)[:, None], whole)]
+    else:
+        types = decompose(whole)
     types = sorted(types, key=lambda t: t.columns.shape[1:])
     return _Side(atoms, types, sorted({t.columns.shape[1:] for t in types}))
 
