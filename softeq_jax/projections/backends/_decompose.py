@@ -37,9 +37,9 @@ def invariant_part(left: Generators, right: Generators, x: np.ndarray) -> np.nda
 
     Invariant are the X with ``A X + X B^T = 0`` and ``h X k^T = X`` for all generators.
     """
-    left, right = _sparse(left), _sparse(right)
+    factors = _sparse(left), _sparse(right)
     # the normal equations L* L y = L* L x have the solution y = x - P x in the range of L*
-    target = _normal(left, right, x)
+    target = _normal(*factors, x)
     y, residual = np.zeros_like(x), target.copy()
     direction = residual.copy()
     square = _dots(residual, residual)
@@ -48,7 +48,7 @@ def invariant_part(left: Generators, right: Generators, x: np.ndarray) -> np.nda
         active = square > stop
         if not active.any():
             return x - y
-        moved = _normal(left, right, direction)
+        moved = _normal(*factors, direction)
         slope = _dots(direction, moved)
         alpha = np.where(active, square / np.where(slope > 0, slope, 1.0), 0.0)
         y += alpha[:, None, None] * direction
