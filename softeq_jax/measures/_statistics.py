@@ -103,7 +103,8 @@ class Estimate:
     r"""A ratio of means over images and transforms, ``E a / E b``, or its PSNR in decibels.
 
     Everything is float64. With ``span`` the value is ``20 log10 span - 10 log10(E a / E b)``,
-    infinite where ``a = 0``.
+    infinite where ``a = 0``. ``0 / 0``, as of errors relative to outputs that are all zero, is
+    undefined: NaN, and a dash in tables.
 
     Attributes:
       name: as it appears in tables.
@@ -167,12 +168,14 @@ class Estimate:
         return float(low), float(high)
 
     def table(self) -> str:
-        """One row: name, value, standard error, images and transforms."""
+        """One row: name, value, standard error, images and transforms; "-" for what is NaN."""
         unit = "" if self.span is None else " dB"
         rows, n = self.numerators.shape
+        value = given(self.value, ".5g")
+        why = "; undefined: 0 / 0" if value == "-" else ""
         return (
-            f"{self.name:<28} {self.value:>12.5g} +- {self.standard_error:.2g}{unit}"
-            f"   ({n} images, {rows} transforms)"
+            f"{self.name:<28} {value:>12} +- {given(self.standard_error, '.2g')}{unit}"
+            f"   ({n} images, {rows} transforms{why})"
         )
 
     def __repr__(self) -> str:
@@ -187,6 +190,11 @@ class Estimate:
             if self.span is None:
                 return ratio
             return 20 * np.log10(self.span) - 10 * np.log10(ratio)
+
+
+def given(value: float, form: str) -> str:
+    """A number in a table, "-" where it is NaN."""
+    return "-" if math.isnan(value) else f"{value:{form}}"
 
 
 def mean_of(name: str, values: np.ndarray, transforms: tuple[str, ...]) -> Estimate:

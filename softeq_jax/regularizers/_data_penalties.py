@@ -309,6 +309,8 @@ def _examples(x: Any) -> int:
     """The common length of the first axis."""
     shapes = [jnp.shape(leaf) for leaf in jax.tree.leaves(x)]
     counts = {shape[0] for shape in shapes if shape}
+    if counts == {0}:
+        raise ValueError(f"x has no example, got shapes {shapes}")
     if len(counts) != 1 or not all(shapes):
         raise ValueError(
             f"x needs arrays with one example per entry of the first axis, got shapes {shapes}; "
@@ -340,6 +342,8 @@ def _mean_square(action: TreeAction, tree: Any) -> jax.Array:
     for rep, axes, part in rows:
         for leaf in jax.tree.leaves(part):
             leaf = widened(leaf)
+            if not leaf.size:
+                raise ValueError(f"a mean over nothing: what is compared has shape {leaf.shape}")
             if rep is None:
                 inside = leaf.shape[-1] if leaf.ndim else 1
             else:

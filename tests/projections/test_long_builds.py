@@ -33,7 +33,7 @@ CHAINS = {
     "alternating": (
         [moving(100, (0, 1, 2)), moving(100, tuple(range(1, 100)))], math.factorial(100) // 2
     ),
-    "symmetric": ([moving(200, (0, 1)), moving(200, tuple(range(200)))], math.factorial(200)),
+    "symmetric": ([moving(100, (0, 1)), moving(100, tuple(range(100)))], math.factorial(100)),
     "dihedral": ([moving(150, tuple(range(150))), np.arange(150)[::-1]], 300),
     "a wreath product": (
         [

@@ -19,7 +19,7 @@ import numpy as np
 
 from softeq_jax._checks import known_options, whole
 from softeq_jax._text import table
-from softeq_jax.measures._statistics import given_means, weighted_means
+from softeq_jax.measures._statistics import given, given_means, weighted_means
 from softeq_jax.measures.attribution._dataflow import DataFlow, propagate
 from softeq_jax.measures.attribution._graph import HEAD, abstract, check_result, flatten
 from softeq_jax.measures.attribution._partition import By, partition
@@ -176,11 +176,10 @@ class Attribution:
         for index in sorted(kept):
             line = [self.layers[index], records[index]["shape"]]
             for row in records[index :: len(self.layers)]:
-                share = f"{row['share']:+.4f} ± {row['share_error']:.4f}"
+                share = f"{row['share']:+.4f} ± {given(row['share_error'], '.4f')}"
                 line.append("-" if np.isnan(row["share"]) else share)
                 line += [f"{row['norm']:.3g}"] if "norm" in row else []
-                if "cosine" in row:
-                    line.append("-" if np.isnan(row["cosine"]) else f"{row['cosine']:+.3f}")
+                line += [given(row["cosine"], "+.3f")] if "cosine" in row else []
             lines.append(line)
         text = table(head, lines, right="--" + "r" * (len(head) - 2))
         left = len(self.layers) - len(kept)

@@ -45,7 +45,7 @@ def check_inputs(images: Array, what: str = "images") -> Array:
 
     Raises:
       TypeError: integers, or no array at all.
-      ValueError: no example, or NaN or infinite entries.
+      ValueError: no example, no entry in one, or NaN or infinite entries.
     """
     if not hasattr(images, "dtype") or not hasattr(images, "shape"):
         raise TypeError(f"{what} must be an array, got {type(images).__name__}")
@@ -56,9 +56,16 @@ def check_inputs(images: Array, what: str = "images") -> Array:
         )
     if len(images.shape) < 2 or images.shape[0] == 0:
         raise ValueError(f"{what} must be [n, ...] with n >= 1, got shape {tuple(images.shape)}")
+    require_entries(images.shape, what)
     if not is_traced(images) and not np.all(np.isfinite(images)):
         raise ValueError(f"{what} hold NaN or infinite entries")
     return images
+
+
+def require_entries(shape: tuple[int, ...], what: str) -> None:
+    """ValueError where examples, ``[n, ...]``, have no entry: there is nothing to measure."""
+    if 0 in shape[1:]:
+        raise ValueError(f"{what} must have entries, got shape {tuple(shape)}")
 
 
 def check_outputs(outputs: Array, what: str, hint: str = "") -> None:
@@ -79,12 +86,14 @@ def one_array(y: Any) -> Any:
 
     Raises:
       TypeError: a tuple, a dictionary, or no array at all.
+      ValueError: an array without entries.
     """
     if not hasattr(y, "shape") or not hasattr(y, "dtype"):
         raise TypeError(
             f"the function must return one array [n, ...], got {type(y).__name__}: choose one, as "
             f"in lambda x: f(x)[0]"
         )
+    require_entries(y.shape, "the output of the function")
     return y
 
 
@@ -230,7 +239,7 @@ def batches(images: Array, batch_size: int | None) -> Iterator[tuple[Array, int]
     """
     n = len(images)
     size = n if batch_size is None else min(whole(batch_size, "batch_size"), n)
-    for start in range(0, n, size):
+    for start in range(0, n, max(size, 1)):
         piece = images[start : start + size]
         real = len(piece)
         if real < size:

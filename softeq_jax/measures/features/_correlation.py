@@ -23,7 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from softeq_jax._text import table
-from softeq_jax.measures._statistics import Estimate
+from softeq_jax.measures._statistics import Estimate, given
 from softeq_jax.measures.base._functions import Array
 from softeq_jax.measures.base._layouts import Invariant, Layout
 from softeq_jax.measures.features._evaluation import (
@@ -205,7 +205,7 @@ def _percent(value: float) -> str:
 def _number(row: dict, key: str, with_error: bool = False) -> str:
     if np.isnan(row[key]):
         return "-"
-    return f"{row[key]:.3f}" + (f" +- {row[f'{key}_se']:.3f}" if with_error else "")
+    return f"{row[key]:.3f}" + (f" +- {given(row[f'{key}_se'], '.3f')}" if with_error else "")
 
 
 FEWEST = 3

@@ -14,6 +14,7 @@ from softeq_jax.measures.base._functions import (
     batches,
     check_inputs,
     compiled,
+    require_entries,
     split_callable,
 )
 from softeq_jax.measures.base._layouts import Frame, Image, Layout
@@ -141,6 +142,8 @@ def evaluation(
             raise TypeError(f"transforms must be those of measures.finite, got {move!r}")
     arrays, skeleton = split_callable(features)
     shapes = feature_shapes(features, images)
+    for name, shape in shapes.items():
+        require_entries(shape, f"feature {name!r}")
     declared = feature_layouts(shapes, layouts)
     places = {name: (declared[name], shapes[name]) for name in shapes}
     measured = [

@@ -200,8 +200,12 @@ def iou_under(
     metric = _confusion(labels, transforms, layout, frame, classes)
     given: Options = {"output": "image", **options}
     plain, moved = evaluate(f, images, transforms, [metric], **given)[0]
+    names = names_of(transforms)
+    for name, counts in zip(("the images as they are", *names), (plain, *moved), strict=True):
+        if not np.any(counts):
+            raise ValueError(f"no pixel of {name} counts: all labels are ignored or outside")
     each = tuple(mean_iou(counts) for counts in moved)
-    return Scores("mean IoU", mean_iou(plain), each, names_of(transforms))
+    return Scores("mean IoU", mean_iou(plain), each, names)
 
 
 def confusion_counts(predicted: Array, labels: Array, classes: int) -> np.ndarray:

@@ -5,6 +5,7 @@ Guarantees". Host side, float64, but for ``ade`` and ``fde``, which also run und
 """
 
 import dataclasses
+import math
 from collections.abc import Callable
 
 import jax
@@ -174,7 +175,7 @@ def symmetric_relative_error(predicted: Array, true: Array, eps: float = 1e-6) -
         raise ValueError(
             f"predictions have shape {p.shape}, targets {t.shape}: both must be [n, ...]"
         )
-    p, t = p.reshape(len(p), -1), t.reshape(len(t), -1)
+    p, t = p.reshape(len(p), math.prod(p.shape[1:])), t.reshape(len(t), math.prod(t.shape[1:]))
     norms = [np.linalg.norm(x, axis=1) for x in (p - t, p, t)]
     return norms[0] / (norms[1] + norms[2] + eps)
 
