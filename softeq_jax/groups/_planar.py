@@ -122,7 +122,9 @@ class PlanarGroup(Group):
             raise ValueError(f"the angle must be finite, got {angle}")
         if flip and not self.has_flip:
             raise ValueError(f"{self} has no flips")
-        given, angle = angle, math.atan2(math.sin(angle), math.cos(angle))
+        given = angle
+        if abs(angle) > _TURN:
+            angle = math.atan2(math.sin(angle), math.cos(angle))
         if self.rotations is not None:
             step = _TURN / self.rotations
             j = round(angle / step)

@@ -178,11 +178,11 @@ def test_latent_copies_of_the_regular_representation():
         return lifted(x)[:, ::-1]
 
     key = jax.random.key(0)
-    for samples in (None, 2):
-        assert rg.latent_penalty(lifted, x, image, key, samples) < 1e-9
-        assert rg.latent_penalty(shuffled, x, image, key, samples) > 1.0
+    for drawn in ((None, None), (key, 2)):
+        assert rg.latent_penalty(lifted, x, image, *drawn) < 1e-9
+        assert rg.latent_penalty(shuffled, x, image, *drawn) > 1.0
     with pytest.raises(ValueError, match="7 entries"):
-        rg.latent_penalty(lambda x: lifted(x)[:, :7], x, image, key)
+        rg.latent_penalty(lambda x: lifted(x)[:, :7], x, image)
     with pytest.raises(ValueError, match="finite group"):
         rg.latent_penalty(lifted, x, R.image(G.so(2), (4, 4)), key)
 

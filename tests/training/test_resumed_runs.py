@@ -105,7 +105,7 @@ def test_beginning_again_where_checkpoints_were_is_asked_for(run, caplog):
 
 def test_one_damaged_checkpoint_goes_aside_and_the_one_before_is_resumed(run, caplog):
     _damage(run, 4)
-    with caplog.at_level(logging.INFO):
+    with caplog.at_level(logging.INFO, "softeq_jax"):
         assert _train(run, restart_if_damaged=True).step == 4
     assert "resuming at step 2" in caplog.text
     assert [p.name for p in (run / "damaged").iterdir()] == ["4"]

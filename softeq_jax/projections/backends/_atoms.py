@@ -111,7 +111,8 @@ def moves(atoms: Atoms) -> Iterator[Move]:
     whole = Product(atoms[0].group, atoms)
     for g in whole.group.letters():
         move = whole.signed_permutation(g)
-        assert move is not None
+        if move is None:
+            raise ValueError(f"{whole} is not permuted up to signs by a generator of its group")
         yield move
 
 
