@@ -1,0 +1,113 @@
+"""How the rows of a study enter the one trainer: what is trained, with which penalty, what is kept.
+
+Every recipe works on a plan, whichever network the plan was made for, so that a study is its task
+and a list of recipes. ``extra`` of the training step is the plan.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import optax
+
+import softeq_jax as sq
+from softeq_jax import regularizers, relaxation
+from softeq_jax.training import methods
+
+Tree = Any
+Init = Callable[[int], Tree]
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """What a row changes in a training run.
+
+    Attributes:
+      method: pair of functions of the trainer.
+      plan: given to every step; None where nothing is projected.
+      begin: from parameters and those of a second draw to the tree that is trained.
+      wrap_optimizer: from an optimizer of parameters to one of that tree.
+      finish: from the trained tree to the weights that the row is judged by.
+    """
+
+    method: methods.Method
+    plan: sq.Plan | None = None
+    begin: Callable[[Tree, Tree], Tree] = lambda params, second: params
+    wrap_optimizer: Callable[[Any], Any] = lambda optimizer: optimizer
+    finish: Callable[[Tree], Tree] = lambda params: params
+
+
+def free() -> Recipe:
+    """The network as it is."""
+    return Recipe(methods.plain())
+
+
+def projected(plan: sq.Plan) -> Recipe:
+    """Trained through the projection of the plan: strict, at a level, or with a smooth mask."""
+    return Recipe(methods.project(), plan, finish=plan.project)
+
+
+def penalized(plan: sq.Plan, strength: float) -> Recipe:
+    """``strength ||N w||^2`` added to the loss; judged as it was trained."""
+
+    def penalty(plan: sq.Plan, params: Tree) -> jax.Array:
+        return regularizers.projection_penalty(plan, params, 0.0, strength)
+
+    return Recipe(methods.penalize(penalty), plan)
+
+
+def proximal(plan: sq.Plan, strength: float, rate: Any) -> Recipe:
+    """A shrink of ``||N w||`` after every step, by ``rate * strength``; judged as it was trained.
+
+    Args:
+      plan: strict.
+      strength: lambda of the norm (power 1), so that N w vanishes where the loss pulls less.
+      rate: the learning rate, a number or a schedule.
+    """
+
+    def wrap(optimizer: Any) -> Any:
+        decay = regularizers.add_equivariance_decay(plan, rate, lambda_perp=strength, power=1)
+        return optax.chain(optimizer, decay)
+
+    return Recipe(methods.plain(), plan, wrap_optimizer=wrap)
+
+
+def mixed(plan: sq.Plan, share: float) -> Recipe:
+    """Two sets of weights, ``(1 - share) P A + share B``: residual mixing, as in RPP.
+
+    In a linear layer mixing weights is mixing outputs. Both sets are drawn independently.
+    """
+
+    def blend(params: Tree, plan: sq.Plan) -> Tree:
+        even = plan.project(params["even"])
+        return jax.tree.map(lambda a, b: (1.0 - share) * a + share * b, even, params["odd"])
+
+    return Recipe(
+        methods.Method(lambda params, extra, step: blend(params, extra)),
+        plan,
+        begin=lambda params, second: {"even": params, "odd": second},
+        finish=lambda params: blend(params, plan),
+    )
+
+
+def dual_ascent(
+    plan: sq.Plan, steps: int, *, primal_rate: float, dual_rate: float, augmentation: float
+) -> Recipe:
+    """ACE with the augmented term; judged projected, as its constraint asks."""
+    control = relaxation.ace(
+        primal_rate=primal_rate, dual_rate=dual_rate, augmentation=augmentation
+    )
+
+    def finish(params: relaxation.Controlled) -> Tree:
+        return relaxation.finish(
+            plan, control.weights(plan, params.params, params.control, steps)
+        )
+
+    return Recipe(
+        methods.controlled(control),
+        plan,
+        begin=lambda params, second: relaxation.start(control, plan, params),
+        wrap_optimizer=lambda inner: relaxation.control_optimizer(control, plan, inner),
+        finish=finish,
+    )
