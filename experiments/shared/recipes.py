@@ -6,17 +6,18 @@ and a list of recipes. ``extra`` of the training step is the plan.
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
+from pathlib import Path
+from typing import Any, Unpack
 
 import jax
 import optax
 
 import softeq_jax as sq
-from softeq_jax import regularizers, relaxation
-from softeq_jax.training import methods
+from softeq_jax import data, regularizers, relaxation
+from softeq_jax import training as tr
+from softeq_jax.training import methods, step
 
 Tree = Any
-Init = Callable[[int], Tree]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,3 +112,67 @@ def dual_ascent(
         wrap_optimizer=lambda inner: relaxation.control_optimizer(control, plan, inner),
         finish=finish,
     )
+
+
+@dataclasses.dataclass(frozen=True)
+class Budget:
+    """What every row of a study may spend.
+
+    Attributes:
+      steps: of training.
+      batch_size: examples of a step.
+      learning_rate: of Adam, a number or a schedule.
+      weight_decay: added to the gradient.
+      clip: norm of the gradient that is not exceeded, or None.
+    """
+
+    steps: int
+    batch_size: int
+    learning_rate: Any
+    weight_decay: float = 0.0
+    clip: float | None = None
+
+    def optimizer(self) -> optax.GradientTransformation:
+        """Adam, after the norm of the gradient is cut and the weights' decay added."""
+        cut = optax.identity() if self.clip is None else optax.clip_by_global_norm(self.clip)
+        decay = optax.add_decayed_weights(self.weight_decay)
+        return optax.chain(cut, decay, optax.adam(self.learning_rate))
+
+
+def trained(
+    recipe: Recipe,
+    starts: tuple[Tree, Tree],
+    loss: step.LossFn,
+    source: data.Source,
+    budget: Budget,
+    seed: int,
+    folder: Path,
+    **reading: Unpack[data.Reading],
+) -> Tree:
+    """The weights that a row ends with, in a work directory that resumes.
+
+    Args:
+      recipe: of the row.
+      starts: two draws of the network's parameters; the second one is for ``mixed``.
+      loss: of the trainer.
+      source: training examples.
+      budget: of all rows.
+      seed: of the order of examples and the random keys.
+      folder: the work directory of this run.
+      reading: see ``softeq_jax.data.Reading``.
+    """
+    optimizer = recipe.wrap_optimizer(budget.optimizer())
+    train_step = tr.make_train_step(loss, optimizer, method=recipe.method)
+    outcome = tr.train(
+        train_step,
+        tr.init_state(recipe.begin(*starts), optimizer, seed=seed),
+        lambda start: data.train_batches(
+            source, budget.batch_size, seed=seed, start_step=start, num_threads=1, **reading
+        ),
+        tr.RunSettings(budget.steps, log_every=budget.steps, tensorboard=False, progress=None),
+        folder,
+        extra=recipe.plan,
+    )
+    if not outcome.finished:
+        raise SystemExit(0)
+    return recipe.finish(outcome.state.params)

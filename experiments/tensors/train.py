@@ -15,7 +15,6 @@ import softeq_jax as sq
 from experiments.shared import recipes
 from experiments.tensors import task
 from softeq_jax import data
-from softeq_jax import training as tr
 from softeq_jax.models import soft_rules
 
 Tree = Any
@@ -50,9 +49,11 @@ class TensorSize:
     strengths: Mapping[str, Any]
 
     @property
-    def steps(self) -> int:
-        """Of a run."""
-        return self.epochs * self.items // self.batch_size
+    def budget(self) -> recipes.Budget:
+        """Of every run."""
+        steps = self.epochs * self.items // self.batch_size
+        rate = optax.cosine_decay_schedule(self.learning_rate, steps, alpha=0.05)
+        return recipes.Budget(steps, self.batch_size, rate, self.weight_decay, self.clip)
 
 
 # From a row's name to how it is trained: the dials of its projection, or a recipe.
@@ -86,18 +87,13 @@ def recipe(row: str, size: TensorSize, network: Any, params: Tree) -> recipes.Re
         case "penalty":
             return recipes.penalized(strict, strengths["penalty"])
         case "prox":
-            return recipes.proximal(strict, strengths["prox"], rate(size))
+            return recipes.proximal(strict, strengths["prox"], size.budget.learning_rate)
         case "RPP .5":
             return recipes.mixed(strict, 0.5)
         case "ACE, augmented":
-            return recipes.dual_ascent(strict, size.steps, **strengths["ACE"])
+            return recipes.dual_ascent(strict, size.budget.steps, **strengths["ACE"])
     known = (*PROJECTED, *LEVELS, *OTHERS)
     raise ValueError(f"row must be one of {known}, got {row!r}")
-
-
-def rate(size: TensorSize) -> optax.Schedule:
-    """The learning rate of a step."""
-    return optax.cosine_decay_schedule(size.learning_rate, size.steps, alpha=0.05)
 
 
 def one_run(row: str, seed: int, noise: float, size: TensorSize, folder: Path) -> dict[str, float]:
@@ -114,33 +110,17 @@ def one_run(row: str, seed: int, noise: float, size: TensorSize, folder: Path) -
     )
     first, second = (_init(network, drawn.train[0].shape[1], key) for key in (seed, 1000 + seed))
     chosen = recipe(row, size, network, first)
-    optimizer = chosen.wrap_optimizer(
-        optax.chain(
-            optax.clip_by_global_norm(size.clip),
-            optax.add_decayed_weights(size.weight_decay),
-            optax.adam(rate(size)),
-        )
-    )
-    step = tr.make_train_step(task.loss(network), optimizer, method=chosen.method)
     source = [{"x": x, "y": y} for x, y in zip(*drawn.train, strict=True)]
-    outcome = tr.train(
-        step,
-        tr.init_state(chosen.begin(first, second), optimizer, seed=seed),
-        lambda start: data.train_batches(
-            source,
-            size.batch_size,
-            seed=seed,
-            check=data.anything(),
-            start_step=start,
-            num_threads=1,
-        ),
-        tr.RunSettings(size.steps, log_every=size.steps, tensorboard=False, progress=None),
+    weights = recipes.trained(
+        chosen,
+        (first, second),
+        task.loss(network),
+        source,
+        size.budget,
+        seed,
         folder,
-        extra=chosen.plan,
+        check=data.anything(),
     )
-    if not outcome.finished:
-        raise SystemExit(0)
-    weights = chosen.finish(outcome.state.params)
     return dataclasses.asdict(
         task.scores(network, weights, drawn, size.problem, noise, 2000 + seed)
     )

@@ -1,0 +1,172 @@
+"""Turned digits, of which 6 and 9 may tell up from down: data, networks, loss, scores.
+
+Every image is turned by a random multiple of 90 degrees. Images of 6 and 9 are left upright with
+probability p: at p = 0 the labels are as symmetric as they can be, above it the direction of an
+image tells something about its class.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+
+from experiments.shared.temperature import fitted_temperature
+from softeq_jax import data
+from softeq_jax.measures import kl_divergence
+from softeq_jax.models import ViT
+
+Tree = Any
+UPRIGHT = (6, 9)
+
+
+class DigitNet(nn.Module):
+    """Three convolutions with 5 x 5 windows, norms, means between them, a linear head on the mean.
+
+    With kernels that a quarter turn leaves alone the logits are invariant: windows, paddings and
+    means keep the turns of a 28 x 28 image.
+
+    Attributes:
+      channels: of the convolutions.
+    """
+
+    channels: tuple[int, int, int] = (16, 32, 32)
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """``[n, 28, 28, 1]`` to logits ``[n, 10]``."""
+        for i, width in enumerate(self.channels):
+            x = nn.LayerNorm(name=f"norm{i}")(nn.Conv(width, (5, 5), name=f"conv{i}")(x))
+            x = jax.nn.relu(x)
+            if i < 2:
+                x = nn.avg_pool(x, (2, 2), (2, 2))
+        return nn.Dense(10, name="head")(x.mean(axis=(1, 2)))
+
+
+def vit() -> ViT:
+    """A small vision transformer: patches of 7, four blocks of width 64."""
+    return ViT(image_size=28, patch_size=7, width=64, depth=4, heads=4)
+
+
+NETWORKS: dict[str, Callable[[], nn.Module]] = {"cnn": DigitNet, "vit": vit}
+
+Split = tuple[np.ndarray, np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True)
+class TurnedDigits:
+    """Images ``[n, 28, 28, 1]``, float32 with mean 0 and deviation 1, and labels, int32.
+
+    Attributes:
+      train: drawn anew for every seed.
+      held: temperatures and strengths are chosen by these.
+      test: of the tables.
+    """
+
+    train: Split
+    held: Split
+    test: Split
+
+
+@functools.lru_cache(maxsize=4)
+def turned_digits(
+    folder: Path, upright: float, seed: int, train: int, held: int, test: int
+) -> TurnedDigits:
+    """The digits of a seed, the same for all rows.
+
+    Args:
+      folder: of TFDS, holds ``mnist/``.
+      upright: p, the share of 6 and 9 that is not turned.
+      seed: of the choice of images and their turns.
+      train: number of training images; with ``held`` out of the training part of MNIST.
+      held: number of held-out images.
+      test: number of test images, out of its test part.
+    """
+    rng = np.random.default_rng([seed, round(1000 * upright)])
+    inner, outer = (data.open_source("mnist", split, folder) for split in ("train", "test"))
+    chosen = rng.permutation(len(inner))[: train + held]
+    parts = (
+        (inner, chosen[:train]),
+        (inner, chosen[train:]),
+        (outer, rng.permutation(len(outer))[:test]),
+    )
+    found = []
+    for source, indices in parts:
+        images, labels = data.load_arrays(source, indices.tolist(), num_classes=10)
+        pixels = np.float32((images / 255 - 0.1307) / 0.3081)
+        quarters = rng.integers(0, 4, len(labels))
+        stays = np.isin(labels, UPRIGHT) & (rng.random(len(labels)) < upright)
+        quarters[stays] = 0
+        found.append((turned(pixels, quarters), labels))
+    return TurnedDigits(*found)
+
+
+def turned(images: np.ndarray, quarters: np.ndarray) -> np.ndarray:
+    """Every image turned counterclockwise by its own number of quarter turns."""
+    four = np.stack([np.rot90(images, k, axes=(1, 2)) for k in range(4)])
+    return four[quarters, np.arange(len(images))]
+
+
+def loss(network: nn.Module, augmented: bool) -> Callable[..., Any]:
+    """Cross-entropy for the trainer, on images that are turned anew where ``augmented``."""
+
+    def loss_fn(weights: Tree, state: Tree, batch: Tree, key: jax.Array, extra: Any) -> Any:
+        del extra
+        images, labels = batch["image"], batch["label"]
+        if augmented:
+            four = jnp.stack([jnp.rot90(images, k, axes=(1, 2)) for k in range(4)])
+            rows = jnp.arange(len(images))
+            images = four[jax.random.randint(key, (len(images),), 0, 4), rows]
+        scores = jax.nn.log_softmax(network.apply({"params": weights}, images))
+        wanted = jnp.take_along_axis(scores, labels[:, None], axis=1)
+        return -wanted.mean(), (state, {})
+
+    return loss_fn
+
+
+@dataclasses.dataclass(frozen=True)
+class DigitScores:
+    """What a trained network is judged by.
+
+    Attributes:
+      accuracy: per cent of the test images, turned as the data are.
+      turned_accuracy: per cent over all four turns of the test images.
+      kl: mean over the three turns g of ``KL(softmax f(x) || softmax f(g x))`` after one
+        temperature, fitted on the held-out images; nats.
+      defect: mean of ``||f(g x) - f(x)|| / ||f(x)||`` of the logits over those turns.
+      held_accuracy: per cent of the held-out images.
+    """
+
+    accuracy: float
+    turned_accuracy: float
+    kl: float
+    defect: float
+    held_accuracy: float
+
+
+def digit_scores(network: nn.Module, weights: Tree, digits: TurnedDigits) -> DigitScores:
+    """Scores of weights on the test images."""
+    predict = jax.jit(lambda x: network.apply({"params": weights}, x))
+
+    def logits(images: np.ndarray) -> np.ndarray:
+        parts = [predict(images[i : i + 500]) for i in range(0, len(images), 500)]
+        return np.concatenate([np.asarray(part, np.float64) for part in parts])
+
+    images, labels = digits.test
+    four = np.stack([logits(np.rot90(images, k, axes=(1, 2))) for k in range(4)])
+    right = 100 * np.mean(four.argmax(-1) == labels, axis=1)
+    held = logits(digits.held[0])
+    cool = four / fitted_temperature(held, digits.held[1])
+    moved = np.linalg.norm(four[1:] - four[0], axis=-1) / np.linalg.norm(four[0], axis=-1)
+    return DigitScores(
+        accuracy=float(right[0]),
+        turned_accuracy=float(right.mean()),
+        kl=float(np.mean([kl_divergence(cool[0], turn) for turn in cool[1:]])),
+        defect=float(moved.mean()),
+        held_accuracy=float(100 * np.mean(held.argmax(-1) == digits.held[1])),
+    )
