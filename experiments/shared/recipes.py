@@ -5,17 +5,19 @@ and a list of recipes. ``extra`` of the training step is the plan.
 """
 
 import dataclasses
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any, Unpack
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import optax
 
 import softeq_jax as sq
-from softeq_jax import data, regularizers, relaxation
+from experiments.shared import trained
+from experiments.shared.studies import Run
+from softeq_jax import regularizers, relaxation
 from softeq_jax import training as tr
-from softeq_jax.training import methods, step
+from softeq_jax.training import methods
+from softeq_jax.training.step import LossFn
 
 Tree = Any
 
@@ -120,14 +122,12 @@ class Budget:
 
     Attributes:
       steps: of training.
-      batch_size: examples of a step.
       learning_rate: of Adam, a number or a schedule.
       weight_decay: added to the gradient.
       clip: norm of the gradient that is not exceeded, or None.
     """
 
     steps: int
-    batch_size: int
     learning_rate: Any
     weight_decay: float = 0.0
     clip: float | None = None
@@ -139,40 +139,28 @@ class Budget:
         return optax.chain(cut, decay, optax.adam(self.learning_rate))
 
 
-def trained(
-    recipe: Recipe,
-    starts: tuple[Tree, Tree],
-    loss: step.LossFn,
-    source: data.Source,
-    budget: Budget,
-    seed: int,
-    folder: Path,
-    **reading: Unpack[data.Reading],
-) -> Tree:
-    """The weights that a row ends with, in a work directory that resumes.
+class RowTrainer:
+    """A row with its compiled step, for all seeds and all data of one shape.
 
-    Args:
+    Attributes:
       recipe: of the row.
-      starts: two draws of the network's parameters; the second one is for ``mixed``.
-      loss: of the trainer.
-      source: training examples.
       budget: of all rows.
-      seed: of the order of examples and the random keys.
-      folder: the work directory of this run.
-      reading: see ``softeq_jax.data.Reading``.
+      optimizer: of the tree that is trained.
+      step: compiled.
     """
-    optimizer = recipe.wrap_optimizer(budget.optimizer())
-    train_step = tr.make_train_step(loss, optimizer, method=recipe.method)
-    outcome = tr.train(
-        train_step,
-        tr.init_state(recipe.begin(*starts), optimizer, seed=seed),
-        lambda start: data.train_batches(
-            source, budget.batch_size, seed=seed, start_step=start, num_threads=1, **reading
-        ),
-        tr.RunSettings(budget.steps, log_every=budget.steps, tensorboard=False, progress=None),
-        folder,
-        extra=recipe.plan,
-    )
-    if not outcome.finished:
-        raise SystemExit(0)
-    return recipe.finish(outcome.state.params)
+
+    def __init__(self, recipe: Recipe, budget: Budget, loss: LossFn):
+        self.recipe, self.budget = recipe, budget
+        self.optimizer = recipe.wrap_optimizer(budget.optimizer())
+        self.step = tr.make_train_step(loss, self.optimizer, method=recipe.method)
+
+    def begin(self, starts: tuple[Tree, Tree], seed: int) -> tr.TrainState:
+        """The state before the first step, from two draws of the network's parameters."""
+        return tr.init_state(self.recipe.begin(*starts), self.optimizer, seed=seed)
+
+    def train(self, run: Run, state: tr.TrainState, source: Sequence[Any], **batches: Any) -> Tree:
+        """The weights that a run ends with; ``batches`` as of ``trained.train``."""
+        end = trained.train(
+            run, self.step, state, source, self.budget.steps, extra=self.recipe.plan, **batches
+        )
+        return self.recipe.finish(end.params)

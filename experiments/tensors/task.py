@@ -39,6 +39,15 @@ class Perceptron(nn.Module):
         return nn.Dense(1)(x)
 
 
+class Constant(nn.Module):
+    """The mean of the standardised targets, 0: the floor."""
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """``[..., d]`` to zeros ``[..., 1]``."""
+        return jnp.zeros((*x.shape[:-1], 1), x.dtype)
+
+
 @dataclasses.dataclass(frozen=True)
 class Problem:
     """One of the two tasks.
