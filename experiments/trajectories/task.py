@@ -1,4 +1,4 @@
-"""Pedestrians of ETH/UCY, one scene left out: windows, network, constant velocity, scores."""
+"""Pedestrians of ETH/UCY, one scene left out: windows, constant velocity, scores."""
 
 import dataclasses
 import functools
@@ -6,17 +6,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 
-from softeq_jax import data
-from softeq_jax.models import TrajectoryTransformer
+from softeq_jax import data, measures
 
-Tree = Any
 SCENES = ("eth", "hotel", "univ", "zara1", "zara2")
 OBSERVED = PREDICTED = 10
 DEGREES = 30.0  # largest rotation, in training and in scores
 TURNS = 4  # random rotations of every test window
+Predict = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,7 +25,6 @@ class Windows:
       observed: ``[n, people, 10, 2]``, metres.
       future: ``[n, people, 10, 2]``.
       present: bool ``[n, people]``.
-      files: ``[n]``, what a window is from, by its first frame: blocks of dependent windows.
     """
 
     observed: np.ndarray
@@ -38,21 +35,9 @@ class Windows:
 @functools.lru_cache(maxsize=8)
 def sources(folder: Path, scene: str, stride: int) -> tuple[Any, Any, Any, int]:
     """Training, held-out and test windows with at least two people, and the room for people."""
-    opened = {
-        split: data.open_trajectories(
-            folder,
-            scene,
-            split,
-            observed=OBSERVED,
-            predicted=PREDICTED,
-            stride=stride,
-            min_people=2,
-        )
-        for split in ("train", "val", "test")
-    }
-    people = max(source.max_people for source in opened.values())
-    padded = [
-        data.open_trajectories(
+
+    def opened(split: str, people: int | None = None) -> Any:
+        return data.open_trajectories(
             folder,
             scene,
             split,
@@ -62,12 +47,34 @@ def sources(folder: Path, scene: str, stride: int) -> tuple[Any, Any, Any, int]:
             min_people=2,
             max_people=people,
         )
-        for split in opened
-    ]
-    return padded[0], padded[1], padded[2], people
+
+    splits = ("train", "val", "test")
+    people = max(opened(split).max_people for split in splits)
+    train, held, test = (opened(split, people) for split in splits)
+    return train, held, test, people
 
 
 def windows(source: Any) -> Windows:
     """All windows of a source."""
     examples = [source[i] for i in range(len(source))]
     return Windows(*(np.stack([e[k] for e in examples]) for k in ("observed", "future", "present")))
+
+
+def straight_on(observed: np.ndarray, present: np.ndarray) -> np.ndarray:
+    """Constant velocity: the last observed step, again and again."""
+    del present
+    step = observed[:, :, -1:] - observed[:, :, -2:-1]
+    return observed[:, :, -1:] + step * np.arange(1, PREDICTED + 1)[:, None]
+
+
+def in_batches(predict: Predict, size: int = 128) -> Predict:
+    """A compiled prediction for any number of windows, in batches of one size."""
+
+    def predicted(observed: np.ndarray, present: np.ndarray) -> np.ndarray:
+        parts = []
+        for start in range(0, len(observed), size):
+            chosen = np.arange(start, start + size) % len(observed)
+            parts.append(np.asarray(predict(observed[chosen], present[chosen])))
+        return np.concatenate(parts)[: len(observed)]
+
+    return predicted
