@@ -103,9 +103,7 @@ def dual_ascent(
     )
 
     def finish(params: relaxation.Controlled) -> Tree:
-        return relaxation.finish(
-            plan, control.weights(plan, params.params, params.control, steps)
-        )
+        return relaxation.finish(plan, control.weights(plan, params.params, params.control, steps))
 
     return Recipe(
         methods.controlled(control),

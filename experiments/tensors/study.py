@@ -94,9 +94,7 @@ STUDY = Study(
     presets={
         "tiny": Preset(TINY, 2, {"noises": {"0.5": "all"}}, note="Seconds, for the tests."),
         "small": Preset(O5, 5, GRID, note="The published size of O(5)."),
-        "paper": Preset(
-            O5, 5, GRID, note="The published size; `small` is the same and was run."
-        ),
+        "paper": Preset(O5, 5, GRID, note="The published size; `small` is the same and was run."),
     },
     rows=rows,
     run=run.do,

@@ -15,8 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-import softeq_jax as sq
 from experiments.shared.invariant_tasks import lorentz_data, lorentz_targets, o5_data, o5_targets
+from softeq_jax.measures import symmetric_relative_error
 from softeq_jax.models import TensorMLP
 
 Tree = Any
@@ -139,12 +139,6 @@ def elements(problem: str, count: int, seed: int, spread: float = 0.5) -> np.nda
     return moved
 
 
-def regression_error(predicted: np.ndarray, true: np.ndarray) -> float:
-    """Mean of ``|p - t| / (|p| + |t| + 1e-6)``."""
-    sizes = np.abs(predicted) + np.abs(true) + 1e-6
-    return float(np.mean(np.abs(predicted - true) / sizes))
-
-
 @dataclasses.dataclass(frozen=True)
 class TensorScores:
     """What a trained network is judged by, in the units of the task.
@@ -175,6 +169,9 @@ def scores(
     def values(x: np.ndarray) -> np.ndarray:
         return np.asarray(predict(x), np.float64) * data.deviation + data.mean
 
+    def mean_error(predicted: np.ndarray, true: np.ndarray) -> float:
+        return float(symmetric_relative_error(predicted, true).mean())
+
     def truth(y: np.ndarray) -> np.ndarray:
         return np.asarray(y, np.float64) * data.deviation + data.mean
 
@@ -185,8 +182,8 @@ def scores(
     seen, seen_turned = values(x), values(np.float32(turned))
     return TensorScores(
         mse=float(np.mean((seen - truth(y)) ** 2)) / data.deviation**2,
-        relative_error=regression_error(seen, truth(y)),
-        turned_error=regression_error(seen_turned, made.targets(turned * made.scale, noise)),
-        invariance=regression_error(seen_turned, seen),
-        held_error=regression_error(values(data.held[0]), truth(data.held[1])),
+        relative_error=mean_error(seen, truth(y)),
+        turned_error=mean_error(seen_turned, made.targets(turned * made.scale, noise)),
+        invariance=mean_error(seen_turned, seen),
+        held_error=mean_error(values(data.held[0]), truth(data.held[1])),
     )

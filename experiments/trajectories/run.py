@@ -78,7 +78,7 @@ def _recipe(settings: Settings, network: TrajectoryTransformer) -> recipes.Recip
 
 
 def do(run: Run) -> dict[str, float]:
-    """Trains a row without a scene and judges it there, see ``task.scores``."""
+    """Trains a row without a scene and judges it there, see ``task.track_scores``."""
     own = trainer(run)
     state, source = own.begin(run)
     transforms = (data.RotateTrajectories(task.DEGREES), teacher_forced)
@@ -88,12 +88,12 @@ def do(run: Run) -> dict[str, float]:
             {"params": weights}, seen, task.PREDICTED, present
         )
     )
-    return task.scores(task.in_batches(rollout), _test(run), run.seed)
+    return task.track_scores(task.in_batches(rollout), _test(run), run.seed)
 
 
 def constant_velocity(run: Run) -> dict[str, float]:
     """The floor: everybody goes on with the last step."""
-    return task.scores(task.straight_on, _test(run), run.seed)
+    return task.track_scores(task.straight_on, _test(run), run.seed)
 
 
 def step_time(run: Run) -> tuple[float, int]:
