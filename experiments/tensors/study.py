@@ -1,9 +1,9 @@
 """O(5) regression and Lorentz scattering, while a term breaks the symmetry by degrees.
 
 Data and budget of the published experiment: 1,000 items a part, new ones for every seed, batches of
-300, 500 epochs, Adam from 1e-3 to 5e-5 by a cosine, weight decay 1e-5, gradients cut at norm 1, three
-hidden layers of 128 channels (perceptron: 512). Strengths of penalty, prox and dual ascent were
-tried on seed 100, which no row uses.
+300, 500 epochs, Adam from 1e-3 to 5e-5 by a cosine, weight decay 1e-5, gradients cut at norm 1,
+three hidden layers of 128 channels (perceptron: 512). Strengths of penalty, prox and dual ascent
+were tried on seed 100, which no row uses.
 """
 
 from collections.abc import Mapping

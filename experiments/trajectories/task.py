@@ -106,7 +106,7 @@ def track_scores(predict: Predict, judged: Windows, seed: int) -> dict[str, floa
     return {
         "ade": found.ade.plain,
         "fde": found.fde.plain,
-        "turned_ade": found.ade.moved_mean,
+        "turned_ade": found.ade.rotated,
         "combined_ade": found.ade.combined,
         "combined_fde": found.fde.combined,
         "consistency": float(np.mean(found.consistency)),
