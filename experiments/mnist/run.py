@@ -125,7 +125,7 @@ def step_time(run: Run) -> tuple[float, int]:
 def _drawn(run: Run) -> task.TurnedDigits:
     settings = run.settings
     counts = (settings["train"], settings["held"], settings["test"])
-    folder = Path(run.data_dir or ".") / "tfds"
+    folder = Path(run.data_dir or ".") / "tfds" if settings["source"] == "mnist" else None
     return task.turned_digits(folder, settings["upright"], run.seed, *counts)
 
 

@@ -10,9 +10,9 @@ from typing import Any
 
 from experiments.mnist import run
 from experiments.shared.claims import Beats, Better, Claim, NotWorse
-from experiments.shared.studies import Metric, Need, Preset, Settings, Study
+from experiments.shared.studies import Metric, Preset, Settings, Study, tfds
 
-MNIST = Need("tfds/mnist", "TFDS prepares it: tfds build mnist --data_dir DATA/tfds")
+MNIST = tfds("mnist")
 METHODS: dict[str, dict[str, Any]] = {
     "free": {"method": "free"},
     "free, augmented": {"method": "free", "augmented": True},
@@ -25,6 +25,7 @@ METHODS: dict[str, dict[str, Any]] = {
     **{f"mixing {r:g}": {"method": "mixed", "strength": r} for r in (0.1, 0.3, 0.5, 0.9)},
 }
 SMALL = {
+    "source": "mnist",
     "train": 5000,
     "held": 1000,
     "test": 2000,
@@ -34,7 +35,7 @@ SMALL = {
 }
 SOME = ["free", "free, augmented", "strict", "heat 0.3", "heat 0.8", "mixing 0.3"]
 GRID = {"parts": {"cnn, p = 0": "all", "cnn, p = 0.5": "all", "vit, p = 0.5": "some"}}
-TINY = SMALL | {"train": 200, "held": 50, "test": 100, "epochs": 1}
+TINY = SMALL | {"source": "scikit-learn", "train": 200, "held": 50, "test": 100, "epochs": 1}
 
 
 def rows(settings: Settings) -> Mapping[str, Settings]:
@@ -83,7 +84,7 @@ STUDY = Study(
     ),
     presets={
         "tiny": Preset(
-            TINY, 2, {"parts": {"cnn, p = 0.5": "some"}}, needs=(MNIST,), note="For the tests."
+            TINY, 1, {"parts": {"cnn, p = 0.5": "some"}}, note="8 x 8 digits, for the tests."
         ),
         "small": Preset(SMALL, 5, GRID, needs=(MNIST,), note="5,000 training images, 6 epochs."),
         "paper": Preset(

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from experiments.shared.temperature import fitted_temperature
+from experiments.shared.calibration import fitted_temperature
 from softeq_jax import data
 from softeq_jax.measures import kl_divergence
 from softeq_jax.models import ViT
@@ -75,12 +75,12 @@ class TurnedDigits:
 
 @functools.lru_cache(maxsize=4)
 def turned_digits(
-    folder: Path, upright: float, seed: int, train: int, held: int, test: int
+    folder: Path | None, upright: float, seed: int, train: int, held: int, test: int
 ) -> TurnedDigits:
     """The digits of a seed, the same for all rows.
 
     Args:
-      folder: of TFDS, holds ``mnist/``.
+      folder: of TFDS, holds ``mnist/``; None: scikit-learn's digits, enlarged to 28 x 28.
       upright: p, the share of 6 and 9 that is not turned.
       seed: of the choice of images and their turns.
       train: number of training images; with ``held`` out of the training part of MNIST.
@@ -88,7 +88,7 @@ def turned_digits(
       test: number of test images, out of its test part.
     """
     rng = np.random.default_rng([seed, round(1000 * upright)])
-    inner, outer = (data.open_source("mnist", split, folder) for split in ("train", "test"))
+    inner, outer = _small_digits() if folder is None else _mnist(folder)
     chosen = rng.permutation(len(inner))[: train + held]
     parts = (
         (inner, chosen[:train]),
@@ -104,6 +104,21 @@ def turned_digits(
         quarters[stays] = 0
         found.append((turned(pixels, quarters), labels))
     return TurnedDigits(*found)
+
+
+def _mnist(folder: Path) -> tuple[data.Source, data.Source]:
+    return data.open_source("mnist", "train", folder), data.open_source("mnist", "test", folder)
+
+
+def _small_digits() -> tuple[data.Source, data.Source]:
+    """8 x 8 digits with every pixel repeated three times, and a margin of two."""
+    arrays = data.digits()
+    sources = []
+    for images, labels in (arrays[:2], arrays[2:]):
+        large = np.repeat(np.repeat(images, 3, axis=1), 3, axis=2)
+        padded = np.pad(large, ((0, 0), (2, 2), (2, 2), (0, 0)))
+        sources.append(data.ArraySource(np.uint8(255 * padded), labels))
+    return sources[0], sources[1]
 
 
 def turned(images: np.ndarray, quarters: np.ndarray) -> np.ndarray:

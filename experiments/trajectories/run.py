@@ -44,7 +44,7 @@ def trainer(run: Run) -> TrackTrainer:
 
 
 @functools.lru_cache(maxsize=1)
-def _trainer(shared: str, folder: Path) -> TrackTrainer:
+def _trainer(shared: str, folder: Path | None) -> TrackTrainer:
     settings = json.loads(shared)
     source, _, _, people = task.sources(folder, settings["scene"], settings["stride"])
     steps = settings["epochs"] * len(source) // settings["batch_size"]
@@ -113,8 +113,9 @@ def _test(run: Run) -> task.Windows:
     return task.windows(source)
 
 
-def _folder(run: Run) -> Path:
-    return Path(run.data_dir or ".") / "eth_ucy"
+def _folder(run: Run) -> Path | None:
+    drawn = run.settings["source"] == "drawn"
+    return None if drawn else Path(run.data_dir or ".") / "eth_ucy"
 
 
 @functools.lru_cache(maxsize=4)

@@ -21,6 +21,7 @@ METHODS: dict[str, dict[str, Any]] = {
     **{f"heat .{s:02d}": {"dials": {"softness": s / 100, "mask": "heat"}} for s in (5, 30, 70)},
 }
 SMALL = {
+    "source": "eth_ucy",
     "width": 64,
     "depth": 2,
     "dropout": 0.1,
@@ -32,7 +33,14 @@ SMALL = {
 }
 DISPLACEMENT, ABSOLUTE = "displacement", "absolute"
 GRID = {"parts": [*([scene, DISPLACEMENT] for scene in task.SCENES), ["eth", ABSOLUTE]]}
-TINY = SMALL | {"width": 8, "depth": 1, "epochs": 1, "stride": 40, "batch_size": 8}
+TINY = SMALL | {
+    "source": "drawn",
+    "width": 8,
+    "depth": 1,
+    "epochs": 1,
+    "stride": 40,
+    "batch_size": 8,
+}
 
 
 def rows(settings: Settings) -> Mapping[str, Settings]:
@@ -88,7 +96,7 @@ STUDY = Study(
     ),
     presets={
         "tiny": Preset(
-            TINY, 2, {"parts": [["eth", DISPLACEMENT]]}, needs=(TRACKS,), note="For the tests."
+            TINY, 1, {"parts": [["eth", DISPLACEMENT]]}, note="Drawn walks, for the tests."
         ),
         "small": Preset(
             SMALL,

@@ -33,8 +33,13 @@ class Windows:
 
 
 @functools.lru_cache(maxsize=8)
-def sources(folder: Path, scene: str, stride: int) -> tuple[Any, Any, Any, int]:
-    """Training, held-out and test windows with at least two people, and the room for people."""
+def sources(folder: Path | None, scene: str, stride: int) -> tuple[Any, Any, Any, int]:
+    """Training, held-out and test windows with at least two people, and the room for people.
+
+    Without a folder they are drawn: people who walk at changing speeds.
+    """
+    if folder is None:
+        return _walks(64, 0), _walks(16, 1), _walks(16, 2), 3
 
     def opened(split: str, people: int | None = None) -> Any:
         return data.open_trajectories(
@@ -52,6 +57,23 @@ def sources(folder: Path, scene: str, stride: int) -> tuple[Any, Any, Any, int]:
     people = max(opened(split).max_people for split in splits)
     train, held, test = (opened(split, people) for split in splits)
     return train, held, test, people
+
+
+def _walks(count: int, seed: int) -> list[dict[str, np.ndarray]]:
+    """Windows of three people, in the fields of ``data.open_trajectories``."""
+    rng = np.random.default_rng(seed)
+    frames = OBSERVED + PREDICTED
+    velocity = rng.normal(0.0, 0.4, (count, 3, 1, 2)) + rng.normal(0.0, 0.1, (count, 3, frames, 2))
+    paths = np.float32(rng.uniform(0.0, 10.0, (count, 3, 1, 2)) + np.cumsum(velocity, axis=2))
+    return [
+        {
+            "observed": path[:, :OBSERVED],
+            "future": path[:, OBSERVED:],
+            "present": np.ones(3, bool),
+            "frame": np.int32(0),
+        }
+        for path in paths
+    ]
 
 
 def windows(source: Any) -> Windows:
