@@ -2,6 +2,7 @@
 
 import atexit
 import collections
+import gc
 import os
 import pathlib
 import shutil
@@ -45,6 +46,29 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def _required() -> bool:
     return os.environ.get("SOFTEQ_REQUIRE_DATA") == "1"
+
+
+_MOST = 3 * 2**30  # bytes that compiled programs may hold from one file to the next
+
+
+def _resident() -> int:
+    """Bytes of memory that this process has now; 0 where the system does not say."""
+    try:
+        pages = int(pathlib.Path("/proc/self/statm").read_text().split()[1])
+    except OSError:
+        return 0
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def bounded_memory() -> Iterator[None]:
+    """Forgets compiled programs when they fill too much memory: each file compiles its own."""
+    yield
+    if _resident() > _MOST:
+        import jax
+
+        jax.clear_caches()
+        gc.collect()
 
 
 @pytest.fixture
