@@ -86,10 +86,14 @@ class Plan:
     def at(self, **dials: Unpack[Dials]) -> "Plan":
         """The same plan with every projector at one setting; see ``Dials``.
 
+        What the group leaves alone whatever the setting, the bias of invariant outputs say, stays
+        as it is, unless the plan has nothing else.
+
         Raises:
           ValueError: as ``Projector.at``; it names the first path of the projector.
         """
-        return self._changed(lambda p: p.at(**dials))
+        alone = all(map(_is_still, self.projectors))
+        return self._changed(lambda p: p.at(**dials) if alone or not _is_still(p) else p)
 
     def certificate(self, params: Params, **question: Unpack[Question]) -> Certificate:
         """How far the group moves the planned parameters *as given*; see ``Projector.certificate``.
@@ -318,6 +322,11 @@ def unmoved(before: Certificate, after: Certificate) -> list[str]:
         return unknown or nothing or new.bound < 0.999 * old.bound
 
     return [path for path, old in before.parts.items() if not falls(old, after.parts[path])]
+
+
+def _is_still(projector: Projector) -> bool:
+    """Whether the group moves none of the weights, by what it acts with."""
+    return all(entry.rep.is_trivial for entry in projector.space.entries)
 
 
 def _is_parameter(leaf: Any) -> bool:

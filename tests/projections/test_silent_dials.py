@@ -11,6 +11,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 import softeq_jax as sq
+from softeq_jax.nn.equivariant import dense_rules
 
 D4 = sq.groups.dihedral(4)
 KERNEL = sq.projector("h w i o", {"h w": sq.reps.image(D4, (3, 3))})
@@ -214,3 +215,23 @@ def test_a_mask_without_a_dial_is_refused():
     ):
         with pytest.raises(ValueError, match="mask='heat' needs a dial"):
             make()
+
+
+def test_what_nothing_moves_is_no_reason_to_warn_beside_what_is_dialed():
+    """The bias of invariant outputs stays as it is; alone, it tells that the dial does nothing."""
+    group = sq.groups.o(3)
+    v, one = sq.reps.vector(group), sq.reps.trivial(group, 2)
+    params = {"kernel": np.ones((3, 2)), "bias": np.ones(2)}
+    rules = {
+        "kernel": sq.projector("i o", {"i": v.dual, "o": one}),
+        "bias": sq.projector("o", {"o": one}),
+    }
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        soft = sq.plan(params, rules).at(softness=0.5, mask="heat")
+        dense = dense_rules("", v, one, softness=0.5, mask="heat")
+    assert np.array_equal(soft.project(params)["bias"], params["bias"])
+    assert float(np.max(soft.project(params)["kernel"])) == pytest.approx(0.5)
+    assert np.array_equal(dense["bias"](params["bias"]), params["bias"])
+    with pytest.warns(UserWarning, match="does nothing here"):
+        sq.plan(params, {"bias": rules["bias"], "kernel": None}).at(softness=0.5)

@@ -40,7 +40,8 @@ def dense_projectors(
     check_real(input, "inputs")
     check_real(output, "outputs")
     kernel = projector(_AXES, {"source": input.dual, "target": output}, **dials)
-    return kernel, projector("target", {"target": output}, **dials)
+    of_bias = Dials() if output.is_trivial else dials  # nothing moves it: there is nothing to dial
+    return kernel, projector("target", {"target": output}, **of_bias)
 
 
 def dense_rules(
