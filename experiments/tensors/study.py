@@ -21,8 +21,8 @@ METHODS: dict[str, dict[str, Any]] = {
     "heat .05": {"method": "dial", "dials": {"softness": 0.05, "mask": "heat"}},
     "heat .3": {"method": "dial", "dials": {"softness": 0.3, "mask": "heat"}},
     "heat .7": {"method": "dial", "dials": {"softness": 0.7, "mask": "heat"}},
-    "penalty": {"method": "penalty", "strength": 0.1},
-    "prox": {"method": "prox", "strength": 100.0},
+    "penalty": {"method": "penalty", "strength": 0.01},
+    "prox": {"method": "prox", "strength": 10.0},
     "RPP .5": {"method": "mixed", "strength": 0.5},
     "ACE, augmented": {
         "method": "ace",
