@@ -98,7 +98,7 @@ def turned_digits(
     found = []
     for source, indices in parts:
         images, labels = data.load_arrays(source, indices.tolist(), num_classes=10)
-        pixels = np.float32((images / 255 - 0.1307) / 0.3081)
+        pixels = ((images / 255 - 0.1307) / 0.3081).astype(np.float32)
         quarters = rng.integers(0, 4, len(labels))
         stays = np.isin(labels, UPRIGHT) & (rng.random(len(labels)) < upright)
         quarters[stays] = 0
@@ -117,7 +117,7 @@ def _small_digits() -> tuple[data.Source, data.Source]:
     for images, labels in (arrays[:2], arrays[2:]):
         large = np.repeat(np.repeat(images, 3, axis=1), 3, axis=2)
         padded = np.pad(large, ((0, 0), (2, 2), (2, 2), (0, 0)))
-        sources.append(data.ArraySource(np.uint8(255 * padded), labels))
+        sources.append(data.ArraySource((255 * padded).astype(np.uint8), labels))
     return sources[0], sources[1]
 
 
@@ -137,7 +137,8 @@ def loss(network: nn.Module, augmented: bool) -> Callable[..., Any]:
             four = jnp.stack([jnp.rot90(images, k, axes=(1, 2)) for k in range(4)])
             rows = jnp.arange(len(images))
             images = four[jax.random.randint(key, (len(images),), 0, 4), rows]
-        scores = jax.nn.log_softmax(network.apply({"params": weights}, images))
+        logits: Any = network.apply({"params": weights}, images)
+        scores = jax.nn.log_softmax(logits)
         wanted = jnp.take_along_axis(scores, labels[:, None], axis=1)
         return -wanted.mean(), (state, {})
 

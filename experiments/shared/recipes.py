@@ -54,7 +54,7 @@ def projected(plan: sq.Plan) -> Recipe:
 def penalized(plan: sq.Plan, strength: float) -> Recipe:
     """``strength ||N w||^2`` added to the loss; judged as it was trained."""
 
-    def penalty(plan: sq.Plan, params: Tree) -> jax.Array:
+    def penalty(plan: sq.Plan, params: Tree) -> Any:
         return regularizers.projection_penalty(plan, params, 0.0, strength)
 
     return Recipe(methods.penalize(penalty), plan)

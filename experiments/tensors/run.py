@@ -34,7 +34,8 @@ def recipe(settings: Settings, network: Any, params: Tree, budget: recipes.Budge
     Raises:
       ValueError: there is no such method.
     """
-    method, strength = settings["method"], settings.get("strength")
+    method: str = settings["method"]
+    strength: Any = settings.get("strength")
     if method == "free":
         return recipes.free()
     if method == "dial":

@@ -105,7 +105,8 @@ def tensor_data(problem: str, noise: float, seed: int, size: int) -> TensorData:
     draws = [made.data(size, 3 * seed + part, noise) for part in range(3)]
     mean, deviation = float(draws[0][1].mean()), float(draws[0][1].std())
     train, held, test = (
-        (np.float32(x / made.scale), np.float32((y - mean) / deviation)) for x, y in draws
+        ((x / made.scale).astype(np.float32), ((y - mean) / deviation).astype(np.float32))
+        for x, y in draws
     )
     return TensorData(train, held, test, mean, deviation)
 
@@ -179,7 +180,7 @@ def scores(
     g = elements(problem, len(x), seed)
     vectors = np.asarray(x, np.float64).reshape(len(x), -1, g.shape[-1])
     turned = np.einsum("nij,nkj->nki", g, vectors).reshape(x.shape)
-    seen, seen_turned = values(x), values(np.float32(turned))
+    seen, seen_turned = values(x), values(turned.astype(np.float32))
     return TensorScores(
         mse=float(np.mean((seen - truth(y)) ** 2)) / data.deviation**2,
         relative_error=mean_error(seen, truth(y)),

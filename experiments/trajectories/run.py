@@ -63,7 +63,8 @@ def _trainer(shared: str, folder: Path | None) -> TrackTrainer:
 
     def apply(weights: Tree, state: Tree, seen: jax.Array, present: jax.Array, key: jax.Array):
         drawn = {"dropout": key}
-        return network.apply({"params": weights}, seen, present, train=True, rngs=drawn), state
+        next_frames: Any = network.apply({"params": weights}, seen, present, train=True, rngs=drawn)
+        return next_frames, state
 
     loss = objectives.trajectories(apply, keyed=True)
     chosen = _recipe(settings, network)
@@ -118,7 +119,6 @@ def _folder(run: Run) -> Path | None:
     return None if drawn else Path(run.data_dir or ".") / "eth_ucy"
 
 
-@functools.lru_cache(maxsize=4)
 def _init(network: TrajectoryTransformer, seed: int) -> Tree:
     seen = jnp.zeros((1, network.people, task.OBSERVED, 2))
     variables = network.init(jax.random.key(seed), seen)

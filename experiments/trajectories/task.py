@@ -64,13 +64,15 @@ def _walks(count: int, seed: int) -> list[dict[str, np.ndarray]]:
     rng = np.random.default_rng(seed)
     frames = OBSERVED + PREDICTED
     velocity = rng.normal(0.0, 0.4, (count, 3, 1, 2)) + rng.normal(0.0, 0.1, (count, 3, frames, 2))
-    paths = np.float32(rng.uniform(0.0, 10.0, (count, 3, 1, 2)) + np.cumsum(velocity, axis=2))
+    paths = (rng.uniform(0.0, 10.0, (count, 3, 1, 2)) + np.cumsum(velocity, axis=2)).astype(
+        np.float32
+    )
     return [
         {
             "observed": path[:, :OBSERVED],
             "future": path[:, OBSERVED:],
             "present": np.ones(3, bool),
-            "frame": np.int32(0),
+            "frame": np.zeros((), np.int32),
         }
         for path in paths
     ]
