@@ -11,7 +11,7 @@ from typing import Any, Unpack, cast
 import jax
 import numpy as np
 
-from softeq_jax._checks import known_options
+from softeq_jax._checks import known_options, whole
 from softeq_jax.groups import Group, PlanarGroup
 from softeq_jax.projections import (
     Dials,
@@ -34,10 +34,13 @@ class ModelDials:
     Attributes:
       weights: see ``projections.Dials``; strict if there are none.
       own_positions: those of position tables alone, None where they follow the weights.
+      min_window: windows of kernels that are smaller stay as they are; None: each family's own
+        choice.
     """
 
     weights: Dials = dataclasses.field(default_factory=Dials)
     own_positions: Dials | None = None
+    min_window: int | None = None
     _asked: set[str] = dataclasses.field(default_factory=set, compare=False, repr=False)
 
     @property
@@ -47,16 +50,36 @@ class ModelDials:
         return self.weights if self.own_positions is None else self.own_positions
 
     def refuse_idle(self, what: str) -> None:
-        """ValueError for dials of position tables that ``what`` did not ask for."""
+        """ValueError for dials of position tables, or of windows, that ``what`` did not ask for."""
         if self.own_positions is not None and "positions" not in self._asked:
             raise ValueError(
                 f"{what} has no position table: leave position_softness and position_cutoff out"
             )
+        if self.min_window is not None and "windows" not in self._asked:
+            raise ValueError(f"{what} has no kernels with a window: leave min_window out")
 
     @property
     def softness(self) -> float | None:
         """That of the weights, None where they have a cutoff."""
         return self.weights.get("softness")
+
+    def left_alone(self, side: int, above: float | None) -> Untouched | None:
+        """Why a family leaves windows with this longer side alone; None where it does not.
+
+        Args:
+          side: of the window.
+          above: softness above which it leaves windows up to 3 x 3 alone; ``min_window`` decides
+            in its place.
+        """
+        asked = above is None or self.min_window is not None
+        if asked or side > 3 or (self.softness or 0.0) <= above:
+            return None
+        return Untouched(f"windows up to 3 x 3 are left alone above softness {above:g}")
+
+    def filters_windows(self, side: int) -> bool:
+        """Whether ``min_window`` lets windows with this longer side be filtered."""
+        self._asked.add("windows")
+        return self.min_window is None or side >= self.min_window
 
 
 def soft_rules(
@@ -65,6 +88,7 @@ def soft_rules(
     *,
     position_softness: float | None = None,
     position_cutoff: float | None = None,
+    min_window: int | None = None,
     **dials: Unpack[Dials],
 ) -> dict[str, Rule]:
     """The rules of soft equivariance for a model, for ``softeq_jax.plan(params, rules)``.
@@ -85,7 +109,10 @@ def soft_rules(
     * Models of vectors and tensors: every linear map between representations.
 
     A position table is filtered as it is stored, at the resolution it was trained at; models
-    resize it afterwards, in their forward pass.
+    resize it afterwards, in their forward pass. The published transformers filter one thing only:
+    positions, ``softness=1.0, position_softness=s``, or patches, ``softness=s,
+    position_softness=1.0`` (what softness 1 leaves alone keeps its movement in the certificate).
+    The published SegFormer filters windows from 5 x 5 on, ``min_window=5``.
 
     Args:
       model: of this package.
@@ -95,6 +122,8 @@ def soft_rules(
       position_softness: softness of position tables; they follow the weights if neither dial of
         their own is given.
       position_cutoff: cutoff of position tables, instead.
+      min_window: kernels with smaller windows are left alone at every softness, and larger ones
+        never; None leaves it to the family, see above.
       dials: of the weights, and the mask of all, see ``projections.Dials``; strict without. A
         softness is met by heat if no mask is named. Penalties, relaxation and ``split`` need
         ``mask="hard"``.
@@ -106,8 +135,8 @@ def soft_rules(
     Raises:
       TypeError: a model that has no rules.
       ValueError: two dials for one thing, a mask without any, a dial of position tables for a
-        model that has none, a dial out of range, a group that does not act on the model's grid, or
-        a setting at which nothing would be filtered.
+        model that has none, ``min_window`` for one without kernels, a dial out of range, a group
+        that does not act on the model's grid, or a setting at which nothing would be filtered.
     """
     if not hasattr(model, "soft_rules"):
         raise TypeError(
@@ -126,17 +155,12 @@ def soft_rules(
     if strict and follows and mask not in (None, "hard"):
         raise ValueError(f"mask={mask!r} needs a dial beside it: softness= or cutoff=")
     weights = Dials() if strict else continuous(dials)
-    made = ModelDials(weights, None if follows else continuous(own))
+    if min_window is not None:
+        whole(min_window, "min_window", least=2)
+    made = ModelDials(weights, None if follows else continuous(own), min_window)
     rules = model.soft_rules(group, made)
     made.refuse_idle(type(model).__name__)
     return rules
-
-
-def left_alone(dials: ModelDials, above: float) -> Untouched | None:
-    """What becomes of windows up to 3 x 3 at a softness above this one; None up to it."""
-    if (dials.softness or 0.0) <= above:
-        return None
-    return Untouched(f"windows up to 3 x 3 are left alone above softness {above:g}")
 
 
 def window_rule(group: Group, dials: ModelDials, *, leave_small_above: float | None = None) -> Rule:
@@ -148,12 +172,13 @@ def window_rule(group: Group, dials: ModelDials, *, leave_small_above: float | N
       leave_small_above: softness above which windows up to 3 x 3 are left alone.
     """
     rule = convolution_rule(group, **dials.weights)
-    small = None if leave_small_above is None else left_alone(dials, leave_small_above)
+    dials.filters_windows(1)  # asked for, whatever kernels there are
 
     def chosen(path: str, weight: Array) -> Projector | Untouched | None:
-        if small and len(weight.shape) == 4 and 1 < max(weight.shape[:2]) <= 3:
-            return small
-        return rule(path, weight)
+        side = max(weight.shape[:2]) if len(weight.shape) == 4 else 1
+        if side == 1 or not dials.filters_windows(side):
+            return None
+        return dials.left_alone(side, leave_small_above) or rule(path, weight)
 
     return chosen
 

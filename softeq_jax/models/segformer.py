@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from softeq_jax.groups import Group
-from softeq_jax.models.rules import ModelDials, Rule, left_alone, window_rule
+from softeq_jax.models.rules import ModelDials, Rule, window_rule
 from softeq_jax.models.transformer import attend, gelu
 from softeq_jax.models.vision import VisionModel
 
@@ -91,13 +91,18 @@ class SegFormer(VisionModel):
     def soft_rules(self, group: Group, dials: ModelDials) -> dict[str, Rule]:
         """Convolutions with a window, see ``softeq_jax.models.soft_rules``."""
         windows = window_rule(group, dials, leave_small_above=_LEAVE_SMALL_ABOVE)
-        small = left_alone(dials, _LEAVE_SMALL_ABOVE)
+
+        def up_to(side: int) -> Rule:
+            """The rule of kernels whose windows are at most this long."""
+            alone = dials.left_alone(side, _LEAVE_SMALL_ABOVE)
+            return (alone or windows) if dials.filters_windows(side) else None
+
         rules: dict[str, Rule] = {
             "*_patch_embed/kernel": windows,
-            "*/mlp_conv/kernel": small or windows,
+            "*/mlp_conv/kernel": up_to(3),
         }
         if (widest := max(self.reductions)) > 1:
-            rules["*/attention/reduce/kernel"] = (small if widest <= 3 else None) or windows
+            rules["*/attention/reduce/kernel"] = up_to(widest)
         return {**rules, "**": None}
 
     def _check(self, shape: tuple[int, ...]) -> None:

@@ -5,6 +5,7 @@ from softeq_jax.projections._certificate import ROUNDING, Certificate, combine
 from softeq_jax.projections._choose import Splitting, splitting
 from softeq_jax.projections._dials import Dials, continuous
 from softeq_jax.projections._filter import removed_part
+from softeq_jax.projections._kept_norm import keep_norm
 from softeq_jax.projections._levels import Levels
 from softeq_jax.projections._plan import Plan, Rule, plan, soften, unmoved
 from softeq_jax.projections._projector import Projector, projector
@@ -27,6 +28,7 @@ __all__ = [
     "combine",
     "continuous",
     "convolution_rule",
+    "keep_norm",
     "literal",
     "plan",
     "projector",

@@ -16,6 +16,7 @@ from softeq_jax._text import table
 from softeq_jax.projections._certificate import Certificate, combine
 from softeq_jax.projections._dials import Dials, continuous
 from softeq_jax.projections._filter import Array
+from softeq_jax.projections._kept_norm import keep_norm as norm_kept
 from softeq_jax.projections._projector import Projector
 from softeq_jax.projections._rules import Untouched
 from softeq_jax.projections.movement import Question
@@ -54,8 +55,12 @@ class Plan:
     chosen: tuple[int, ...] = dataclasses.field(metadata={"static": True})
     reasons: tuple[tuple[str, str], ...] = dataclasses.field(metadata={"static": True}, default=())
 
-    def project(self, params: Params) -> Params:
+    def project(self, params: Params, *, keep_norm: bool = False) -> Params:
         """``P w`` for every planned parameter; the others are passed through.
+
+        Args:
+          params: the parameters.
+          keep_norm: bring every slice of a weight back to the norm it had, see ``keep_norm``.
 
         Raises:
           ValueError: the parameters are not those the plan was built for, or a planned one has
@@ -69,7 +74,8 @@ class Plan:
           >>> np.diag(plan.project(params)["kernel"])
           array([3., 3., 3.])
         """
-        return self._map(params, lambda projector, w: projector(w), lambda w: w)
+        filtered = norm_kept if keep_norm else lambda projector, w: projector(w)
+        return self._map(params, filtered, lambda w: w)
 
     def split(self, params: Params) -> tuple[Params, Params]:
         """``(P w, w - P w)`` for every planned parameter, ``(w, 0)`` for the others.

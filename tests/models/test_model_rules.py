@@ -189,6 +189,43 @@ def test_small_windows_that_are_left_alone_are_named(model, size):
     assert {path for path, _ in plan.reasons} == filtered - still != set()
 
 
+@pytest.mark.parametrize("softness", [0.5, 0.95])
+def test_the_smallest_window_is_chosen(softness):
+    """At every softness, in the place of the family's own choice, and in silence."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        large = filtered(SEGFORMER, 17, softness=softness, min_window=5)
+        every = filtered(SEGFORMER, 17, softness=softness, min_window=2)
+    assert large == {"stage1_patch_embed/kernel"}
+    assert every == filtered(SEGFORMER, 17)
+    resnet = models.ResNet((1, 1, 1, 1), width=4, num_classes=3)
+    assert filtered(resnet, 17, softness=softness, min_window=4) == {"conv1/kernel"}
+    with pytest.raises(ValueError, match="min_window must be"):
+        models.soft_rules(SEGFORMER, C4, min_window=1)
+    tensors = models.TensorMLP.o5(4, 1, project=False)
+    with pytest.raises(ValueError, match="TensorMLP has no kernels with a window"):
+        models.soft_rules(tensors, tensors.group, min_window=5)
+
+
+def test_patches_alone_and_positions_alone():
+    model = models.ViT(12, 4, 8, 1, 2)
+    _, variables = made(model, 12)
+    params = variables["params"]
+    before = sq.plan(params, models.soft_rules(model, C4)).certificate(params).parts
+    for kept, moved in (("patch_embed/kernel", "pos_embed"), ("pos_embed", "patch_embed/kernel")):
+        dials = {"patch_embed/kernel": 1.0, "pos_embed": 1.0, moved: 0.0}
+        rules = models.soft_rules(
+            model,
+            C4,
+            softness=dials["patch_embed/kernel"],
+            position_softness=dials["pos_embed"],
+        )
+        plan = sq.plan(params, rules)
+        after = plan.certificate(plan.project(params)).parts
+        assert after[moved].bound < 1e-5 * before[moved].bound
+        assert after[kept].bound == pytest.approx(before[kept].bound, rel=1e-5)
+
+
 @pytest.mark.parametrize("dial", ["position_softness", "position_cutoff"])
 def test_position_dials_are_for_models_with_positions(dial):
     for model in (models.ResNet((1, 1, 1, 1), width=4, num_classes=3), SEGFORMER):
