@@ -71,8 +71,9 @@ class ModelDials:
           above: softness above which it leaves windows up to 3 x 3 alone; ``min_window`` decides
             in its place.
         """
-        asked = above is None or self.min_window is not None
-        if asked or side > 3 or (self.softness or 0.0) <= above:
+        if above is None or self.min_window is not None or side > 3:
+            return None
+        if (self.softness or 0.0) <= above:
             return None
         return Untouched(f"windows up to 3 x 3 are left alone above softness {above:g}")
 
