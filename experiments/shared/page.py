@@ -192,8 +192,13 @@ def cell(lines: Sequence[Line], metric: Metric) -> str:
 
 
 def scatter(chosen: Chosen, lines: Sequence[Line], path: Path, title: str) -> None:
-    """Performance against defect, all runs, a color a row; or performance row by row."""
+    """Performance against defect, all runs, a color a row; or performance row by row.
+
+    Of a study with a condition, what stands under that of the first claim.
+    """
     study = chosen.study
+    if study.claims:
+        lines = comparable(study, lines, study.claims[0].reference)
     main, defect = study.metrics[0], study.defect
     rows = list(dict.fromkeys(line["row"] for line in lines if not line.get("floor")))
     figure, axis = plt.subplots(figsize=(9, 5), layout="constrained")

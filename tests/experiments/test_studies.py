@@ -376,3 +376,27 @@ def test_every_study_has_a_tiny_size_and_names_its_claims_rows():
         for claim in study.claims:
             assert claim.row != claim.reference
     assert "rings" in overview.listing()
+
+
+def test_the_figure_shows_the_condition_of_the_first_claim(tmp_path, monkeypatch):
+    """Rows and floors of other noises have other scales: they stand in tables of their own."""
+    study = studies.find("tensors")
+    chosen = runs.Chosen(study, "small", tmp_path)
+    rows = [("free at 0", 0.0), ("free at 0.5", 0.5), ("strict at 0.5", 0.5), ("mean at 0", 0.0)]
+    lines = [
+        {"row": row, "seed": 0, "noise": noise, "relative_error": 0.1, "invariance": 0.1}
+        | ({"floor": True} if row.startswith("mean") else {})
+        for row, noise in rows
+    ]
+    shown = []
+    monkeypatch.setattr(
+        page,
+        "finish",
+        lambda figure, path, title: shown.append(
+            ([line.get_label() for line in figure.axes[0].lines], figure.axes[0].texts)
+        ),
+    )
+    page.scatter(chosen, lines, tmp_path / "x.png", "title")
+    ((labels, texts),) = shown
+    assert labels == ["free at 0.5", "strict at 0.5"]
+    assert not texts
