@@ -72,8 +72,7 @@ class DigitTrainer:
 
 def trainer(run: Run) -> DigitTrainer:
     """The trainer of a run; runs of a row, whatever their seed and data, share it."""
-    shared = {key: value for key, value in run.settings.items() if key not in _DATA_ALONE}
-    return _trainer(json.dumps(shared, sort_keys=True))
+    return _trainer(recipes.settings_of_step(run, _DATA_ALONE))
 
 
 @functools.lru_cache(maxsize=1)
@@ -116,10 +115,7 @@ def step_time(run: Run) -> tuple[float, int]:
     state, _ = own.begin(run)
     images, labels = (part[: run.settings["batch_size"]] for part in _drawn(run).train)
     batch = {"image": images, "label": labels}
-    return (
-        trained.step_time(own.row.step, state, batch, own.row.recipe.plan),
-        own.row.budget.steps,
-    )
+    return own.row.step_time(state, batch)
 
 
 def _drawn(run: Run) -> task.TurnedDigits:

@@ -5,6 +5,7 @@ and a list of recipes. ``extra`` of the training step is the plan.
 """
 
 import dataclasses
+import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -137,6 +138,17 @@ class Budget:
         return optax.chain(cut, decay, optax.adam(self.learning_rate))
 
 
+def settings_of_step(run: Run, data_alone: Sequence[str] = ()) -> str:
+    """All settings of a run that its compiled step depends on, as JSON: a key for caches.
+
+    Args:
+      run: of a study.
+      data_alone: settings that decide about the data only.
+    """
+    shared = {key: value for key, value in run.settings.items() if key not in data_alone}
+    return json.dumps(shared, sort_keys=True)
+
+
 class RowTrainer:
     """A row with its compiled step, for all seeds and all data of one shape.
 
@@ -162,3 +174,8 @@ class RowTrainer:
             run, self.step, state, source, self.budget.steps, extra=self.recipe.plan, **batches
         )
         return self.recipe.finish(end.params)
+
+    def step_time(self, state: tr.TrainState, batch: Any) -> tuple[float, int]:
+        """Milliseconds of a training step on a batch, and steps of a run."""
+        took = trained.step_time(self.step, state, batch, self.recipe.plan)
+        return took, self.budget.steps

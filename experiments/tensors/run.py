@@ -21,7 +21,9 @@ Tree = Any
 _DATA_ALONE = ("noise",)
 
 
-def recipe(settings: Settings, network: Any, params: Tree, budget: recipes.Budget):
+def recipe(
+    settings: Settings, network: Any, params: Tree, budget: recipes.Budget
+) -> recipes.Recipe:
     """How a row is trained.
 
     Args:
@@ -73,8 +75,7 @@ class TensorTrainer:
 
 def trainer(run: Run) -> TensorTrainer:
     """The trainer of a run; runs of a row, whatever their seed and noise, share it."""
-    shared = {key: value for key, value in run.settings.items() if key not in _DATA_ALONE}
-    return _trainer(json.dumps(shared, sort_keys=True))
+    return _trainer(recipes.settings_of_step(run, _DATA_ALONE))
 
 
 @functools.lru_cache(maxsize=1)
@@ -117,8 +118,7 @@ def step_time(run: Run) -> tuple[float, int]:
     state, _ = own.begin(run, drawn)
     size = run.settings["batch_size"]
     batch = {name: array[:size] for name, array in zip("xy", drawn.train, strict=True)}
-    plan = own.row.recipe.plan
-    return trained.step_time(own.row.step, state, batch, plan), own.row.budget.steps
+    return own.row.step_time(state, batch)
 
 
 def _network(settings: Settings) -> nn.Module:

@@ -12,7 +12,7 @@ import numpy as np
 import optax
 
 import softeq_jax as sq
-from experiments.shared import recipes, trained
+from experiments.shared import recipes
 from experiments.shared.studies import Run, Settings
 from experiments.trajectories import task
 from softeq_jax import data
@@ -40,7 +40,7 @@ class TrackTrainer:
 
 def trainer(run: Run) -> TrackTrainer:
     """The trainer of a run; runs of a row on one scene share it."""
-    return _trainer(json.dumps(dict(run.settings), sort_keys=True), _folder(run))
+    return _trainer(recipes.settings_of_step(run), _folder(run))
 
 
 @functools.lru_cache(maxsize=1)
@@ -103,10 +103,7 @@ def step_time(run: Run) -> tuple[float, int]:
     state, source = own.begin(run)
     examples = [teacher_forced(source[i]) for i in range(run.settings["batch_size"])]
     batch = {key: np.stack([e[key] for e in examples]) for key in examples[0]}
-    return (
-        trained.step_time(own.row.step, state, batch, own.row.recipe.plan),
-        own.row.budget.steps,
-    )
+    return own.row.step_time(state, batch)
 
 
 def _test(run: Run) -> task.Windows:
