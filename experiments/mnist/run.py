@@ -78,7 +78,8 @@ def trainer(run: Run) -> DigitTrainer:
 @functools.lru_cache(maxsize=1)
 def _trainer(shared: str) -> DigitTrainer:
     settings = json.loads(shared)
-    steps = settings["epochs"] * settings["train"] // settings["batch_size"]
+    epochs = settings["epochs"][settings["network"]]
+    steps = epochs * settings["train"] // settings["batch_size"]
     rate = optax.cosine_decay_schedule(settings["learning_rate"], steps, alpha=0.05)
     network = task.NETWORKS[settings["network"]]()
     chosen = recipe(settings, network, _init(network, 0))

@@ -29,13 +29,19 @@ SMALL = {
     "train": 5000,
     "held": 1000,
     "test": 2000,
-    "epochs": 6,
+    "epochs": {"cnn": 6, "vit": 15},
     "batch_size": 50,
     "learning_rate": 3e-3,
 }
 SOME = ["free", "free, augmented", "strict", "heat 0.3", "heat 0.8", "mixing 0.3"]
 GRID = {"parts": {"cnn, p = 0": "all", "cnn, p = 0.5": "all", "vit, p = 0.5": "some"}}
-TINY = SMALL | {"source": "scikit-learn", "train": 200, "held": 50, "test": 100, "epochs": 1}
+TINY = SMALL | {
+    "source": "scikit-learn",
+    "train": 200,
+    "held": 50,
+    "test": 100,
+    "epochs": {"cnn": 1},
+}
 
 
 def rows(settings: Settings) -> Mapping[str, Settings]:
@@ -86,9 +92,12 @@ STUDY = Study(
         "tiny": Preset(
             TINY, 1, {"parts": {"cnn, p = 0.5": "some"}}, note="8 x 8 digits, for the tests."
         ),
-        "small": Preset(SMALL, 5, GRID, needs=(MNIST,), note="5,000 training images, 6 epochs."),
+        "small": Preset(
+            SMALL, 5, GRID, needs=(MNIST,), note="5,000 training images, 6 epochs (ViT 15)."
+        ),
         "paper": Preset(
-            SMALL | {"train": 50_000, "held": 10_000, "test": 10_000, "epochs": 30},
+            SMALL
+            | {"train": 50_000, "held": 10_000, "test": 10_000, "epochs": {"cnn": 30, "vit": 60}},
             5,
             GRID,
             needs=(MNIST,),

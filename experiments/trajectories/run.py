@@ -84,12 +84,15 @@ def do(run: Run) -> dict[str, float]:
     state, source = own.begin(run)
     transforms = (data.RotateTrajectories(task.DEGREES), teacher_forced)
     weights = own.row.train(run, state, source, transforms=transforms)
-    rollout = jax.jit(
-        lambda seen, present: own.network.rollout(
-            {"params": weights}, seen, task.PREDICTED, present
-        )
-    )
-    return task.track_scores(task.in_batches(rollout), _test(run), run.seed)
+    predict = task.in_batches(functools.partial(_rollout, own.network, weights))
+    return task.track_scores(predict, _test(run), run.seed)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _rollout(
+    network: TrajectoryTransformer, weights: Tree, seen: jax.Array, present: jax.Array
+) -> jax.Array:
+    return network.rollout({"params": weights}, seen, task.PREDICTED, present)
 
 
 def constant_velocity(run: Run) -> dict[str, float]:
