@@ -93,7 +93,12 @@ STUDY = Study(
             TINY, 1, {"parts": {"cnn, p = 0.5": "some"}}, note="8 x 8 digits, for the tests."
         ),
         "small": Preset(
-            SMALL, 5, GRID, needs=(MNIST,), note="5,000 training images, 6 epochs (ViT 15)."
+            SMALL,
+            3,
+            GRID,
+            more_seeds={f"{name} on cnn, p = 0.5": 5 for name in SOME},
+            needs=(MNIST,),
+            note="5,000 training images, 6 epochs (ViT 15).",
         ),
         "paper": Preset(
             SMALL

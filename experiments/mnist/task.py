@@ -26,7 +26,7 @@ UPRIGHT = (6, 9)
 
 
 class DigitNet(nn.Module):
-    """Three convolutions with 5 x 5 windows, norms, means between them, one window of all for logits.
+    """Three convolutions with 5 x 5 windows, norms and means between them, one window for logits.
 
     With kernels that a quarter turn leaves alone the logits are invariant: windows, paddings and
     means keep the turns of a 28 x 28 image. A mean over positions in place of the last window was

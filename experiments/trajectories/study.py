@@ -2,7 +2,10 @@
 
 Ten frames seen and ten predicted (4 s each), windows with at least two people. All rows are trained
 with random rotations by up to 30 degrees, so that "free" is the unfiltered network with the same
-augmentation. Steps from frame to frame as coordinates on all scenes, positions on eth.
+augmentation. On all scenes the network sees steps from frame to frame and predicts the departure
+from the last one; on eth also positions, as published. Windows of training are every second one,
+those of the test all. Size of steps, of batches and coordinates were tried on held-out windows of
+eth, seed 100, which no row uses.
 """
 
 from collections.abc import Mapping
@@ -25,14 +28,14 @@ SMALL = {
     "width": 64,
     "depth": 2,
     "dropout": 0.1,
-    "epochs": 10,
-    "batch_size": 128,
-    "learning_rate": 5e-4,
+    "epochs": 20,
+    "batch_size": 32,
+    "learning_rate": 2e-3,
     "weight_decay": 1e-5,
     "stride": 2,
 }
-DISPLACEMENT, ABSOLUTE = "displacement", "absolute"
-GRID = {"parts": [*([scene, DISPLACEMENT] for scene in task.SCENES), ["eth", ABSOLUTE]]}
+DEPARTURE, ABSOLUTE = "departure", "absolute"
+GRID = {"parts": [*([scene, DEPARTURE] for scene in task.SCENES), ["eth", ABSOLUTE]]}
 TINY = SMALL | {
     "source": "drawn",
     "width": 8,
@@ -84,19 +87,19 @@ STUDY = Study(
             (Better("combined_ade"),),
         ),
         Claim(
-            "On eth, in steps, it has a smaller combined ADE than a free network and than constant "
-            "velocity",
-            "heat .70 on eth, displacement",
-            "free on eth, displacement",
+            "On eth, predicting departures, it has a smaller combined ADE than a free network and "
+            "than constant velocity",
+            "heat .70 on eth, departure",
+            "free on eth, departure",
             (
                 Better("combined_ade"),
-                Beats("combined_ade", "constant velocity on eth, displacement"),
+                Beats("combined_ade", "constant velocity on eth, departure"),
             ),
         ),
     ),
     presets={
         "tiny": Preset(
-            TINY, 1, {"parts": [["eth", DISPLACEMENT]]}, note="Drawn walks, for the tests."
+            TINY, 1, {"parts": [["eth", DEPARTURE]]}, note="Drawn walks, for the tests."
         ),
         "small": Preset(
             SMALL,
@@ -104,10 +107,18 @@ STUDY = Study(
             GRID,
             more_seeds={"* on eth, *": 8},
             needs=(TRACKS,),
-            note="Width 64, two layers, 10 epochs, every second window.",
+            note="Width 64, two layers, 20 epochs, every second window.",
         ),
         "paper": Preset(
-            SMALL | {"width": 128, "depth": 4, "epochs": 100, "stride": 1},
+            SMALL
+            | {
+                "width": 128,
+                "depth": 4,
+                "epochs": 100,
+                "stride": 1,
+                "batch_size": 128,
+                "learning_rate": 5e-4,
+            },
             5,
             GRID,
             needs=(TRACKS,),

@@ -36,7 +36,8 @@ class Windows:
 def sources(folder: Path | None, scene: str, stride: int) -> tuple[Any, Any, Any, int]:
     """Training, held-out and test windows with at least two people, and the room for people.
 
-    Without a folder they are drawn: people who walk at changing speeds.
+    The stride is that of training windows; held out and tested are all windows. Without a folder
+    they are drawn: people who walk at changing speeds.
     """
     if folder is None:
         return _walks(64, 0), _walks(16, 1), _walks(16, 2), 3
@@ -48,7 +49,7 @@ def sources(folder: Path | None, scene: str, stride: int) -> tuple[Any, Any, Any
             split,
             observed=OBSERVED,
             predicted=PREDICTED,
-            stride=stride,
+            stride=stride if split == "train" else 1,
             min_people=2,
             max_people=people,
         )

@@ -1,6 +1,6 @@
 """The trajectory transformer: autoregressive prediction of pedestrian tracks."""
 
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +14,7 @@ from softeq_jax.projections import Dials, Projector, projector
 from softeq_jax.reps import Rep, vector
 
 Array = jax.Array | np.ndarray
+Coordinates = Literal["absolute", "displacement", "departure"]
 
 
 class _DenseEnds(NamedTuple):
@@ -57,8 +58,10 @@ class TrajectoryTransformer(nn.Module):
       group: a group of real 2 x 2 orthogonal matrices; None is SO(2).
       project: whether weights, biases and table are projected; otherwise they are used as they are
         stored, for a plan (``soft_rules``) to govern.
-      coordinates: "absolute", or "displacement": the network sees the steps from frame to frame and
-        predicts the next one, so that it commutes with translations.
+      coordinates: "absolute"; "displacement": the network sees the steps from frame to frame and
+        predicts the next one; "departure": it sees the steps and predicts what is added to the last
+        one, so that a head of zeros goes on at constant velocity. The latter two commute with
+        translations.
     """
 
     people: int
@@ -70,7 +73,7 @@ class TrajectoryTransformer(nn.Module):
     max_length: int = 20
     group: Group | None = None
     project: bool = True
-    coordinates: Literal["absolute", "displacement"] = "absolute"
+    coordinates: Coordinates = "absolute"
 
     def soft_rules(self, group: Group, dials: ModelDials) -> dict[str, Rule]:
         """Dense layers and positions under any group of real orthogonal 2 x 2 matrices.
@@ -108,7 +111,7 @@ class TrajectoryTransformer(nn.Module):
         layers = self._layers(self.group)
         x, present = self._checked(positions, present)
         steps = x
-        if self.coordinates == "displacement":
+        if self.coordinates != "absolute":
             steps = jnp.diff(x, axis=2, prepend=x[:, :, :1])
         tokens = jnp.swapaxes(steps, 1, 2).reshape(len(x), x.shape[2], 2 * self.people)
         h = self._dense("embed", layers)(tokens)
@@ -129,7 +132,10 @@ class TrajectoryTransformer(nn.Module):
             h = block(h, train)
         y = self._dense("head", layers)(h).reshape(*h.shape[:2], self.people, 2)
         y = jnp.swapaxes(y, 1, 2)
-        y = x + y if self.coordinates == "displacement" else y
+        if self.coordinates == "displacement":
+            y = x + y
+        elif self.coordinates == "departure":
+            y = x + steps + y
         return jnp.where(present[..., None, None], y, 0.0)
 
     def rollout(
@@ -197,9 +203,9 @@ class TrajectoryTransformer(nn.Module):
             raise ValueError(f"positions must be [n, {self.people}, t, 2], got shape {x.shape}")
         if not 1 <= x.shape[2] <= self.max_length:
             raise ValueError(f"expected 1 to {self.max_length} frames, got {x.shape[2]}")
-        if self.coordinates not in ("absolute", "displacement"):
+        if self.coordinates not in get_args(Coordinates):
             raise ValueError(
-                f'coordinates must be "absolute" or "displacement", got {self.coordinates!r}'
+                f"coordinates must be one of {get_args(Coordinates)}, got {self.coordinates!r}"
             )
         there = jnp.ones(x.shape[:2], bool) if present is None else jnp.asarray(present, bool)
         if there.shape != x.shape[:2]:

@@ -69,7 +69,7 @@ def change(model, variables, matrix, steps=None):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("coordinates", ["absolute", "displacement"])
+@pytest.mark.parametrize("coordinates", ["absolute", "displacement", "departure"])
 def test_the_strict_model_commutes_with_every_rotation(coordinates):
     model = small(coordinates=coordinates, depth=2 if coordinates == "absolute" else 1)
     for angle in (0.4, 2.0, -1.3):
@@ -102,11 +102,21 @@ def test_a_finite_group_allows_what_so2_forbids():
 
 def test_displacements_commute_with_translations():
     shift = np.array([10.0, -4.0], np.float32)
-    for coordinates, sees in (("displacement", False), ("absolute", True)):
+    for coordinates, sees in (("displacement", False), ("departure", False), ("absolute", True)):
         model = small(coordinates=coordinates)
         before = apply(model, stored(model), tracks())
         after = apply(model, stored(model), tracks() + shift)
         assert (np.abs(after - before - shift).max() > 1e-2) == sees
+
+
+def test_departures_of_zero_are_constant_velocity():
+    model = small(coordinates="departure")
+    weights = stored(model)["params"]
+    weights["head"] = jax.tree.map(np.zeros_like, weights["head"])
+    found = rollout(model, {"params": weights}, tracks(), 3)
+    step = tracks()[:, :, -1:] - tracks()[:, :, -2:-1]
+    wanted = tracks()[:, :, -1:] + step * np.arange(1, 4)[:, None]
+    np.testing.assert_allclose(found, wanted, atol=1e-5)
 
 
 def test_later_frames_do_not_change_earlier_predictions():
@@ -243,7 +253,7 @@ def test_bad_input_is_named():
         model.rollout(variables, tracks(), 0)
     with pytest.raises(ValueError, match="width must be a multiple of 2"):
         jax.eval_shape(small(width=18).init, jax.random.key(0), tracks())
-    with pytest.raises(ValueError, match='coordinates must be "absolute" or "displacement"'):
+    with pytest.raises(ValueError, match="'displacement', 'departure'.*'polar'"):
         jax.eval_shape(small(coordinates="polar").init, jax.random.key(0), tracks())
     for group in (sq.groups.so(3), sq.groups.cyclic(1)):
         with pytest.raises(ValueError, match="real orthogonal 2 x 2 matrices"):
