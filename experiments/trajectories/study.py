@@ -28,7 +28,7 @@ SMALL = {
     "width": 64,
     "depth": 2,
     "dropout": 0.1,
-    "epochs": 20,
+    "epochs": 10,
     "batch_size": 32,
     "learning_rate": 2e-3,
     "weight_decay": 1e-5,
@@ -107,7 +107,7 @@ STUDY = Study(
             GRID,
             more_seeds={"* on eth, *": 8},
             needs=(TRACKS,),
-            note="Width 64, two layers, 20 epochs, every second window.",
+            note="Width 64, two layers, 10 epochs, every second window.",
         ),
         "paper": Preset(
             SMALL
