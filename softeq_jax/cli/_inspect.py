@@ -4,10 +4,13 @@ import argparse
 import math
 import re
 import warnings
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from softeq_jax._text import plural, table
 from softeq_jax.cli import _arguments
+from softeq_jax.cli._output import card_path
+from softeq_jax.cli._provenance import WEIGHTS, Provenance
 
 if TYPE_CHECKING:
     from softeq_jax import Plan, Projector
@@ -107,7 +110,16 @@ def _identity(network: "Pretrained") -> str:
         ),
     ]
     rows += [("not used", f"{row.name}: {row.reason}") for row in report.carried]
+    if made := Provenance.of(network):
+        rows += [*made.rows(), *(("card", f"{path}") for path in _cards(Path(report.source)))]
+        rows += [("names", ", ".join(names)) for names in [made.classes] if names]
     return "\n".join(f"{name:<10}{value}" for name, value in rows)
+
+
+def _cards(source: Path) -> list[Path]:
+    """The model card beside a checkpoint, if there is one."""
+    places = [source, *([source.parent] if source.name == WEIGHTS else [])]
+    return [path for path in map(card_path, places) if path.is_file()]
 
 
 def _filtered(network: "Pretrained", plan: "Plan") -> str:

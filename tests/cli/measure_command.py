@@ -1,21 +1,14 @@
 """The command `measure` as tests call it: its text, its refusal, its tables."""
 
-from softeq_jax.cli import main
+import command
 
 
 def run(capsys, *argv):
-    status = main(["measure", *(str(argument) for argument in argv)])
-    captured = capsys.readouterr()
-    assert status == 0, captured.err
-    return captured.out
+    return command.run(capsys, "measure", *argv)
 
 
 def refused(capsys, *argv):
-    assert main(["measure", *(str(argument) for argument in argv)]) == 2
-    captured = capsys.readouterr()
-    assert captured.err.startswith("softeq: error: ")
-    assert captured.err.count("\n") == 1
-    return captured.err
+    return command.refused(capsys, "measure", *argv)
 
 
 def rows_after(text, word):

@@ -1,5 +1,6 @@
 """Pretrained weights: published PyTorch checkpoints into models of this package, and back."""
 
+from softeq_jax.models.weights._checkpoint import sha256
 from softeq_jax.models.weights._cifar_files import load_cifar_resnet, save_cifar_resnet
 from softeq_jax.models.weights._configuration import Preprocess
 from softeq_jax.models.weights._detection import FORMATS
@@ -17,4 +18,5 @@ __all__ = [
     "load_cifar_resnet",
     "save",
     "save_cifar_resnet",
+    "sha256",
 ]

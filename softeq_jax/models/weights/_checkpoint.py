@@ -1,6 +1,7 @@
 """Checkpoints on disk: a safetensors file, a folder of one or of its shards, a hub repository."""
 
 import dataclasses
+import hashlib
 import importlib
 import os
 import re
@@ -72,6 +73,26 @@ def find_checkpoint(source: str | os.PathLike[str]) -> Checkpoint:
     if not path.exists() and isinstance(source, str) and _is_hub_id(source):
         return read_folder(_fetch(source), source)
     return read_file(path)
+
+
+def sha256(source: str | os.PathLike[str]) -> str:
+    """SHA-256 of the weights of a checkpoint, 64 hexadecimal digits.
+
+    Of shards it is that of their bytes one after another, in the order of their names, as
+    ``cat model-*.safetensors | sha256sum`` prints it.
+
+    Args:
+      source: see ``load``.
+
+    Raises:
+      FileNotFoundError, ValueError, ImportError, OSError: see ``load``.
+    """
+    digest = hashlib.sha256()
+    for path in sorted({header.file for header in find_checkpoint(source).tensors.values()}):
+        with path.open("rb") as file:
+            while piece := file.read(2**20):
+                digest.update(piece)
+    return digest.hexdigest()
 
 
 def read_file(path: Path) -> Checkpoint:
