@@ -15,6 +15,7 @@ from softeq_jax.models.cifar_resnet import CifarResNet
 from softeq_jax.models.convolution_geometry import ConvGeometry, conv_geometry
 from softeq_jax.models.defects import Defect, conv_defects
 from softeq_jax.models.dinov2 import DINOv2
+from softeq_jax.models.efficientnet_lite import EfficientNetLite
 from softeq_jax.models.graph_network import EquivariantGraphNet, complete_edges
 from softeq_jax.models.group_conv import GroupConvNet
 from softeq_jax.models.heads import LinearHead, SegFormerHead, Segmenter
@@ -43,6 +44,7 @@ __all__ = [
     "ConvGeometry",
     "DINOv2",
     "Defect",
+    "EfficientNetLite",
     "EquivariantGraphNet",
     "GroupConvNet",
     "LinearHead",

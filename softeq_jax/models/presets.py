@@ -9,6 +9,7 @@ from flax import linen as nn
 
 from softeq_jax.models.cifar_resnet import CifarResNet
 from softeq_jax.models.dinov2 import DINOv2
+from softeq_jax.models.efficientnet_lite import VERSIONS, EfficientNetLite, lite_sizes
 from softeq_jax.models.heads import LinearHead, SegFormerHead, Segmenter
 from softeq_jax.models.mixer import MLPMixer
 from softeq_jax.models.resnet import ResNet
@@ -56,6 +57,10 @@ def _table() -> dict[str, Callable[..., nn.Module]]:
                 channel_hidden=channel_hidden,
             )
     table["segformer_b0"] = SegFormer
+    for version in VERSIONS:
+        table[f"efficientnet_lite{version}"] = functools.partial(
+            EfficientNetLite, **lite_sizes(version)
+        )
     return table
 
 

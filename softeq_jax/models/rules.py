@@ -104,6 +104,9 @@ def soft_rules(
       softness 0.8 (ResNet) or 0.9 (SegFormer). Pointwise layers, norms, attention and the head are
       untouched.
     * CIFAR ResNets: every 3 x 3 convolution at every softness, since they have no others.
+    * EfficientNet-Lite (not in the paper): the stem and the depthwise windows, 3 x 3 and 5 x 5, at
+      every softness. Layers of stride 2 break the symmetry by their padding, whatever their kernels
+      are, except on images of side ``32 n + 1``.
     * MLP-Mixer (not in the paper): the patch kernel, and the token-mixing layers as maps between
       the tokens and hidden units that the group leaves alone. At level 0 a block then mixes orbit
       means of tokens.

@@ -52,8 +52,19 @@ class VisionModel(nn.Module):
         raise NotImplementedError
 
 
-def batch_norm(*, train: bool, axis_name: str | None, name: str) -> nn.BatchNorm:
-    """The batch norm of residual networks."""
+def batch_norm(
+    *,
+    train: bool,
+    axis_name: str | None,
+    name: str,
+    momentum: float = 0.9,
+    epsilon: float = 1e-5,
+) -> nn.BatchNorm:
+    """The batch norm of convolutional networks; by default as residual networks have it."""
     return nn.BatchNorm(
-        use_running_average=not train, momentum=0.9, epsilon=1e-5, axis_name=axis_name, name=name
+        use_running_average=not train,
+        momentum=momentum,
+        epsilon=epsilon,
+        axis_name=axis_name,
+        name=name,
     )

@@ -27,6 +27,7 @@ MODELS = {
     "dinov2 of another size": (models.DINOv2(16, 1, 2, 24, 4, num_classes=5), IMAGE),
     "resnet": (models.ResNet((1, 1, 1, 1), width=4, num_classes=5), IMAGE),
     "cifar resnet": (models.CifarResNet(8, 5, 4), IMAGE),
+    "lite": (models.EfficientNetLite((4,) * 7, (1,) * 7, stem=4, width=8, num_classes=5), IMAGE),
     "mixer": (models.MLPMixer(16, 4, 16, 1, 8, 32, num_classes=5), IMAGE),
     "segformer": (MIT, IMAGE),
     "segmenter": (models.segmenter(MIT, 4, "segformer"), IMAGE),

@@ -86,10 +86,11 @@ def test_mixers_filter_token_mixing_on_its_token_axis():
         (models.MLPMixer(12, 4, 16, 2, 6, 16, num_classes=5), 12),
         (models.ResNet((1, 1, 1, 1), width=4, num_classes=3), 33),
         (models.CifarResNet(8, 3, 4), 9),
+        (models.EfficientNetLite((4,) * 7, (1,) * 7, stem=4, width=8, num_classes=3), 33),
         (SEGFORMER.clone(reductions=(1, 1)), 25),  # on odd maps a reduction by 2 cuts a side off
     ],
     ids=["vit-mean", "vit-cls", "vit-resized", "dinov2", "dinov2-reg", "mixer", "resnet", "cifar",
-         "segformer"],
+         "lite", "segformer"],
 )  # fmt: skip
 def test_strict_networks_are_invariant_where_the_lattice_allows_it(model, side):
     x, variables = made(model, side)

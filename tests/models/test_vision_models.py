@@ -19,6 +19,7 @@ SMALL = {
         widths=(4, 8), depths=(1, 1), heads=(1, 2), reductions=(2, 1), patch_sizes=(7, 3),
         strides=(4, 2), mlp_ratios=(2, 2), num_classes=5,
     ),
+    "lite": models.EfficientNetLite((4,) * 7, (1,) * 7, stem=4, width=8, num_classes=5),
 }  # fmt: skip
 X = jax.ShapeDtypeStruct((3, 16, 16, 3), jnp.float32)
 
@@ -51,7 +52,8 @@ def test_every_family_is_called_alike(name):
         ("dinov2_s14", 22.06), ("dinov2_b14_reg4", 86.58), ("resnet18", 11.69),
         ("resnet34", 21.80), ("resnet50", 25.56), ("resnet101", 44.55), ("resnet152", 60.19),
         ("mixer_s32", 19.10), ("mixer_b16", 59.88), ("mixer_l16", 208.2),
-        ("cifar_resnet20", 0.2697),
+        ("cifar_resnet20", 0.2697), ("efficientnet_lite1", 5.417), ("efficientnet_lite3", 8.197),
+        ("efficientnet_lite4", 13.007),
     ],
 )  # fmt: skip
 def test_presets_have_the_published_number_of_parameters(name, millions):

@@ -229,6 +229,11 @@ class Takes(NamedTuple):
     patch: int = 1
     made_for: int | None = None
 
+    @property
+    def native(self) -> int | None:
+        """The size that is shown to a network without patches, which takes any."""
+        return self.made_for if self.patch == 1 else None
+
 
 def resolve_preprocess(
     fallback: Preprocess, config: Config, preprocessor: str | None, takes: Takes
@@ -256,7 +261,7 @@ def resolve_preprocess(
         _settings.check(values, where, _settings.PREPROCESSOR)
         found = _of_preprocessor(values, where, fallback)
     elif any(recipe.get(key) is not None for key in _RECIPE):
-        own = None if takes.side is None else config.side("img_size")
+        own = takes.native if takes.side is None else config.side("img_size")
         found = _of_pretrained_cfg(recipe, f"{config.where}: pretrained_cfg", fallback, own)
         if recipe.get("input_size") and recipe["input_size"][0] != takes.channels:
             raise ValueError(
@@ -266,7 +271,7 @@ def resolve_preprocess(
     elif takes.side is None and fallback.image_size % takes.patch:
         return _of_side(fallback, takes.made_for)
     else:
-        return _of_side(fallback, takes.side)
+        return _of_side(fallback, takes.side or takes.native)
     _check_fit(found, takes)
     return found
 

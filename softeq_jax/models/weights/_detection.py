@@ -8,6 +8,7 @@ from typing import NamedTuple
 from softeq_jax.models.weights import (
     _cifar_resnet,
     _dinov2,
+    _efficientnet_lite,
     _mixer,
     _resnet,
     _segformer,
@@ -23,6 +24,7 @@ FORMATS: tuple[Format, ...] = (
     *_resnet.FORMATS,
     *_mixer.FORMATS,
     *_segformer.FORMATS,
+    *_efficientnet_lite.FORMATS,
 )
 FAMILIES = tuple(dict.fromkeys(f.family for f in FORMATS))
 

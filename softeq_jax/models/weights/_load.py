@@ -64,8 +64,9 @@ def load(
     published sizes, most of which have heads of 64 channels; or pass ``heads=``), the epsilons of
     norms (``config.json``, else those of the family), whether timm's ViT with a class token and a
     norm before pooling takes the mean instead (``config.json``, else the token), whether a ResNet
-    is one of timm's antialiased ones (``config.json``, else a plain one), and, without
-    ``config.json``, whether whole blocks are missing at the end.
+    is one of timm's antialiased ones (``config.json``, else a plain one), whether an
+    EfficientNet-Lite came from TensorFlow, with its padding (``config.json``, else it did), and,
+    without ``config.json``, whether whole blocks are missing at the end.
 
     Args:
       source: a ``.safetensors`` file (if it is called ``model.safetensors``, the ``config.json``
@@ -77,7 +78,7 @@ def load(
       reset_head: start a new head, for ``num_classes`` classes.
       seed: of the new head.
       family: the one that is expected: ``"vit"``, ``"dinov2"``, ``"resnet"``, ``"mixer"``,
-        ``"segformer"`` or ``"cifar_resnet"``.
+        ``"segformer"``, ``"efficientnet_lite"`` or ``"cifar_resnet"``.
       **changes: attributes of the model (of a segmenter or its backbone) to be changed, such as
         ``heads=3`` or ``interpolate=True``.
 

@@ -67,8 +67,8 @@ class LoadReport:
 
     Attributes:
       source: file, folder or hub id.
-      family: ``"vit"``, ``"dinov2"``, ``"resnet"``, ``"mixer"``, ``"segformer"`` or
-        ``"cifar_resnet"``.
+      family: ``"vit"``, ``"dinov2"``, ``"resnet"``, ``"mixer"``, ``"segformer"``,
+        ``"efficientnet_lite"`` or ``"cifar_resnet"``.
       format: whose names it has: ``"hugging face"``, ``"timm"`` or ``"cifar"``.
       model: the class of the model.
       used: the tensors that went into the model.

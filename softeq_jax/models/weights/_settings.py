@@ -222,6 +222,12 @@ MODEL_ARGS: Mapping[str, Mapping[str, Kind]] = {
         "base_width": _only(64),
         "act_layer": _only("relu"),
     },
+    "efficientnet_lite": {
+        **dict.fromkeys(("drop_rate", "drop_path_rate"), _SHARE),
+        "num_classes": _COUNT,
+        "in_chans": _POSITIVE,
+        "global_pool": _only("avg"),
+    },
 }
 
 PREPROCESSOR: Mapping[str, Kind] = {
