@@ -24,8 +24,13 @@ def add_weights(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def load(arguments: argparse.Namespace) -> "Pretrained":
+def load(arguments: argparse.Namespace, source: str | None = None, **options: Any) -> "Pretrained":
     """The network of ``WEIGHTS``.
+
+    Args:
+      arguments: of the command.
+      source: another checkpoint instead.
+      **options: others of ``softeq_jax.models.weights.load``.
 
     Raises:
       ValueError, FileNotFoundError, ImportError: see ``softeq_jax.models.weights.load``.
@@ -34,7 +39,9 @@ def load(arguments: argparse.Namespace) -> "Pretrained":
 
     changes: dict[str, Any] = {} if arguments.heads is None else {"heads": arguments.heads}
     try:
-        return load_weights(arguments.weights, family=arguments.family, **changes)
+        return load_weights(
+            source or arguments.weights, family=arguments.family, **options, **changes
+        )
     except TypeError as error:
         if not changes:
             raise

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from softeq_jax.cli._provenance import WEIGHTS, Provenance
 
 if TYPE_CHECKING:
+    from softeq_jax.cli._before_after import BeforeAfter
     from softeq_jax.cli._certified import Certified
     from softeq_jax.models.weights import Pretrained
 
@@ -19,7 +20,7 @@ def card(
     network: "Pretrained",
     provenance: Provenance,
     certified: "Certified | None",
-    measured: str = "",
+    measured: "BeforeAfter | None" = None,
 ) -> str:
     """What the file is, what was done to it, what is certified and measured, how to load it.
 
@@ -28,7 +29,7 @@ def card(
       network: of the checkpoint that the weights are written in the form of.
       provenance: of the weights.
       certified: the weights, None if nothing is filtered.
-      measured: a section of the card, or nothing.
+      measured: what rotations of images do, if that was measured.
     """
     report = network.report
     library = _LIBRARIES.get(report.format)
@@ -46,7 +47,9 @@ def card(
     parts.append(markdown(("", ""), facts))
     if certified is not None:
         parts += [_filtered(network, certified), _certificates(certified)]
-    parts += [measured] if measured else []
+    if measured is not None:
+        parts += ["## Measured under rotations of images", f"{measured.images}."]
+        parts.append(markdown(measured.head, measured.rows))
     return "\n\n".join([*parts, _loading(out, network)]) + "\n"
 
 

@@ -15,8 +15,9 @@ import numpy as np
 from softeq_jax._text import plural
 
 HELP = (
-    "a prepared TFDS data set by name (cifar10:test) or by its folder, a folder of image files, or "
-    "an .npy or .npz file of images [n, h, w, c], uint8 or in [0, 1] (npz: images, labels)"
+    "a prepared TFDS data set by name (cifar10:test) or by its folder, a folder of image files (in "
+    "folders by class, if they have labels), or an .npy or .npz file of images [n, h, w, c], uint8 "
+    "or in [0, 1] (npz: images, labels)"
 )
 # What Pillow registers, but reads no pixels of by itself.
 _NO_PICTURES = ("BUFR", "EPS", "GRIB", "HDF5", "IPTC", "MPEG", "WMF")
@@ -50,12 +51,14 @@ class ImageSource(NamedTuple):
       length: how many there are.
       get: from a number to the image.
       note: what was passed over, or nothing.
+      classes: what labels mean, where they are folders of a folder, in the order of their names.
     """
 
     name: str
     length: int
     get: Callable[[int], Record]
     note: str = ""
+    classes: tuple[str, ...] = ()
 
 
 def open_images(data: str, data_dir: str | None) -> ImageSource:
@@ -121,7 +124,8 @@ def _arrays(path: Path) -> ImageSource:
 def _folder(path: Path) -> ImageSource:
     """All image files at any depth, in the order of their paths, but for hidden ones.
 
-    Those are what systems leave beside images, such as ``._1.jpg`` or what is in ``__MACOSX``.
+    Those are what systems leave beside images, such as ``._1.jpg`` or what is in ``__MACOSX``. If
+    all images lie in folders of the folder, these are classes.
     """
     from PIL import Image
 
@@ -139,13 +143,19 @@ def _folder(path: Path) -> ImageSource:
             f"{f' ({note})' if note else ''}"
         )
 
+    places = [file.relative_to(path).parts for file in files]
+    flat = any(len(parts) == 1 for parts in places)
+    classes = () if flat else tuple(sorted({parts[0] for parts in places}))
+    numbers = {name: number for number, name in enumerate(classes)}
+
     def get(index: int) -> Record:
         try:
-            return Record(str(files[index]), read_picture(files[index].read_bytes()), None)
+            pixels = read_picture(files[index].read_bytes())
         except ValueError as error:
             raise ValueError(f"{files[index]}: not a readable image ({error})") from error
+        return Record(str(files[index]), pixels, numbers.get(places[index][0]))
 
-    return ImageSource(str(path), len(files), get, note)
+    return ImageSource(str(path), len(files), get, note, classes)
 
 
 def _is_hidden(path: Path) -> bool:

@@ -1,15 +1,19 @@
 """Images prepared for a network: resized, cropped, normalized."""
 
+import argparse
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from softeq_jax.cli._image_sources import ImageSource
+from softeq_jax._text import plural
+from softeq_jax.cli import _arguments
+from softeq_jax.cli._image_sources import HELP, ImageSource, open_images
 from softeq_jax.cli._progress import shown
+from softeq_jax.cli._provenance import Provenance
 
 if TYPE_CHECKING:
-    from softeq_jax.models.weights import Preprocess
+    from softeq_jax.models.weights import Preprocess, Pretrained
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,6 +27,76 @@ class Images:
 
     pixels: np.ndarray
     labels: np.ndarray | None
+
+
+def add_options(parser: Any, required: bool) -> None:
+    """Adds the arguments that say which images are measured on, and how they are prepared."""
+    positive, numbers = _arguments.positive, _arguments.numbers
+    parser.add_argument("--data", required=required, help=HELP)
+    parser.add_argument("--data-dir", help="where TFDS data sets are (default: where TFDS looks)")
+    parser.add_argument("--limit", type=positive, default=64, help="images at most (default: 64)")
+    parser.add_argument("--seed", type=int, default=0, help="of their choice (default: 0)")
+    parser.add_argument(
+        "--batch-size", type=positive, default=16, help="images at a time (default: 16)"
+    )
+    parser.add_argument(
+        "--angles",
+        type=_arguments.degrees,
+        default=(0.0, 15.0, 30.0, 45.0, 90.0),
+        help="degrees, counter-clockwise (default: 0,15,30,45,90)",
+    )
+    parser.add_argument("--mean", type=numbers, help="of the channels, in [0, 1]")
+    parser.add_argument("--std", type=numbers, help="of the channels, in [0, 1]")
+    parser.add_argument("--size", type=positive, metavar="PIXELS", help="side of the images")
+
+
+def opened(arguments: argparse.Namespace) -> ImageSource:
+    """The source of ``--data``.
+
+    Raises:
+      ValueError, FileNotFoundError, ImportError: see ``open_images``; ValueError for a seed < 0.
+    """
+    if arguments.seed < 0:
+        raise ValueError(f"--seed must be at least 0, got {arguments.seed}")
+    return open_images(arguments.data, arguments.data_dir)
+
+
+def read_for(
+    network: "Pretrained", source: ImageSource, arguments: argparse.Namespace
+) -> tuple[Images, str]:
+    """Images as a network takes them, and what they are, in words.
+
+    Labels of folders count where the network's classes are known to have their names, or where
+    there are as many.
+
+    Raises:
+      ValueError, ImportError: see ``read``; ValueError for labels beyond the network's classes, or
+        arguments that do not fit.
+    """
+    preprocess = _overridden(network.preprocess, arguments)
+    images = read(source, arguments.limit, arguments.seed, preprocess)
+    count, note = getattr(network.model, "num_classes", 0), ""
+    if source.classes and count:
+        labels = _meaning(source, images.labels, Provenance.of(network), count)
+        note = "" if labels is not None else "the folders are not the classes of the network\n"
+        images = dataclasses.replace(images, labels=labels)
+    if count and images.labels is not None and images.labels.max() >= count:
+        raise ValueError(
+            f"{source.name}: has a label {images.labels.max()}, the network has {count} classes"
+        )
+    return images, f"{_heading(source, images, preprocess)}{note}"
+
+
+def _meaning(
+    source: ImageSource, labels: np.ndarray | None, made: Provenance | None, count: int
+) -> np.ndarray | None:
+    """Labels of folders as classes of a network, None if they are others."""
+    names = made.classes if made is not None else []
+    if labels is None or (names and not set(source.classes) <= set(names)):
+        return None
+    if not names:
+        return labels if len(source.classes) == count else None
+    return np.array([names.index(name) for name in source.classes])[labels]
 
 
 def read(source: ImageSource, limit: int, seed: int, preprocess: "Preprocess") -> Images:
@@ -80,6 +154,39 @@ def prepared(image: Any, preprocess: "Preprocess") -> np.ndarray:
     top, left = (size[0] - side) // 2, (size[1] - side) // 2
     pixels = pixels[top : top + side, left : left + side]
     return (pixels - np.array(preprocess.mean, np.float32)) / np.array(preprocess.std, np.float32)
+
+
+def _overridden(preprocess: "Preprocess", arguments: argparse.Namespace) -> "Preprocess":
+    changes: dict[str, Any] = {}
+    channels = len(preprocess.mean)
+    for name in ("mean", "std"):
+        given = getattr(arguments, name)
+        if given is None:
+            continue
+        if len(given) not in (1, channels):
+            raise ValueError(f"--{name} needs {channels} numbers, got {len(given)}")
+        changes[name] = given * channels if len(given) == 1 else given
+    if min(changes.get("std", (1.0,))) <= 0:
+        raise ValueError(f"--std must be positive, got {arguments.std}")
+    if arguments.size is not None:
+        changes["image_size"] = arguments.size
+        changes["resize"] = round(arguments.size * preprocess.resize / preprocess.image_size)
+    if changes:
+        changes["source"] = f"{preprocess.source}, changed by arguments"
+    return dataclasses.replace(preprocess, **changes)
+
+
+def _heading(source: ImageSource, images: Images, preprocess: "Preprocess") -> str:
+    n, side = images.pixels.shape[:2]
+    mean, std = (
+        ",".join(f"{v:.4g}" for v in values) for values in (preprocess.mean, preprocess.std)
+    )
+    note = f"\n{source.note}" if source.note else ""
+    return (
+        f"{n:,} of {plural(source.length, 'image')} of {source.name}{note}\n"
+        f"{side} x {side} pixels from {preprocess.resize}, {preprocess.interpolation}, "
+        f"mean {mean}, std {std} ({preprocess.source})\n"
+    )
 
 
 def _checked(image: np.ndarray, channels: int) -> np.ndarray:

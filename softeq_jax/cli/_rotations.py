@@ -11,7 +11,11 @@ from softeq_jax._text import table
 from softeq_jax.cli._progress import shown
 
 if TYPE_CHECKING:
+    from softeq_jax.cli._subject import Subject
     from softeq_jax.measures import Estimate
+    from softeq_jax.measures.finite import Comparison
+
+KL, AGREEMENT, ACCURACY, SIMILARITY = "KL [nats]", "agreement", "accuracy", "similarity"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,6 +29,7 @@ class Rotations:
       floor: what interpolation alone does, forth and back; None if f gives no class scores.
       upright: the top class of each image ``[n]``; None if f gives no class scores.
       top: the same at each angle ``[a, n]``.
+      similarity: cosine of the pooled features of x and R x ``[a, n]``; None without features.
     """
 
     angles: tuple[float, ...]
@@ -32,58 +37,70 @@ class Rotations:
     floor: "Estimate | None" = None
     upright: np.ndarray | None = None
     top: np.ndarray | None = None
+    similarity: np.ndarray | None = None
 
-    def head(self, labels: np.ndarray | None) -> list[str]:
-        """The columns of ``rows``."""
-        if self.top is None:
-            return ["degrees", "relative error"]
-        columns = ["degrees", "KL [nats]", "standard error", "floor [nats]", "agreement"]
-        return columns if labels is None else [*columns, "accuracy"]
-
-    def rows(self, labels: np.ndarray | None) -> list[list[float]]:
-        """One row for each angle.
+    def curves(self, labels: np.ndarray | None) -> dict[str, np.ndarray]:
+        """What is a mean over images, by name, ``[a, n]`` each.
 
         Args:
           labels: the true classes ``[n]``, for the accuracy.
         """
-        if self.top is None or self.floor is None:
-            return [list(row) for row in zip(self.angles, self.error.per_transform, strict=True)]
+        found = {}
+        if self.top is not None:
+            found[KL] = self.error.numerators
+            found[AGREEMENT] = self.top == self.upright
+            if labels is not None:
+                found[ACCURACY] = self.top == labels
+        if self.similarity is not None:
+            found[SIMILARITY] = self.similarity
+        return {name: np.asarray(values, np.float64) for name, values in found.items()}
+
+    def columns(self, labels: np.ndarray | None) -> dict[str, np.ndarray]:
+        """A number for each angle, by name: the means, errors and floors."""
         from softeq_jax.measures import mean_and_error
 
-        rows = []
-        for i, angle in enumerate(self.angles):
-            mean, error = mean_and_error(self.error.numerators[i])
-            agreement = float(np.mean(self.top[i] == self.upright))
-            row = [angle, mean, error, float(self.floor.per_transform[i]), agreement]
-            rows.append(row if labels is None else [*row, float(np.mean(self.top[i] == labels))])
-        return rows
+        curves = self.curves(labels)
+        means = {name: values.mean(1) for name, values in curves.items()}
+        if self.floor is None:
+            return {"relative error": self.error.per_transform, **means}
+        errors = np.array([mean_and_error(values)[1] for values in curves[KL]])
+        kl = {KL: means.pop(KL), "standard error": errors}
+        return {**kl, "floor [nats]": self.floor.per_transform, **means}
+
+    def head(self, labels: np.ndarray | None) -> list[str]:
+        """The columns of ``rows``."""
+        return ["degrees", *self.columns(labels)]
+
+    def rows(self, labels: np.ndarray | None) -> list[list[float]]:
+        """One row for each angle."""
+        columns = self.columns(labels).values()
+        return [[a, *map(float, row)] for a, *row in zip(self.angles, *columns, strict=True)]
+
+    def cells(self, labels: np.ndarray | None) -> list[list[str]]:
+        """The rows as text."""
+        return [[f"{value:.4g}" for value in row] for row in self.rows(labels)]
 
     def table(self, labels: np.ndarray | None) -> str:
-        """The rows as text, and the accuracy of upright images if there are labels."""
-        lines = [[f"{value:.4g}" for value in row] for row in self.rows(labels)]
-        text = table(self.head(labels), lines, right="r" * len(self.head(labels)))
+        """The rows in columns, and the accuracy of upright images if there are labels."""
+        head = self.head(labels)
+        return f"{self.title(labels)}\n{table(head, self.cells(labels), right='r' * len(head))}"
+
+    def title(self, labels: np.ndarray | None) -> str:
+        """What the table shows."""
         if labels is None or self.upright is None:
-            return f"finite rotations\n{text}"
-        upright = float(np.mean(self.upright == labels))
-        return f"finite rotations (accuracy upright: {upright:.4g})\n{text}"
+            return "finite rotations"
+        return f"finite rotations (accuracy upright: {np.mean(self.upright == labels):.4g})"
 
 
 def measured(
-    f: Any,
-    pixels: np.ndarray,
-    angles: Sequence[float],
-    output: str,
-    classes: bool,
-    batch_size: int,
+    subject: "Subject", pixels: np.ndarray, angles: Sequence[float], batch_size: int
 ) -> Rotations:
-    """Runs f on the images and on their rotations: once, and once or twice for each angle.
+    """Runs a network on the images and on their rotations: once, and a few times for each angle.
 
     Args:
-      f: images to outputs.
+      subject: the network.
       pixels: ``[n, side, side, c]``.
       angles: degrees.
-      output: layout of the outputs.
-      classes: whether they are logits.
       batch_size: images at a time.
 
     Raises:
@@ -94,21 +111,25 @@ def measured(
     turns = [measures.rotation(math.radians(angle)) for angle in angles]
     pieces: list[dict[str, np.ndarray]] = []
     for piece, real in shown(list(measures.batches(pixels, batch_size)), "batch"):
-        if classes:
-            found = measures.kl_consistency(f, piece, turns)
+        if subject.classes:
+            found = measures.kl_consistency(subject.f, piece, turns)
             assert found.top is not None
             assert found.upright is not None
             values = {"kl": found.kl.numerators, "floor": found.floor.numerators}
             values |= {"top": found.top, "upright": found.upright[None]}
         else:
-            error = measures.relative_error(f, piece, turns, output=output)
+            error = measures.relative_error(subject.f, piece, turns, output=subject.output)
             values = {"numerators": error.numerators, "denominators": error.denominators}
+        if subject.features is not None:
+            values["similarity"] = _similarity(subject.features, piece, turns)
         pieces.append({name: value[:, :real] for name, value in values.items()})
     joined = {name: np.concatenate([p[name] for p in pieces], axis=1) for name in pieces[0]}
     names = tuple(turn.name for turn in turns)
-    if not classes:
-        values = joined["numerators"], joined["denominators"]
-        return Rotations(tuple(angles), measures.Estimate("relative error", *values, names))
+    similarity = joined.get("similarity")
+    if not subject.classes:
+        ratio = joined["numerators"], joined["denominators"]
+        error = measures.Estimate("relative error", *ratio, names)
+        return Rotations(tuple(angles), error, similarity=similarity)
     ones = np.ones_like(joined["kl"])
     return Rotations(
         tuple(angles),
@@ -116,4 +137,22 @@ def measured(
         measures.Estimate("interpolation floor [nats]", joined["floor"], ones, names),
         joined["upright"][0],
         joined["top"],
+        similarity,
     )
+
+
+def _similarity(features: Any, piece: Any, turns: Sequence[Any]) -> np.ndarray:
+    from softeq_jax import measures
+    from softeq_jax.measures.finite import per_image
+
+    (found,) = measures.evaluate(features, piece, turns, [per_image(_cosine)], output="invariant")
+    return found["cosine"]
+
+
+def _cosine(pair: "Comparison") -> dict[str, Any]:
+    """Of ``f(x)`` and ``f(R x)``; 0 where either is zero."""
+    import jax.numpy as jnp
+
+    a, b = (jnp.asarray(y, jnp.float32) for y in (pair.upright, pair.moved))
+    norms = jnp.linalg.norm(a, axis=-1) * jnp.linalg.norm(b, axis=-1)
+    return {"cosine": jnp.where(norms > 0, (a * b).sum(-1) / jnp.where(norms > 0, norms, 1), 0)}

@@ -1,10 +1,12 @@
 """``softeq soften``: filtered weights, with the names and the layout they came with."""
 
 import argparse
+import dataclasses
 from pathlib import Path
 from typing import Any
 
-from softeq_jax.cli import _arguments, _output
+from softeq_jax.cli import _arguments, _images, _output
+from softeq_jax.cli._before_after import before_and_after
 from softeq_jax.cli._card import card
 from softeq_jax.cli._certified import certified
 from softeq_jax.cli._provenance import Provenance, soft_entries
@@ -44,6 +46,9 @@ def register(commands: Any) -> None:
     parser.add_argument(
         "--again", action="store_true", help="filter weights that are softened already once more"
     )
+    _images.add_options(
+        parser.add_argument_group("a measured curve, before and after, on images"), required=False
+    )
     parser.set_defaults(run=run)
 
 
@@ -51,14 +56,15 @@ def run(arguments: argparse.Namespace) -> None:
     """Writes the filtered weights with their card, and prints the plan.
 
     Raises:
-      ValueError, FileNotFoundError, ImportError: see ``_arguments.load``; ValueError for dials out
-        of range, a group that does not act, weights that are softened already, or an output that
-        would replace something.
+      ValueError, FileNotFoundError, ImportError: see ``_arguments.load`` and ``_images.read_for``;
+        ValueError for dials out of range, a group that does not act, weights that are softened
+        already, or an output that would replace something.
     """
     import softeq_jax as sq
     from softeq_jax import models
 
     _output.check(arguments.weights, arguments.out, arguments.force)
+    source = None if arguments.data is None else _images.opened(arguments)
     group = sq.groups.from_name(arguments.group)
     dials = {name: getattr(arguments, name) for name in DIALS}
     network = _arguments.load(arguments)
@@ -74,9 +80,16 @@ def run(arguments: argparse.Namespace) -> None:
     found = certified(plan, group, network, soft["params"])
     entries = soft_entries(arguments.group, dials, found)
     provenance = Provenance.made(arguments.weights, before, **entries)
-    text = card(arguments.out, network, provenance, found)
+    measured = None
+    if source is not None:
+        stored = {**network.variables, "params": found.params}
+        after = dataclasses.replace(network, variables=stored)
+        measured = before_and_after(arguments, source, network, after)
+    text = card(arguments.out, network, provenance, found, measured)
     written = _output.write(arguments.out, network, soft, provenance, text)
     print(plan.describe())
     print(f"\nrealized softness: {found.softness()}\n")
     print(found.table())
+    if measured is not None:
+        print(f"\n{measured.text()}")
     print(f"\n{written}")
