@@ -6,7 +6,17 @@ import math
 from collections.abc import Sequence
 from typing import Protocol
 
-from experiments.shared.statistics import Interval, RowSeedModel, paired, slope
+import numpy as np
+from scipy import stats
+
+from experiments.shared.statistics import (
+    LEVEL,
+    NOTHING,
+    Interval,
+    RowSeedModel,
+    paired,
+    slope,
+)
 from experiments.shared.studies import Line, Metric, Study
 
 
@@ -138,6 +148,49 @@ class Grows:
             f"({found.runs} seeds)"
         )
         return Finding(text, _verdict(found, 0.0))
+
+
+@dataclasses.dataclass(frozen=True)
+class OverItems:
+    """The change from the reference that runs measure item by item is better than a threshold.
+
+    For runs whose test items are nearly the same, so that seeds alone tell too little: the variance
+    of the mean over seeds is that of one run over its items, plus what seeds add. Every line has
+    the change in `metric` and its standard error over items in `metric` with `_se` behind it.
+
+    Attributes:
+      metric: the change.
+      least: what the gain must be above; negative for a margin that a loss must stay within.
+    """
+
+    metric: str
+    least: float = 0.0
+
+    def judge(self, study: Study, lines: Sequence[Line], claim: Claim) -> Finding:
+        """Holds if the whole normal interval of the gain is above `least`, fails if it is below."""
+        metric = study.metric(self.metric)
+        found = over_items([line for line in lines if line["row"] == claim.row], self.metric)
+        gain = found if metric.better == "higher" else -found
+        said = f"better by more than {metric.shown(self.least)}" if self.least else "better"
+        if self.least < 0:
+            said = f"worse by at most {metric.shown(-self.least)}"
+        verdict = _verdict(gain, self.least)
+        text = f"{metric.title}: {claim.row} {difference_text(metric, found)}, {found.runs} seeds"
+        return Finding(f"{text}; {said}: {verdict}", verdict)
+
+
+def over_items(lines: Sequence[Line], key: str) -> Interval:
+    """The mean of a change over runs whose items are nearly the same; see `OverItems`."""
+    values = np.array([line[key] for line in lines], float)
+    errors = np.array([line[f"{key}_se"] for line in lines], float)
+    if not len(values):
+        return NOTHING
+    added = values.var(ddof=1) / len(values) if len(values) > 1 else 0.0
+    error = math.sqrt(np.mean(errors**2) + added)
+    half = float(stats.norm.ppf(0.5 + 0.5 * LEVEL)) * error
+    mean = float(values.mean())
+    p = float(2 * stats.norm.sf(abs(mean) / error)) if error else math.nan
+    return Interval(mean, mean - half, mean + half, p, len(values))
 
 
 @dataclasses.dataclass(frozen=True)
