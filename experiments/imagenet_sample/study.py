@@ -99,7 +99,7 @@ def rows(settings: Settings) -> Mapping[str, Settings]:
     """Every network as published and softened, with old and new batch statistics."""
     found: dict[str, Settings] = {}
     for network, grid in settings["filtered"].items():
-        every = {PUBLISHED: ["c4", {"softness": 1.0}], **grid["rows"]}
+        every = {PUBLISHED: list(run.AS_PUBLISHED.values()), **grid["rows"]}
         for name, (group, dials) in every.items():
             for new in (False, True) if grid["statistics"] else (False,):
                 found[f"{network}: {name}{NEW if new else ''}"] = {
