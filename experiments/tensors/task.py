@@ -160,15 +160,20 @@ class TensorScores:
     held_error: float
 
 
+@functools.partial(jax.jit, static_argnums=0)
+def _predict(network: nn.Module, weights: Tree, x: jax.Array) -> Any:
+    return network.apply({"params": weights}, x)
+
+
 def scores(
     network: nn.Module, weights: Tree, data: TensorData, problem: str, noise: float, seed: int
 ) -> TensorScores:
     """Scores of weights on the test part, and on the held-out one."""
     made = PROBLEMS[problem]
-    predict = jax.jit(lambda x: network.apply({"params": weights}, x))
 
     def values(x: np.ndarray) -> np.ndarray:
-        return np.asarray(predict(x), np.float64) * data.deviation + data.mean
+        predicted = _predict(network, weights, x)
+        return np.asarray(predicted, np.float64) * data.deviation + data.mean
 
     def mean_error(predicted: np.ndarray, true: np.ndarray) -> float:
         return float(symmetric_relative_error(predicted, true).mean())

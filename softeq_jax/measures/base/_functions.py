@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.extend.core import ClosedJaxpr, jaxpr_as_fun
 
 from softeq_jax._checks import is_traced, whole
 
@@ -179,6 +180,34 @@ def split_callable(f: Callable[..., Any], *others: Any) -> tuple[list[Array], Sk
     return arrays, Skeleton(structure, kept, lasting)
 
 
+def hoisted(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function, compiled, with all arrays that it closes over as arguments.
+
+    ``jit`` makes constants of them. These are folded at length and kept twice, and XLA on CPU
+    (jaxlib 0.10) computes garbage, not always NaN, for a product with a block of constant zeros
+    followed by a sum, which is what the weights of a strictly equivariant layer look like.
+
+    Args:
+      function: of pytrees of arrays. It is traced once for their shapes and dtypes.
+    """
+    programs: dict[Any, tuple[Callable[..., Any], Any, Any]] = {}
+
+    def call(*args: Any) -> Any:
+        leaves, structure = jax.tree.flatten(args)
+        key = (structure, tuple(jax.typeof(leaf) for leaf in leaves))
+        if key not in programs:
+            closed, shapes = jax.make_jaxpr(function, return_shape=True)(*args)
+
+            def program(constants: Any, *values: Any) -> Any:
+                return jaxpr_as_fun(ClosedJaxpr(closed.jaxpr, constants))(*values)
+
+            programs[key] = jax.jit(program), closed.consts, jax.tree.structure(shapes)
+        run, constants, outputs = programs[key]
+        return jax.tree.unflatten(outputs, run(constants, *leaves))
+
+    return call
+
+
 def compiled(body: Callable) -> Callable:
     """The function ``body(*arrays, skeleton, **static)``, compiled as long as the skeleton allows.
 
@@ -198,8 +227,7 @@ def compiled(body: Callable) -> Callable:
             return shared(*arrays, skeleton=skeleton, **static)
         key = (body, tuple(sorted(static.items(), key=lambda item: item[0])))
         if key not in skeleton.programs:
-            program = functools.partial(body, skeleton=skeleton, **static)
-            skeleton.programs[key] = jax.jit(lambda *values: program(*values))
+            skeleton.programs[key] = hoisted(functools.partial(body, skeleton=skeleton, **static))
         return skeleton.programs[key](*arrays)
 
     call.__dict__["shared"] = shared
