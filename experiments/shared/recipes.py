@@ -164,16 +164,30 @@ class RowTrainer:
         self.optimizer = recipe.wrap_optimizer(budget.optimizer())
         self.step = tr.make_train_step(loss, self.optimizer, method=recipe.method)
 
-    def begin(self, starts: tuple[Tree, Tree], seed: int) -> tr.TrainState:
-        """The state before the first step, from two draws of the network's parameters."""
-        return tr.init_state(self.recipe.begin(*starts), self.optimizer, seed=seed)
+    def begin(
+        self, starts: tuple[Tree, Tree], seed: int, model_state: Tree | None = None
+    ) -> tr.TrainState:
+        """The state before the first step, from two draws of the network's parameters.
 
-    def train(self, run: Run, state: tr.TrainState, source: Sequence[Any], **batches: Any) -> Tree:
+        Args:
+          starts: the draws; those of a pretrained network are twice the same.
+          seed: of the keys of the steps.
+          model_state: the network's other variables, such as statistics of batch norm.
+        """
+        return tr.init_state(self.recipe.begin(*starts), self.optimizer, model_state, seed=seed)
+
+    def train(self, run: Run, state: tr.TrainState, source: Any, **batches: Any) -> Tree:
         """The weights that a run ends with; ``batches`` as of ``trained.train``."""
+        return self.train_all(run, state, source, **batches)[0]
+
+    def train_all(
+        self, run: Run, state: tr.TrainState, source: Any, **batches: Any
+    ) -> tuple[Tree, Tree]:
+        """As ``train``, and the network's other variables at the end."""
         end = trained.train(
             run, self.step, state, source, self.budget.steps, extra=self.recipe.plan, **batches
         )
-        return self.recipe.finish(end.params)
+        return self.recipe.finish(end.params), end.model_state
 
     def step_time(self, state: tr.TrainState, batch: Any) -> tuple[float, int]:
         """Milliseconds of a training step on a batch, and steps of a run."""
