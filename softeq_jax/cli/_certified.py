@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from softeq_jax.models.weights import Pretrained
 
 _WITHIN = 15.0
+_UNITS = "(in units of the norm of these weights before, in the last column of that after)"
 BOUNDS = ("movement of the filtered weights, at most", "before", "after", "after, own norm")
 
 
@@ -63,14 +64,17 @@ class Certified:
         return {what: unmoved(old, self.after[what]) for what, old in self.before.items()}
 
     def table(self) -> str:
-        """The rows as text, with whether the bounds fell."""
+        """The rows as text."""
+        return f"{table(BOUNDS, self.rows(), right='-rrr')}\n{_UNITS}"
+
+    def judged(self) -> str:
+        """The table with whether the bounds fell, and of which parameters they did not."""
         rows, stuck = [], self.stuck()
         for row in self.rows():
             still, parts = stuck[row[0]], self.before[row[0]].parts
             some = f"but of {len(still)}" if len(still) < len(parts) else "no"
             rows.append((*row, some if still else "yes"))
-        note = "(in units of the norm of these weights before, in the last column of that after)"
-        text = f"{table((*BOUNDS, 'fell'), rows, right='-rrr-')}\n{note}"
+        text = f"{table((*BOUNDS, 'fell'), rows, right='-rrr-')}\n{_UNITS}"
         if names := dict.fromkeys(path for paths in stuck.values() for path in paths):
             text += f"\n\nthe bound did not fall of {', '.join(names)}"
         return text

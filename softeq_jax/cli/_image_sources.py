@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import os
+import re
 import tokenize
 import zipfile
 import zlib
@@ -26,6 +27,7 @@ _BROKEN = (
     *(ValueError, EOFError, OSError, RuntimeError, LookupError, TypeError, MemoryError),
     *(ArithmeticError, SyntaxError, tokenize.TokenError, zipfile.BadZipFile, zlib.error),
 )
+_SPLIT = re.compile(r"(.+):([^:\[\]/]+(?:\[[^\[\]]*\])?)?")  # name:train, name:train[:100]
 _SPLITS = ("test", "validation", "train")
 
 
@@ -52,6 +54,7 @@ class ImageSource(NamedTuple):
       get: from a number to the image.
       note: what was passed over, or nothing.
       classes: what labels mean, where they are folders of a folder, in the order of their names.
+      count: of the classes, 0 without labels, or where nothing tells.
     """
 
     name: str
@@ -59,13 +62,15 @@ class ImageSource(NamedTuple):
     get: Callable[[int], Record]
     note: str = ""
     classes: tuple[str, ...] = ()
+    count: int = 0
 
 
 def open_images(data: str, data_dir: str | None) -> ImageSource:
     """Opens the images that ``data`` names.
 
     Args:
-      data: see ``HELP``; ``:split`` may follow the name or the folder of a TFDS data set.
+      data: see ``HELP``; ``:split`` or ``:split[:100]`` may follow the name or the folder of a TFDS
+        data set.
       data_dir: where TFDS data sets are, and nothing else is looked at; None: where TFDS looks.
 
     Raises:
@@ -74,7 +79,8 @@ def open_images(data: str, data_dir: str | None) -> ImageSource:
         what has none.
       ImportError: Pillow or TFDS is needed and not installed.
     """
-    name, _, split = data.rpartition(":") if ":" in data else (data, "", "")
+    found = _SPLIT.fullmatch(data)
+    name, split = (found[1], found[2] or "") if found else (data, "")
     whole = Path(data).exists()
     path = Path(data) if whole else Path(name)
     if path.is_dir() and _versions(path) and data_dir is None:
@@ -118,7 +124,8 @@ def _arrays(path: Path) -> ImageSource:
         label = None if labels is None else int(labels[index])
         return Record(f"{path}: image {index}", images[index], label)
 
-    return ImageSource(str(path), len(images), get)
+    count = 0 if labels is None or not labels.size else int(labels.max()) + 1
+    return ImageSource(str(path), len(images), get, count=count)
 
 
 def _folder(path: Path) -> ImageSource:
@@ -155,7 +162,7 @@ def _folder(path: Path) -> ImageSource:
             raise ValueError(f"{files[index]}: not a readable image ({error})") from error
         return Record(str(files[index]), pixels, numbers.get(places[index][0]))
 
-    return ImageSource(str(path), len(files), get, note, classes)
+    return ImageSource(str(path), len(files), get, note, classes, len(classes))
 
 
 def _is_hidden(path: Path) -> bool:
@@ -224,4 +231,6 @@ def _tfds(path: Path, split: str) -> ImageSource:
         known = isinstance(label, int | np.integer) and label >= 0  # TFDS has -1 for "hidden"
         return Record(f"{name}: example {index}", example["image"], int(label) if known else None)
 
-    return ImageSource(name, len(examples), get)
+    label = features["label"] if "label" in fields else None
+    count = int(getattr(label, "num_classes", None) or 0)
+    return ImageSource(name, len(examples), get, count=count)

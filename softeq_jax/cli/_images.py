@@ -31,11 +31,9 @@ class Images:
 
 def add_options(parser: Any, required: bool) -> None:
     """Adds the arguments that say which images are measured on, and how they are prepared."""
-    positive, numbers = _arguments.positive, _arguments.numbers
-    parser.add_argument("--data", required=required, help=HELP)
-    parser.add_argument("--data-dir", help="where TFDS data sets are (default: where TFDS looks)")
+    positive = _arguments.positive
+    add_source(parser, required)
     parser.add_argument("--limit", type=positive, default=64, help="images at most (default: 64)")
-    parser.add_argument("--seed", type=int, default=0, help="of their choice (default: 0)")
     parser.add_argument(
         "--batch-size", type=positive, default=16, help="images at a time (default: 16)"
     )
@@ -45,9 +43,19 @@ def add_options(parser: Any, required: bool) -> None:
         default=(0.0, 15.0, 30.0, 45.0, 90.0),
         help="degrees, counter-clockwise (default: 0,15,30,45,90)",
     )
+
+
+def add_source(parser: Any, required: bool) -> None:
+    """Adds the arguments that say which images there are, and how they are prepared."""
+    numbers = _arguments.numbers
+    parser.add_argument("--data", required=required, help=HELP)
+    parser.add_argument("--data-dir", help="where TFDS data sets are (default: where TFDS looks)")
+    parser.add_argument("--seed", type=int, default=0, help="of their choice (default: 0)")
     parser.add_argument("--mean", type=numbers, help="of the channels, in [0, 1]")
     parser.add_argument("--std", type=numbers, help="of the channels, in [0, 1]")
-    parser.add_argument("--size", type=positive, metavar="PIXELS", help="side of the images")
+    parser.add_argument(
+        "--size", type=_arguments.positive, metavar="PIXELS", help="side of the images"
+    )
 
 
 def opened(arguments: argparse.Namespace) -> ImageSource:
@@ -73,12 +81,13 @@ def read_for(
       ValueError, ImportError: see ``read``; ValueError for labels beyond the network's classes, or
         arguments that do not fit.
     """
-    preprocess = _overridden(network.preprocess, arguments)
+    preprocess = overridden(network.preprocess, arguments)
     images = read(source, arguments.limit, arguments.seed, preprocess)
     count, note = getattr(network.model, "num_classes", 0), ""
     if source.classes and count:
-        labels = _meaning(source, images.labels, Provenance.of(network), count)
-        note = "" if labels is not None else "the folders are not the classes of the network\n"
+        meant = meaning(source, Provenance.of(network), count)
+        labels = None if meant is None or images.labels is None else meant[images.labels]
+        note = "" if meant is not None else "the folders are not the classes of the network\n"
         images = dataclasses.replace(images, labels=labels)
     if count and images.labels is not None and images.labels.max() >= count:
         raise ValueError(
@@ -87,16 +96,20 @@ def read_for(
     return images, f"{_heading(source, images, preprocess)}{note}"
 
 
-def _meaning(
-    source: ImageSource, labels: np.ndarray | None, made: Provenance | None, count: int
-) -> np.ndarray | None:
-    """Labels of folders as classes of a network, None if they are others."""
+def meaning(source: ImageSource, made: Provenance | None, count: int) -> np.ndarray | None:
+    """From the number of a folder to the class of a network; None if it has others.
+
+    Args:
+      source: with folders by class.
+      made: the provenance of the network, whose classes may have names.
+      count: of the network's classes.
+    """
     names = made.classes if made is not None else []
-    if labels is None or (names and not set(source.classes) <= set(names)):
-        return None
     if not names:
-        return labels if len(source.classes) == count else None
-    return np.array([names.index(name) for name in source.classes])[labels]
+        return np.arange(count) if len(source.classes) == count else None
+    if len(names) != count or not set(source.classes) <= set(names):
+        return None
+    return np.array([names.index(name) for name in source.classes])
 
 
 def read(source: ImageSource, limit: int, seed: int, preprocess: "Preprocess") -> Images:
@@ -130,12 +143,30 @@ def prepared(image: Any, preprocess: "Preprocess") -> np.ndarray:
     """Resizes, crops the middle and normalizes; see ``Preprocess``.
 
     Args:
+      image: see ``cropped``.
+      preprocess: how.
+
+    Returns:
+      float32 ``[image_size, image_size, c]``.
+
+    Raises:
+      ValueError: see ``cropped``.
+    """
+    mean, std = np.array(preprocess.mean, np.float32), np.array(preprocess.std, np.float32)
+    return (cropped(image, preprocess) - mean) / std
+
+
+def cropped(image: Any, preprocess: "Preprocess") -> np.ndarray:
+    """Resizes and crops the middle; see ``Preprocess``.
+
+    Args:
       image: ``[h, w]`` or ``[h, w, c]``, uint8, or floating point in [0, 1]. Gray ones become as
         many channels as there are means.
       preprocess: how.
 
     Returns:
-      float32 ``[image_size, image_size, c]``.
+      float32 ``[image_size, image_size, c]`` in [0, 1], but for what bicubic resizing of floating
+      point adds.
 
     Raises:
       ValueError: no image, another number of channels, or a crop larger than what it is cut from.
@@ -152,11 +183,15 @@ def prepared(image: Any, preprocess: "Preprocess") -> np.ndarray:
     scale = np.float32(255 if image.dtype == np.uint8 else 1)
     pixels = _resized(image, size, preprocess.interpolation).astype(np.float32) / scale
     top, left = (size[0] - side) // 2, (size[1] - side) // 2
-    pixels = pixels[top : top + side, left : left + side]
-    return (pixels - np.array(preprocess.mean, np.float32)) / np.array(preprocess.std, np.float32)
+    return pixels[top : top + side, left : left + side]
 
 
-def _overridden(preprocess: "Preprocess", arguments: argparse.Namespace) -> "Preprocess":
+def overridden(preprocess: "Preprocess", arguments: argparse.Namespace) -> "Preprocess":
+    """How images are prepared, with what the arguments change.
+
+    Raises:
+      ValueError: they do not fit.
+    """
     changes: dict[str, Any] = {}
     channels = len(preprocess.mean)
     for name in ("mean", "std"):

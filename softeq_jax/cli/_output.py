@@ -1,5 +1,6 @@
 """Where a command writes weights, and the model card that goes beside them."""
 
+import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -8,6 +9,14 @@ from softeq_jax._atomic import replacing
 if TYPE_CHECKING:
     from softeq_jax.cli._provenance import Provenance
     from softeq_jax.models.weights import Pretrained
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments that say where weights are written."""
+    parser.add_argument(
+        "--out", required=True, type=Path, metavar="PATH", help="a .safetensors file, or a folder"
+    )
+    parser.add_argument("--force", action="store_true", help="replace what is at --out")
 
 
 def card_path(out: Path) -> Path:

@@ -72,6 +72,8 @@ class Provenance:
             "source_sha256": sha256(source),
             "version": importlib.metadata.version("softeq-jax"),
         }
+        if before is not None and "classes" in before.entries and "training" not in own:
+            own["classes"] = before.entries["classes"]
         if before is not None:
             last = {key: text for key, text in before.entries.items() if key != "earlier"}
             own["earlier"] = json.dumps([*before.value("earlier", []), last])
@@ -134,7 +136,7 @@ def soft_entries(group: str, dials: Mapping[str, Any], certified: Certified) -> 
 
     Args:
       group: its name, as it was given.
-      dials: those that were asked for.
+      dials: those that were given.
       certified: the weights.
     """
     plan = certified.plan
@@ -145,7 +147,7 @@ def soft_entries(group: str, dials: Mapping[str, Any], certified: Certified) -> 
         "mask": ", ".join(masks),
         "softness": certified.softness(),
         "bound": "; ".join(f"{row[-1]} {row[0]}" for row in certified.rows()),
-        "dials": json.dumps({key: value for key, value in dials.items() if value is not None}),
+        "dials": json.dumps(dials),
     }
     for mask in masks:
         key = "level" if mask == "hard" else "width"

@@ -2,17 +2,13 @@
 
 import argparse
 import dataclasses
-from pathlib import Path
 from typing import Any
 
-from softeq_jax.cli import _arguments, _images, _output
+from softeq_jax.cli import _arguments, _dials, _images, _output
 from softeq_jax.cli._before_after import before_and_after
 from softeq_jax.cli._card import card
 from softeq_jax.cli._certified import certified
 from softeq_jax.cli._provenance import Provenance, soft_entries
-
-_MASKS = ("hard", "heat", "resolvent")
-DIALS = ("softness", "cutoff", "position_softness", "position_cutoff", "mask")
 
 
 def register(commands: Any) -> None:
@@ -25,24 +21,8 @@ def register(commands: Any) -> None:
         "done goes into the metadata of the file and onto a model card beside it.",
     )
     _arguments.add_weights(parser)
-    parser.add_argument("--group", required=True, help=_arguments.GROUPS)
-    weights = parser.add_mutually_exclusive_group(required=True)
-    tables = parser.add_mutually_exclusive_group()
-    softness = {"type": float, "metavar": "S"}
-    cutoff = {"type": float, "metavar": "B"}
-    weights.add_argument("--softness", help="from 0, strict, to 1, untouched", **softness)
-    weights.add_argument("--cutoff", help="instead: the highest level kept, in 1/radian", **cutoff)
-    tables.add_argument(
-        "--position-softness", help="of position tables (default: as the weights)", **softness
-    )
-    tables.add_argument("--position-cutoff", help="of position tables", **cutoff)
-    parser.add_argument(
-        "--mask", choices=_MASKS, help="(default: heat for a softness, which it meets, else hard)"
-    )
-    parser.add_argument(
-        "--out", required=True, type=Path, metavar="PATH", help="a .safetensors file, or a folder"
-    )
-    parser.add_argument("--force", action="store_true", help="replace what is at --out")
+    _dials.add_options(parser, required=True)
+    _output.add_options(parser)
     parser.add_argument(
         "--again", action="store_true", help="filter weights that are softened already once more"
     )
@@ -66,7 +46,7 @@ def run(arguments: argparse.Namespace) -> None:
     _output.check(arguments.weights, arguments.out, arguments.force)
     source = None if arguments.data is None else _images.opened(arguments)
     group = sq.groups.from_name(arguments.group)
-    dials = {name: getattr(arguments, name) for name in DIALS}
+    dials = _dials.given(arguments)
     network = _arguments.load(arguments)
     before = Provenance.of(network)
     if before is not None and before.is_soft and not arguments.again:
@@ -89,7 +69,7 @@ def run(arguments: argparse.Namespace) -> None:
     written = _output.write(arguments.out, network, soft, provenance, text)
     print(plan.describe())
     print(f"\nrealized softness: {found.softness()}\n")
-    print(found.table())
+    print(found.judged())
     if measured is not None:
         print(f"\n{measured.text()}")
     print(f"\n{written}")

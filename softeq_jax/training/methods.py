@@ -68,6 +68,35 @@ def project() -> Method:
     return Method(weights)
 
 
+class Anchored(NamedTuple):
+    """What ``anchored`` is given as ``extra``.
+
+    Attributes:
+      plan: of the filters.
+      start: filtered parameters, ``P u``.
+    """
+
+    plan: Plan
+    start: Tree
+
+
+def anchored() -> Method:
+    """Training through a projection from weights that are filtered already.
+
+    The network sees ``w0 + P (w - w0)``, ``extra`` is ``Anchored(plan, w0)``. For ``w0 = P u`` that
+    is ``P (u + w - w0)``: training through the projection from u, which need not be known.
+    Filtering w0 itself would filter it twice, which a smooth mask does not forgive. Begin at
+    ``w = w0``, end with ``method.weights(params, extra, step)``.
+    """
+
+    def weights(params: Tree, extra: Anchored, step: jax.Array) -> Tree:
+        del step
+        moved = jax.tree.map(jnp.subtract, params, extra.start)
+        return jax.tree.map(jnp.add, extra.start, extra.plan.project(moved))
+
+    return Method(weights)
+
+
 def penalize(penalty: Callable[[Any, Tree], jax.Array]) -> Method:
     """The parameters as they are, and a penalty on them; ``extra`` is the ``Plan``.
 

@@ -52,7 +52,9 @@ def test_help_needs_no_jax_and_names_every_command():
             [sys.executable, *command], capture_output=True, text=True, timeout=60, env=env
         )
         assert done.returncode == 0, done.stderr
-        assert all(word in done.stdout for word in ("models", "inspect", "soften", "measure"))
+        assert all(
+            word in done.stdout for word in ("models", "inspect", "soften", "measure", "finetune")
+        )
 
 
 @pytest.mark.slow
