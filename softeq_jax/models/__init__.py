@@ -11,6 +11,7 @@ except ModuleNotFoundError as error:
         f"softeq_jax.models needs {error.name}: pip install softeq-jax[models]"
     ) from error
 
+from softeq_jax.models.attention_filter import AttentionFilter
 from softeq_jax.models.cifar_resnet import CifarResNet
 from softeq_jax.models.convolution_geometry import ConvGeometry, conv_geometry
 from softeq_jax.models.defects import Defect, conv_defects
@@ -40,6 +41,7 @@ from softeq_jax.models.weights import (
 
 __all__ = [
     "PRESETS",
+    "AttentionFilter",
     "CifarResNet",
     "ConvGeometry",
     "DINOv2",

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from softeq_jax.groups import Group
+from softeq_jax.models.attention_filter import AttentionFilter, attention_filters
 from softeq_jax.models.patches import (
     check_patches,
     embed_patches,
@@ -28,6 +29,7 @@ class DINOv2(VisionModel):
       width, depth, heads, image_size, patch_size, mlp_ratio, registers, num_classes, norm_epsilon:
         see ``VisionModel``; the position table is for images of ``image_size``, the head reads the
         class token beside the mean over patches.
+      attention_filter: which blocks' attention outputs are projected on the grid, or None.
     """
 
     width: int
@@ -39,6 +41,7 @@ class DINOv2(VisionModel):
     registers: int = 0
     num_classes: int = 0
     norm_epsilon: float = 1e-6
+    attention_filter: AttentionFilter | None = None
 
     @property
     def grid(self) -> int:
@@ -81,9 +84,15 @@ class DINOv2(VisionModel):
             tokens.append(jnp.broadcast_to(registers.astype(x.dtype), (n, *shape[1:])))
         first = 1 + self.registers
         x = jnp.concatenate([*tokens, x.reshape(n, -1, self.width) + table[:, 1:]], axis=1)
-        for i in range(self.depth):
+        filters = attention_filters(self.attention_filter, self.depth, grid, first)
+        for i, attention_filter in enumerate(filters):
             block = TransformerBlock(
-                self.heads, self.mlp_ratio, self.norm_epsilon, 1.0, name=f"block{i}"
+                self.heads,
+                self.mlp_ratio,
+                self.norm_epsilon,
+                1.0,
+                attention_filter,
+                name=f"block{i}",
             )
             x = block(x)
         x = nn.LayerNorm(epsilon=self.norm_epsilon, name="norm")(x)

@@ -1,5 +1,7 @@
 """Transformer blocks of the vision models: attention and perceptrons."""
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
@@ -72,12 +74,14 @@ class TransformerBlock(nn.Module):
       norm_epsilon: of the layer norms.
       layer_scale: initial value of the gains ``scale1`` and ``scale2`` of both branches, or None
         for branches without gains.
+      attention_filter: linear map of what the attention gives, or None.
     """
 
     heads: int
     mlp_ratio: float = 4
     norm_epsilon: float = 1e-6
     layer_scale: float | None = None
+    attention_filter: Callable[[jax.Array], jax.Array] | None = None
 
     def _scaled(self, name: str, y: jax.Array) -> jax.Array:
         if self.layer_scale is None:
@@ -91,7 +95,10 @@ class TransformerBlock(nn.Module):
         channels = x.shape[-1]
         init = nn.initializers.xavier_uniform()
         y = nn.LayerNorm(epsilon=self.norm_epsilon, name="norm1")(x)
-        x = x + self._scaled("scale1", Attention(self.heads, name="attention")(y))
+        y = Attention(self.heads, name="attention")(y)
+        if self.attention_filter is not None:
+            y = self.attention_filter(y)
+        x = x + self._scaled("scale1", y)
         y = nn.LayerNorm(epsilon=self.norm_epsilon, name="norm2")(x)
         y = nn.Dense(round(self.mlp_ratio * channels), kernel_init=init, name="mlp_in")(y)
         y = nn.Dense(channels, kernel_init=init, name="mlp_out")(gelu(y))

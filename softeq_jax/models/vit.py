@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from softeq_jax.groups import Group
+from softeq_jax.models.attention_filter import AttentionFilter, attention_filters
 from softeq_jax.models.patches import (
     check_patches,
     check_size,
@@ -37,6 +38,7 @@ class ViT(VisionModel):
       norm_after_pool: whether the last norm comes after the mean over patches, not before.
       interpolate: whether images of other sizes are taken (multiples of ``patch_size``), the
         position table being resized to their grid in each forward pass.
+      attention_filter: which blocks' attention outputs are projected on the grid, or None.
     """
 
     image_size: int
@@ -54,6 +56,7 @@ class ViT(VisionModel):
     layer_scale: float | None = None
     norm_after_pool: bool = False
     interpolate: bool = False
+    attention_filter: AttentionFilter | None = None
 
     @property
     def has_class_token(self) -> bool:
@@ -137,9 +140,15 @@ class ViT(VisionModel):
             none = jnp.zeros((1, first - rows, self.width), x.dtype)
             table = jnp.concatenate([table[:, :rows], none, table[:, rows:]], axis=1)
         x = jnp.concatenate([prefix, x], axis=1) + table if first else x + table
-        for i in range(self.depth):
+        filters = attention_filters(self.attention_filter, self.depth, grid, first)
+        for i, attention_filter in enumerate(filters):
             block = TransformerBlock(
-                self.heads, self.mlp_ratio, self.norm_epsilon, self.layer_scale, name=f"block{i}"
+                self.heads,
+                self.mlp_ratio,
+                self.norm_epsilon,
+                self.layer_scale,
+                attention_filter,
+                name=f"block{i}",
             )
             x = block(x)
         norm = nn.LayerNorm(epsilon=self.norm_epsilon, name="norm")
