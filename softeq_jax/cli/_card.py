@@ -87,10 +87,12 @@ def _certificates(certified: "Certified") -> str:
 
 
 def _loading(out: Path, network: "Pretrained") -> str:
+    kept = "Names, shapes and dtypes of the tensors are those of the source."
+    if network.report.reset:
+        kept = "Shapes and dtypes of all tensors but those of the new head are those of the source."
     return (
         f"## How to load it\n\nIn PyTorch:\n\n```python\n{_in_torch(out, network)}\n```\n\n"
-        f"In JAX:\n\n```python\n{_in_jax(out)}\n```\n\n"
-        "Names, shapes and dtypes of the tensors are those of the source."
+        f"In JAX:\n\n```python\n{_in_jax(out)}\n```\n\n{kept}"
     )
 
 

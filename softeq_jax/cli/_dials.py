@@ -6,6 +6,7 @@ from typing import Any
 from softeq_jax.cli import _arguments
 
 DIALS = ("softness", "cutoff", "position_softness", "position_cutoff", "mask")
+_TYPES = ((int, float), (str,))
 _MASKS = ("hard", "heat", "resolvent")
 
 
@@ -31,3 +32,17 @@ def given(arguments: argparse.Namespace) -> dict[str, Any]:
     """The dials that were given."""
     values = {name: getattr(arguments, name) for name in DIALS}
     return {name: value for name, value in values.items() if value is not None}
+
+
+def stored(dials: dict[str, Any], where: str) -> dict[str, Any]:
+    """Dials as a file has them.
+
+    Raises:
+      ValueError: there are none, or others than those above, or of another type.
+    """
+    odd = [k for k, v in dials.items() if k not in DIALS or type(v) not in _TYPES[k == "mask"]]
+    if odd or not dials:
+        raise ValueError(
+            f"{where} is {dials}, expected some of {', '.join(DIALS)} with their values"
+        )
+    return dials

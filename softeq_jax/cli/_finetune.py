@@ -13,6 +13,7 @@ from softeq_jax.cli._card import card
 from softeq_jax.cli._certified import certified
 from softeq_jax.cli._head import Headed, headed
 from softeq_jax.cli._image_sources import ImageSource, open_images
+from softeq_jax.cli._preparation import overridden
 from softeq_jax.cli._provenance import Provenance, soft_entries
 
 
@@ -87,7 +88,7 @@ def run(arguments: argparse.Namespace) -> None:
         filters that are asked for twice or not at all, or an output that would replace something.
     """
     import softeq_jax as sq
-    from softeq_jax.models.weights import sha256
+    from softeq_jax.models.weights import check_place, sha256
 
     _output.check(arguments.weights, arguments.out, arguments.force)
     source = _images.opened(arguments)
@@ -96,6 +97,7 @@ def run(arguments: argparse.Namespace) -> None:
     before = Provenance.of(network)
     group, dials = _filters(arguments, before)
     head = headed(arguments, network, source, before)
+    check_place(arguments.out, head.network.origin)
     sources = _sources(arguments, source, head)
     start = _start(head, group, dials, is_soft=before is not None and before.is_soft)
     tuning = _training.recipe(arguments, network.report.family, len(sources[0]))
@@ -120,6 +122,7 @@ def run(arguments: argparse.Namespace) -> None:
     told = {
         "on": f"{Path(arguments.data).name} ({len(sources[0]):,} images)",
         **{key: value for key, value in dataclasses.asdict(tuning).items() if value is not False},
+        "image size": sources[0].preprocess.image_size,
         **scores,
         "tested on": f"{len(sources[1]):,} images",
     }
@@ -154,7 +157,8 @@ def _filters(
                 f"{arguments.weights}: softened already, {before.rows()[0][1]}; its filters are "
                 f"used, so leave {', '.join(given)} out"
             )
-        return before.entries["group"], before.value("dials", {})
+        where = f"{arguments.weights}: metadata softeq.dials"
+        return before.entries["group"], _dials.stored(before.value("dials", {}), where)
     if arguments.group is None or not {"softness", "cutoff"} & dials.keys():
         raise ValueError(
             f"{arguments.weights}: not softened yet, so --rules {arguments.rules} needs --group "
@@ -171,7 +175,7 @@ def _sources(
     Raises:
       ValueError, FileNotFoundError, ImportError: see ``open_images`` and ``_labeled``.
     """
-    preprocess = _images.overridden(head.network.preprocess, arguments)
+    preprocess = overridden(head.network.preprocess, arguments)
     skip, meaning = arguments.skip_unreadable, head.meaning
     indices, left_out = _labeled.readable(source, "--data", skip)
     if arguments.test is None:

@@ -62,7 +62,7 @@ def headed(
         said = f"the head for {count} classes is kept{order}"
         return Headed(network, meaning, known or source.classes, said)
     new = _arguments.load(arguments, num_classes=source.count, reset_head=True, seed=arguments.seed)
-    place = f"in place of that for {count}" if count else "there was none"
+    place = f"in place of that for {count}" if count else "since there was none"
     new = dataclasses.replace(new, origin=_named(new, source.classes))
     return Headed(new, None, source.classes, f"a new head for {source.count} classes, {place}")
 

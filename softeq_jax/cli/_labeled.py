@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, SupportsIndex
 import numpy as np
 
 from softeq_jax._text import plural
-from softeq_jax.cli import _images
 from softeq_jax.cli._image_sources import ImageSource
+from softeq_jax.cli._preparation import cropped
 from softeq_jax.cli._progress import shown
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class Labeled:
         if record.label is None:
             raise ValueError(f"{record.what}: has no label")
         try:
-            image = _images.cropped(record.image, self.preprocess)
+            image = cropped(record.image, self.preprocess)
         except ValueError as error:
             raise ValueError(f"{record.what}: {error}") from error
         label = record.label if self.meaning is None else self.meaning[record.label]

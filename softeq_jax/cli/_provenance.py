@@ -43,16 +43,7 @@ class Provenance:
         """
         known = network.origin.metadata.items()
         entries = {k.removeprefix(PREFIX): text for k, text in known if k.startswith(PREFIX)}
-        for key, kind in _JSON.items():
-            try:
-                readable = type(json.loads(entries[key])) is kind if key in entries else True
-            except ValueError:
-                readable = False
-            if not readable:
-                raise ValueError(
-                    f"{network.report.source}: metadata {PREFIX}{key} is {entries[key][:80]!r}, "
-                    f"expected JSON of a {kind.__name__}"
-                )
+        _check(entries, f"{network.report.source}: metadata {PREFIX}")
         return cls(entries) if entries else None
 
     @classmethod
@@ -70,7 +61,7 @@ class Provenance:
             **entries,
             "source": _name(source),
             "source_sha256": sha256(source),
-            "version": importlib.metadata.version("softeq-jax"),
+            "version": _version(),
         }
         if before is not None and "classes" in before.entries and "training" not in own:
             own["classes"] = before.entries["classes"]
@@ -121,6 +112,35 @@ class Provenance:
             made = (entries.get(key, "unknown") for key in ("source", "source_sha256", "version"))
             rows.append(("made of", "{}, SHA-256 {}, by softeq-jax {}".format(*made)))
         return rows
+
+
+def _check(entries: Any, where: str) -> None:
+    """Checks entries, and those of the files before.
+
+    Raises:
+      ValueError: one is no text, or not the JSON that it should be; the message has its key.
+    """
+    if not isinstance(entries, dict) or not all(isinstance(v, str) for v in entries.values()):
+        raise ValueError(f"{where}earlier holds {str(entries)[:80]!r}, expected texts by name")
+    for key, kind in _JSON.items():
+        try:
+            value = json.loads(entries[key]) if key in entries else kind()
+        except (ValueError, RecursionError):
+            value = None
+        if value is None or type(value) is not kind:
+            raise ValueError(
+                f"{where}{key} is {entries[key][:80]!r}, expected JSON of a {kind.__name__}"
+            )
+        for earlier in value if key == "earlier" else ():
+            _check(earlier, where)
+
+
+def _version() -> str:
+    """That of this library, where it is installed."""
+    try:
+        return importlib.metadata.version("softeq-jax")
+    except importlib.metadata.PackageNotFoundError:
+        return "unknown"
 
 
 def _name(source: str) -> str:

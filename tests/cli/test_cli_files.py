@@ -167,6 +167,16 @@ def test_the_digest_of_shards_is_that_of_their_bytes_in_order(tmp_path):
     assert sha256(folder) == hashlib.sha256(whole).hexdigest()
 
 
+def test_metadata_of_the_files_before_are_checked_too(capsys, resnet, tmp_path):
+    odd = tmp_path / "odd.safetensors"
+    for earlier, words in (
+        ([{"training": "[]"}], "softeq.training is '[]', expected JSON of a dict"),
+        ([3], "softeq.earlier holds '3', expected texts by name"),
+    ):
+        save_file(load_file(resnet), odd, {"softeq.earlier": json.dumps(earlier)})
+        assert words in refused(capsys, "inspect", odd)
+
+
 @pytest.mark.slow(8)
 def test_a_softened_dinov2_has_the_tensors_of_the_published_one(capsys, data_dir, tmp_path):
     source, out = data_dir / "pretrained" / "dinov2_small", tmp_path / "soft"
@@ -183,3 +193,13 @@ def test_a_softened_dinov2_has_the_tensors_of_the_published_one(capsys, data_dir
     assert (out / "config.json").read_bytes() == (source / "config.json").read_bytes()
     card = (out / "README.md").read_text()
     assert 'Dinov2Model.from_pretrained("soft")' in card
+
+
+@pytest.mark.slow(5)
+def test_a_softened_efficientnet_has_the_tensors_of_the_published_one(capsys, data_dir, tmp_path):
+    source, out = data_dir / "pretrained" / "tf_efficientnet_lite0", tmp_path / "soft"
+    run(capsys, "soften", source, "--group", "c4", "--softness", "0.5", "--out", out)
+    assert tensors(source / "model.safetensors") == tensors(out / "model.safetensors")
+    card = (out / "README.md").read_text()
+    options = 'num_classes=1000, checkpoint_path="soft/model.safetensors"'
+    assert f'timm.create_model("tf_efficientnet_lite0", {options})' in card

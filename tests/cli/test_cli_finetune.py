@@ -12,7 +12,7 @@ import pytest
 from command import refused, run
 from PIL import Image
 from safetensors import safe_open
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save_file
 from tiny_checkpoints import cifar_file, vit_folder
 
 import softeq_jax as sq
@@ -209,5 +209,12 @@ def test_filters_are_asked_for_once(capsys, data, resnet, tmp_path):
     assert "--held-out: expected a number between 0 and 1" in words
     words = refused(capsys, "finetune", soft, *options, "--learning-rate", "-1")
     assert "--learning-rate: expected a finite number" in words
+    words = refused(capsys, "finetune", soft, *options[:-1], tmp_path / "folder")
+    assert "needs a config.json" in words
+    found = metadata(soft)
+    for dials in ({}, {"softness": "x"}, {"strength": 1}):
+        save_file(load_file(soft), soft, found | {"softeq.dials": json.dumps(dials)})
+        words = refused(capsys, "finetune", soft, *options)
+        assert f"metadata softeq.dials is {dials}, expected some of softness" in words
     out.write_bytes(b"mine")
     assert "exists already" in refused(capsys, "finetune", soft, *options)

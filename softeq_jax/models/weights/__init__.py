@@ -6,7 +6,7 @@ from softeq_jax.models.weights._configuration import Preprocess
 from softeq_jax.models.weights._detection import FORMATS
 from softeq_jax.models.weights._load import load
 from softeq_jax.models.weights._pretrained import LoadReport, Origin, Pretrained
-from softeq_jax.models.weights._save import save
+from softeq_jax.models.weights._save import check_place, save
 
 __all__ = [
     "FORMATS",
@@ -14,6 +14,7 @@ __all__ = [
     "Origin",
     "Preprocess",
     "Pretrained",
+    "check_place",
     "load",
     "load_cifar_resnet",
     "save",

@@ -40,12 +40,38 @@ def save(path: str | os.PathLike[str], variables: Mapping[str, Any], origin: Ori
       FileNotFoundError: the parent of ``path`` does not exist.
     """
     path = Path(path)
+    check_place(path, origin)
+    tensors = tensors_of(variables, origin, str(path))
+    if path.suffix == ".safetensors":
+        write(path, tensors, origin.metadata)
+        return
+    path.mkdir(exist_ok=True)
+    for name, text in (
+        (CONFIG, origin.config),
+        (PREPROCESSOR, origin.preprocessor),
+    ):
+        if text is not None:
+            with replacing(path / name) as partial:
+                partial.write_text(text, encoding="utf-8")
+    write(path / WEIGHTS, tensors, origin.metadata)
+
+
+def check_place(path: str | os.PathLike[str], origin: Origin) -> None:
+    """Checks that a checkpoint of this form can be written there, before it is made.
+
+    Args:
+      path: see ``save``.
+      origin: see ``save``.
+
+    Raises:
+      ValueError, FileNotFoundError: it cannot, see ``save``.
+    """
+    path = Path(path)
     if not path.parent.is_dir():
         raise FileNotFoundError(f"{path}: the folder {path.parent} does not exist")
     if path.suffix == ".safetensors":
         if path.is_dir():
             raise ValueError(f"{path} is a folder, expected a file")
-        write(path, tensors_of(variables, origin, str(path)), origin.metadata)
         return
     if path.exists() and not path.is_dir():
         raise ValueError(
@@ -58,16 +84,6 @@ def save(path: str | os.PathLike[str], variables: Mapping[str, Any], origin: Ori
         )
     if (path / INDEX).exists():
         raise ValueError(f"{path}: holds a checkpoint in shards ({INDEX}); choose another")
-    tensors = tensors_of(variables, origin, str(path))
-    path.mkdir(exist_ok=True)
-    for name, text in (
-        (CONFIG, origin.config),
-        (PREPROCESSOR, origin.preprocessor),
-    ):
-        if text is not None:
-            with replacing(path / name) as partial:
-                partial.write_text(text, encoding="utf-8")
-    write(path / WEIGHTS, tensors, origin.metadata)
 
 
 def tensors_of(variables: Mapping[str, Any], origin: Origin, where: str) -> dict[str, np.ndarray]:

@@ -14,6 +14,7 @@ from tiny_checkpoints import cifar_file
 from softeq_jax import measures
 from softeq_jax.cli import _arguments, _images
 from softeq_jax.cli._image_sources import ImageSource, Record, open_images
+from softeq_jax.cli._preparation import prepared
 from softeq_jax.models.weights import Preprocess
 
 PLAIN = Preprocess((0.5,) * 3, (0.25,) * 3, 16, 16, True, "bilinear", "a test")
@@ -38,7 +39,7 @@ def test_maps_are_measured_as_maps(capsys, pixels, tmp_path, monkeypatch):
     text = run(capsys, "segmenter", "--data", tmp_path / "data.npy", *options)
     zero, quarter = rows_after(text, "degrees")
     assert float(zero[1]) < 1e-5
-    images = np.stack([_images.prepared(image, PLAIN) for image in pixels[:2]])
+    images = np.stack([prepared(image, PLAIN) for image in pixels[:2]])
     turns = [measures.rotation(math.pi / 2)]
     f = functools.partial(model.apply, variables)
     expected = measures.relative_error(f, images, turns, output="image").value
@@ -70,19 +71,19 @@ def test_images_are_resized_cropped_and_normalized():
     image = np.zeros((40, 20, 3), np.uint8)
     image[20:] = 255
     p = Preprocess((0.5,) * 3, (0.5,) * 3, 8, 10, True, "bicubic", "a test")
-    found = _images.prepared(image, p)  # to 20 x 10, then the middle
+    found = prepared(image, p)  # to 20 x 10, then the middle
     assert found.shape == (8, 8, 3)
     assert found.dtype == np.float32
     np.testing.assert_allclose(found[0], -1, atol=1e-6)
     np.testing.assert_allclose(found[-1], 1, atol=1e-6)
-    squeezed = _images.prepared(image, Preprocess((0.5,) * 3, (0.5,) * 3, 8, 8, False, "box", ""))
+    squeezed = prepared(image, Preprocess((0.5,) * 3, (0.5,) * 3, 8, 8, False, "box", ""))
     np.testing.assert_allclose(squeezed[:4], -1)
     np.testing.assert_allclose(squeezed[4:], 1)
     smooth = np.linspace(0, 1, 16 * 16 * 3).reshape(16, 16, 3)
-    np.testing.assert_allclose(_images.prepared(smooth, PLAIN), (smooth - 0.5) / 0.25, atol=1e-6)
+    np.testing.assert_allclose(prepared(smooth, PLAIN), (smooth - 0.5) / 0.25, atol=1e-6)
     half = Preprocess(PLAIN.mean, PLAIN.std, 8, 8, True, "box", "")
     blocks = smooth.reshape(8, 2, 8, 2, 3).mean((1, 3))
-    np.testing.assert_allclose(_images.prepared(smooth, half), (blocks - 0.5) / 0.25, atol=1e-6)
+    np.testing.assert_allclose(prepared(smooth, half), (blocks - 0.5) / 0.25, atol=1e-6)
 
 
 def test_the_choice_of_images_follows_the_seed(pixels):
@@ -91,5 +92,5 @@ def test_the_choice_of_images_follows_the_seed(pixels):
     np.testing.assert_array_equal(first.pixels, again.pixels)
     assert len(set(first.labels)) == 4
     assert not np.array_equal(first.labels, other.labels)
-    expected = [_images.prepared(pixels[i], PLAIN) for i in first.labels]
+    expected = [prepared(pixels[i], PLAIN) for i in first.labels]
     np.testing.assert_array_equal(first.pixels, expected)
