@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 import softeq_jax as sq
-from experiments.imagenet_sample.task import Classifier, load_classifier, split_of
+from experiments.imagenet_sample.task import Classifier, drawn, load_classifier, split_of
 from experiments.shared.calibration import fitted_temperature
 from experiments.shared.runs import data_digest, file_digest
 from experiments.shared.studies import Run, Settings
@@ -176,12 +176,10 @@ def untrained(run: Run) -> dict[str, Any]:
     """The floor: the network with weights that were drawn and not trained."""
     network = load_classifier(run.settings, run.data_dir)
     held, rest = split_of(len(network.labels), run.settings["held"], run.seed)
-    drawn = jax.jit(network.model.init)(
-        jax.random.key(run.seed), network.upright[:1].astype(np.float32)
-    )
-    found = scores(
-        Outputs(*(network.logits(drawn, x) for x in network.views)), network.labels, held, rest
-    )
+    image = network.upright[:1].astype(np.float32)
+    variables = drawn(network.model, jax.random.key(run.seed), image)
+    outputs = Outputs(*(network.logits(variables, x) for x in network.views))
+    found = scores(outputs, network.labels, held, rest)
     return {"images": len(rest), "temperature": found.temperature} | {
         key: float(np.mean(getattr(found, key))) for key in ("accuracy", "rotated_accuracy", "kl")
     }

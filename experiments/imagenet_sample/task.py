@@ -141,6 +141,12 @@ def rotated_images(images: np.ndarray, tilt: float, seed: int = 0) -> np.ndarray
     return moved
 
 
+@functools.partial(jax.jit, static_argnums=0)
+def drawn(model: nn.Module, key: jax.Array, images: np.ndarray) -> Tree:
+    """The variables of a network that was not trained."""
+    return model.init(key, images)
+
+
 def load_classifier(settings: Settings, data_dir: Path | None) -> Classifier:
     """The network of a row; without weights a small one that was not trained, on noise."""
     weights: str = settings["networks"][settings["network"]]
@@ -169,7 +175,7 @@ def _load(
         rng = np.random.default_rng(0)
         images = rng.standard_normal((24, 33, 33, 3)).astype(np.float16)
         labels = rng.integers(0, 4, 24)
-        variables = jax.jit(model.init)(jax.random.key(0), images[:1].astype(np.float32))
+        variables = drawn(model, jax.random.key(0), images[:1].astype(np.float32))
     return Classifier(model, variables, images, rotated_images(images, tilt), labels, batch)
 
 

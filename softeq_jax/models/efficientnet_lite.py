@@ -169,7 +169,8 @@ class EfficientNetLite(VisionModel):
       width: channels of the last map.
       image_size: side that published weights were trained at; images of any size are taken.
       shifts: whether depthwise windows are computed as sums of shifted maps, several times faster
-        on CPUs, or as one operation, which is what ``measures.layerwise`` can look into.
+        on CPUs, or as one operation each, ``shifts=False``, which ``measures.layerwise`` needs: it
+        does not see that the sums are windows, and gives their neighbors a part of their errors.
       num_classes, axis_name: see ``VisionModel``.
     """
 
