@@ -53,7 +53,7 @@ def functions(folder, pixels):
     )
 
 
-@pytest.mark.slow(9)
+@pytest.mark.slow(6)
 def test_both_columns_are_those_of_the_library(capsys, pair, pixels, tmp_path):
     labels = np.array([0, 1, 2, 3, 4, 0])
     data = tmp_path / "data.npz"
@@ -151,7 +151,7 @@ def test_folders_of_images_are_labels_where_they_are_the_classes(capsys, pair, p
     assert "accuracy" not in text
 
 
-@pytest.mark.slow(12)
+@pytest.mark.slow(4)
 def test_a_softened_resnet20_is_measured_on_its_card(capsys, data_dir, tmp_path):
     source = data_dir / "pretrained" / "resnet20_cifar10.safetensors"
     out = tmp_path / "soft.safetensors"
@@ -161,11 +161,10 @@ def test_a_softened_resnet20_is_measured_on_its_card(capsys, data_dir, tmp_path)
     rows = table_of(text)
     before, after, change, error = rows["KL [nats]", 90]
     assert before > 0.5
+    assert 0.6 < rows["accuracy upright", None][0] <= 1
+    assert rows["accuracy", 90][0] < rows["accuracy upright", None][0] - 0.2
     assert change == pytest.approx(after - before, abs=2e-3)
     card = out.with_suffix(".md").read_text()
     assert f"| KL [nats] | 90 | {before:.4g} | {after:.4g} | {change:.4g} | {error:.4g} |" in card
     assert "24 of 10,000 images of cifar10:test, 32 x 32 pixels" in card
     assert str(data_dir) not in card
-    pair = table_of(run(capsys, "measure", source, out, *images, "--angles", "90"))
-    for name in ("KL [nats]", "similarity", "accuracy"):
-        np.testing.assert_allclose(pair[name, 90], rows[name, 90], rtol=2e-3, atol=1e-6)
