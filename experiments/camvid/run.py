@@ -13,7 +13,7 @@ from flax import linen as nn
 
 import softeq_jax as sq
 from experiments.camvid import task
-from experiments.shared import recipes
+from experiments.shared import recipes, shapes
 from experiments.shared.runs import data_digest
 from experiments.shared.studies import Record, Run, Settings
 from softeq_jax import data, measures
@@ -130,6 +130,16 @@ def inputs(settings: Settings, data_dir: Path | None) -> dict[str, str]:
     if data_dir is None or settings["data"] == "drawn":
         return {}
     return {"data": data_digest(data_dir / "tfds" / settings["data"])}
+
+
+def describe(run: Run) -> str:
+    """What a row trains and filters, from the shapes of its network: no weights are read."""
+    settings, rules = run.settings, None
+    model = task.unloaded(settings)
+    if settings["dials"] is not None:
+        rules = soft_rules(model, GROUP, **settings["dials"])
+    text = shapes.network_text(model, settings["side"], settings["batch_size"], rules)
+    return f"== {run.row}\n{text}; {settings['epochs']} epochs"
 
 
 def step_time(run: Run) -> tuple[float, int]:

@@ -35,7 +35,7 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "DINOv2-S": {
         "backbone": "dinov2",
         "weights": DINOV2.path,
-        "epochs": 3,
+        "epochs": 2,
         "batch_size": 8,
         "learning_rate": 3e-3,
         "backbone_share": 0.02,
@@ -46,7 +46,7 @@ NETWORKS: dict[str, dict[str, Any]] = {
         "widths": [16, 32, 64, 128],
         "depth": 2,
         "head_width": 32,
-        "epochs": 20,
+        "epochs": 8,
         "batch_size": 8,
         "learning_rate": 2e-3,
         "backbone_share": 1.0,
@@ -213,5 +213,7 @@ STUDY = Study(
     condition="network",
     inputs=run.inputs,
     sections=report.sections,
+    describe=run.describe,
+    describe_reads=False,
     step_time=run.step_time,
 )

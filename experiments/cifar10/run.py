@@ -13,10 +13,10 @@ from flax import linen as nn
 
 import softeq_jax as sq
 from experiments.cifar10 import task
-from experiments.shared import recipes
+from experiments.shared import recipes, shapes
 from experiments.shared.runs import data_digest, file_digest
 from experiments.shared.studies import Run, Settings
-from softeq_jax import data
+from softeq_jax import data, models
 from softeq_jax import training as tr
 from softeq_jax.models import soft_rules
 from softeq_jax.training import objectives
@@ -86,12 +86,16 @@ def _trainer(shared: str, data_dir: Path | None) -> PhotoTrainer:
             {"params": weights, **state}, task.preprocess(images), train=True, mutable=list(state)
         )
 
-    steps = settings["epochs"] * settings["train"] // settings["batch_size"]
+    steps = _steps(settings)
     rate = optax.cosine_onecycle_schedule(steps, settings["learning_rate"], pct_start=0.15)
     budget = recipes.Budget(steps, rate, settings["weight_decay"])
     chosen = recipe(settings, model, variables["params"])
     loss = objectives.classification(apply_train)
     return PhotoTrainer(model, variables, recipes.RowTrainer(chosen, budget, loss))
+
+
+def _steps(settings: Settings) -> int:
+    return settings["epochs"] * settings["train"] // settings["batch_size"]
 
 
 def do(run: Run) -> dict[str, float]:
@@ -131,6 +135,21 @@ def inputs(settings: Settings, data_dir: Path | None) -> dict[str, str]:
         for path in files
     }
     return found | {"data": data_digest(data_dir / "tfds" / settings["data"])}
+
+
+def describe(run: Run) -> str:
+    """What a row trains and filters, from the shapes of its network: no weights are read."""
+    settings = run.settings
+    if settings["weights"]:
+        name = task.ARCHITECTURES[settings["network"]]
+        model, side = models.create(name, num_classes=settings["classes"]), settings["side"] or 32
+    else:
+        model, side = task.network(None, settings["classes"], False)[0], 8
+    rules = None
+    if settings["method"] != "free":
+        rules = soft_rules(model, GROUP, **settings.get("dials", {}))
+    text = shapes.network_text(model, side, settings["batch_size"], rules)
+    return f"== {run.row}\n{text}; {_steps(settings):,} steps"
 
 
 def step_time(run: Run) -> tuple[float, int]:

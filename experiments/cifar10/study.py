@@ -180,7 +180,7 @@ STUDY = Study(
             3,
             ALL,
             needs=(tfds("imagenet2012"), *weights_of(IMAGENET, AT_224)),
-            note="ImageNet at 224 pixels, 15 epochs. Not run here.",
+            note="ImageNet at 224 pixels, 15 epochs, without mixup and layer decay. Not run here.",
         ),
     },
     rows=rows,
@@ -200,5 +200,7 @@ STUDY = Study(
     inputs=run.inputs,
     sections=report.sections,
     draw=report.draw,
+    describe=run.describe,
+    describe_reads=False,
     step_time=run.step_time,
 )

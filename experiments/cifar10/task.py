@@ -22,6 +22,15 @@ ANGLE = math.radians(30)
 GRAY = (124, 116, 104)
 """The mean of the normalization as bytes: 0 for the network, as what rotated test images get."""
 
+ARCHITECTURES = {
+    **{f"ResNet-{depth}": f"cifar_resnet{depth}" for depth in (20, 32, 56)},
+    "ViT-S/16": "vit_s16",
+    "ViT-B/16": "vit_b16",
+    "DINOv2-B": "dinov2_b14",
+    "ResNet-50": "resnet50",
+}
+"""What ``models.create`` calls the networks of the study."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Chosen:

@@ -27,7 +27,8 @@ def listing() -> str:
 def rows(chosen: Chosen) -> str:
     """Rows and floors of a preset with the seeds that are promised; what the rows will do."""
     if chosen.study.describe is not None:
-        first = [one.run for one in chosen.listed() if not one.floor and one.run.seed == 0]
+        listed = chosen.listed(read=chosen.study.describe_reads)
+        first = [one.run for one in listed if not one.floor and one.run.seed == 0]
         return "\n\n".join(chosen.study.describe(run) for run in first)
     lines = [[row, str(count)] for row, count in chosen.promised().items()]
     return table(("row", "seeds"), lines, rule=True)

@@ -117,8 +117,11 @@ class Chosen:
             for row in all_rows(self.study, size)
         }
 
-    def listed(self) -> list[Listed]:
+    def listed(self, *, read: bool = True) -> list[Listed]:
         """The runs, row by row.
+
+        Args:
+          read: whether they are to be run or reported: then the data must be there.
 
         Raises:
           StudyError: rows that do not exist (the nearest is suggested) or cannot be told apart,
@@ -130,8 +133,10 @@ class Chosen:
                 raise StudyError(
                     unknown("row", match, rows, f"of {self.study.name}, {self.preset}")
                 )
-        require_data(f"{self.study.name}, {self.preset}", size.needs, self.data_dir)
-        given = dict(self.study.inputs(size.settings, self.data_dir))
+        given = {}
+        if read:
+            require_data(f"{self.study.name}, {self.preset}", size.needs, self.data_dir)
+            given = dict(self.study.inputs(size.settings, self.data_dir))
         found = []
         for row, promised in self.promised().items():
             if self.only and not any(is_named(row, match) for match in self.only):

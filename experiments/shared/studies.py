@@ -178,6 +178,8 @@ class Study:
       draw: draws the figure of a path from the lines and the other tables, under a title;
         without it, performance against defect is drawn.
       describe: what a row will do, before anything is run.
+      describe_reads: whether `describe` reads the data; if not, rows of sizes whose data are not
+        there are described too.
       step_time: milliseconds of a step of a run, measured on a quiet machine, and how many steps
         a run has.
     """
@@ -198,6 +200,7 @@ class Study:
     sections: Callable[[list[Line], Tables], list[str]] = lambda lines, tables: []
     draw: Callable[[list[Line], Tables, Path, str], None] | None = None
     describe: Callable[[Run], str] | None = None
+    describe_reads: bool = True
     step_time: Callable[[Run], tuple[float, int]] | None = None
 
     def metric(self, key: str) -> Metric:

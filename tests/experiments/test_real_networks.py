@@ -13,6 +13,7 @@ from experiments.camvid import task as scenes
 from experiments.cifar10 import report as photo_report
 from experiments.cifar10 import run as photo_run
 from experiments.cifar10 import task as photos
+from experiments.shared import shapes
 from experiments.shared.studies import find
 from softeq_jax import data, measures
 
@@ -49,17 +50,44 @@ def test_scenes_end_with_intervals_over_drives(tiny):
     assert soft["iou"] == pytest.approx(100 * np.mean(np.divide(both, either)))
 
 
+@pytest.mark.slow(3)
 @pytest.mark.parametrize(
-    ("name", "preset"), [("cifar10", "paper"), ("cifar10", "imagenet"), ("camvid", "ade20k")]
+    ("name", "preset", "row", "said"),
+    [
+        ("cifar10", "paper", "heat .7 on ResNet-50", "-> (128, 10), 23,528,522 parameters, 48.1%"),
+        (
+            "cifar10",
+            "imagenet",
+            "strict on ViT-B/16",
+            "(1024, 224, 224, 3) -> (1024, 1000), 86,567,656 parameters, 0.9% of them filtered, "
+            "in 2 weights: patch_embed/kernel, pos_embed; 18,767 steps",
+        ),
+        ("camvid", "paper", "free on DINOv2-B", "(32, 518, 518, 21), 86,595,861 parameters, none"),
+        ("camvid", "ade20k", "heat .9 on SegFormer-B0", "(32, 512, 512, 151), 3,752,951 param"),
+    ],
 )
-def test_sizes_that_were_not_run_say_so_and_what_they_read(name, preset, capsys, tmp_path):
+def test_rows_of_sizes_that_were_not_run_fit_their_networks(
+    name, preset, row, said, capsys, tmp_path
+):
+    """They say what they would train, without data or weights; to run, they say what is missing."""
     size = find(name).presets[preset]
     assert size.note.endswith("Not run here.")
-    assert command.main([name, "--preset", preset, "--rows"]) == 0
-    assert "strict on DINOv2-B" in capsys.readouterr().out
+    assert command.main([name, "--preset", preset, "--rows", "--only", row]) == 0
+    told = capsys.readouterr().out
+    assert told.startswith(f"== {row}\n")
+    assert said in told
     work = ["--workdir", str(tmp_path / "work"), "--data_dir", str(tmp_path)]
     assert command.main([name, "--preset", preset, *work]) == 2
     assert f"{size.needs[0].path} of the data folder" in capsys.readouterr().err
+
+
+def test_rules_that_do_not_fit_are_told_before_anything_is_run():
+    model = scenes.unloaded({"weights": "", "backbone": "dinov2", "classes": 2})
+    assert "none filtered" in shapes.network_text(model, 12, 2)
+    with pytest.raises(ValueError, match="nowhere"):
+        shapes.network_text(model, 12, 2, {"nowhere/*": None})
+    with pytest.raises(ValueError, match="multiples of 4"):
+        shapes.network_text(model, 13, 2)
 
 
 @pytest.mark.parametrize("name", ["cifar10", "camvid"])
