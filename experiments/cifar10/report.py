@@ -11,6 +11,7 @@ from experiments.shared.report import markdown_table
 from experiments.shared.studies import Line, Tables
 
 REFERENCE = "free, augmented"
+PUBLISHED = "not fine-tuned"
 COLORS = {
     "free": "#777777",
     REFERENCE: "#1b6ca8",
@@ -46,23 +47,22 @@ def sections(lines: list[Line], tables: Tables) -> list[str]:
 def draw(lines: list[Line], tables: Tables, path: Path, title: str) -> None:
     """Accuracy against KL, all runs of all networks: a color a tool, a mark a network."""
     figure, axis = plt.subplots(figsize=(9, 5.5), layout="constrained")
-    networks = list(dict.fromkeys(line["network"] for line in lines))
+    marks = dict(zip(dict.fromkeys(line["network"] for line in lines), MARKS, strict=False))
     families = list(dict.fromkeys(line["family"] for line in lines if line.get("family")))
     heats = dict(zip((f for f in families if f not in COLORS), HEATS, strict=False))
-    for family in families:
-        for mark, network in zip(MARKS, networks, strict=False):
-            runs = [x for x in lines if (x.get("family"), x["network"]) == (family, network)]
-            kl, accuracy = ([x[key] for x in runs] for key in ("kl", "accuracy"))
-            color = {**COLORS, **heats}[family]
-            name = f"{family}, {network}"
-            axis.plot(kl, accuracy, mark, color=color, ms=6, alpha=0.75, label=name)
-    for mark, network in zip(MARKS, networks, strict=False):
-        there = [x for x in lines if x["row"] == f"not fine-tuned on {network}"]
-        kl, accuracy = ([x[key] for x in there] for key in ("kl", "accuracy"))
-        name = f"not fine-tuned, {network}"
-        axis.plot(kl, accuracy, mark, mfc="none", mec="black", ms=6, label=name)
+    colors = {family: {**COLORS, **heats}[family] for family in families} | {PUBLISHED: "white"}
+    for line in lines:
+        published = line["row"] == f"{PUBLISHED} on {line['network']}"
+        family = PUBLISHED if published else line.get("family")
+        if family is not None:
+            style = {"mfc": colors[family], "mec": "black", "mew": 0.5, "ms": 7, "alpha": 0.8}
+            axis.plot(line["kl"], line["accuracy"], marks[line["network"]], **style)
+    for name, color in colors.items():
+        axis.plot([], [], "o", mfc=color, mec="black", mew=0.5, label=name)
+    for name, mark in marks.items():
+        axis.plot([], [], mark, color="black", label=name)
     axis.set(xlabel="KL at 30 degrees (nats)", ylabel="accuracy (%)", xscale="log")
-    figure.legend(loc="outside right upper", frameon=False, fontsize=7)
+    figure.legend(loc="outside lower center", ncols=5, frameon=False, fontsize=8)
     finish(figure, path, title)
 
 
