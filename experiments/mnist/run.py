@@ -14,6 +14,7 @@ from flax import linen as nn
 
 import softeq_jax as sq
 from experiments.mnist import task
+from experiments.mnist.canonicaliser import Canonicalized
 from experiments.shared import recipes, trained
 from experiments.shared.studies import Run, Settings
 from softeq_jax.models import soft_rules
@@ -82,8 +83,10 @@ def _trainer(shared: str) -> DigitTrainer:
     steps = epochs * settings["train"] // settings["batch_size"]
     rate = optax.cosine_decay_schedule(settings["learning_rate"], steps, alpha=0.05)
     network = task.NETWORKS[settings["network"]]()
+    if settings.get("canonical"):
+        network = Canonicalized(network)
     chosen = recipe(settings, network, _init(network, 0))
-    loss = task.loss(network, settings.get("augmented", False))
+    loss = task.loss(network, settings)
     return DigitTrainer(network, recipes.RowTrainer(chosen, recipes.Budget(steps, rate), loss))
 
 

@@ -2,7 +2,8 @@
 
 The published study sweeps the softness of the filter against networks that mix an equivariant and a
 free part, ``r W + (1 - r) P W'``. Here with 5,000 training images, new ones for every seed; heat
-masks solved for the trace, and whole levels beside them.
+masks solved for the trace, and beside them whole levels, an invariance loss and a learned
+canonicaliser.
 """
 
 from collections.abc import Mapping
@@ -16,6 +17,8 @@ MNIST = tfds("mnist")
 METHODS: dict[str, dict[str, Any]] = {
     "free": {"method": "free"},
     "free, augmented": {"method": "free", "augmented": True},
+    "invariance loss": {"method": "free", "invariance": 0.1},
+    "canonicaliser": {"method": "free", "canonical": True, "prior": 1e-3},
     "strict": {"method": "dial", "dials": {"cutoff": 0.0}},
     "level 1": {"method": "dial", "dials": {"cutoff": 0.95}},  # C4 has 0, .900 and 1.273
     **{

@@ -16,13 +16,17 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
+import softeq_jax as sq
 from experiments.shared.calibration import fitted_temperature
+from experiments.shared.studies import Settings
 from softeq_jax import data
 from softeq_jax.measures import kl_divergence
 from softeq_jax.models import ViT
+from softeq_jax.regularizers import orbit_penalty
 
 Tree = Any
 UPRIGHT = (6, 9)
+TURNS = sq.reps.image(sq.groups.cyclic(4), (28, 28))
 
 
 class DigitNet(nn.Module):
@@ -129,22 +133,39 @@ def turned(images: np.ndarray, quarters: np.ndarray) -> np.ndarray:
     return four[quarters, np.arange(len(images))]
 
 
-def loss(network: nn.Module, augmented: bool) -> Callable[..., Any]:
-    """Cross-entropy for the trainer, on images that are turned anew where ``augmented``."""
+def loss(network: nn.Module, settings: Settings) -> Callable[..., Any]:
+    """Cross-entropy for the trainer, with what a row adds to it.
+
+    Args:
+      network: of the row.
+      settings: ``augmented``, whether images are turned anew in every step; ``invariance``, the
+        weight of ``E ||f(g x) - f(x)||^2``, one g for every image; ``prior``, the weight of the
+        cross-entropy of a canonicaliser's scores with "not at all".
+    """
 
     def loss_fn(weights: Tree, state: Tree, batch: Tree, key: jax.Array, extra: Any) -> Any:
         del extra
+        variables = {"params": weights}
         images, labels = batch["image"], batch["label"]
-        if augmented:
+        if settings.get("augmented"):
             four = jnp.stack([jnp.rot90(images, k, axes=(1, 2)) for k in range(4)])
-            rows = jnp.arange(len(images))
-            images = four[jax.random.randint(key, (len(images),), 0, 4), rows]
-        logits: Any = network.apply({"params": weights}, images)
-        scores = jax.nn.log_softmax(logits)
-        wanted = jnp.take_along_axis(scores, labels[:, None], axis=1)
-        return -wanted.mean(), (state, {})
+            images = four[jax.random.randint(key, (len(images),), 0, 4), jnp.arange(len(images))]
+        total = _cross_entropy(network.apply(variables, images), labels)
+        if settings.get("invariance"):
+            penalty = orbit_penalty(
+                lambda x: network.apply(variables, x), images, TURNS, None, key, axes_in=(1, 2)
+            )
+            total = total + settings["invariance"] * penalty
+        if settings.get("prior"):
+            scores: Any = network.apply(variables, images, method="scores")
+            total = total + settings["prior"] * _cross_entropy(scores, jnp.zeros_like(labels))
+        return total, (state, {})
 
     return loss_fn
+
+
+def _cross_entropy(logits: Any, labels: jax.Array) -> jax.Array:
+    return -jnp.take_along_axis(jax.nn.log_softmax(logits), labels[:, None], axis=1).mean()
 
 
 @dataclasses.dataclass(frozen=True)

@@ -41,10 +41,12 @@ O5 = {
     "weight_decay": 1e-5,
     "clip": 1.0,
 }
+FEW = ["strict", "heat .3", "penalty", "prox", "RPP .5", "ACE, augmented"]
 EVERY = {
     "all": [*METHODS],
     "between": ["free", "strict", "heat .3"],
-    "few": ["strict", "heat .3", "penalty", "prox", "RPP .5", "ACE, augmented"],
+    "works": ["free", *FEW, "MLP"],
+    "few": FEW,
 }
 GRID = {"noises": {"0": "all", "0.3": "between", "0.4": "between", "0.5": "all"}}
 TINY = O5 | {"items": 60, "widths": [4], "mlp_widths": [16], "epochs": 4, "batch_size": 20}
