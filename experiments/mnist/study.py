@@ -11,6 +11,7 @@ from typing import Any
 
 from experiments.mnist import run
 from experiments.shared.claims import Beats, Better, Claim, NotWorse
+from experiments.shared.equal_defect import AtEqualDefect
 from experiments.shared.studies import Metric, Preset, Settings, Study, tfds
 
 MNIST = tfds("mnist")
@@ -89,6 +90,12 @@ STUDY = Study(
             "heat 0.8 on cnn, p = 0.5",
             "free, augmented on cnn, p = 0.5",
             (Better("accuracy"), Better("kl")),
+        ),
+        Claim(
+            "At equal invariance softness is more accurate than residual mixing (p = .5)",
+            "heat * on cnn, p = 0.5",
+            "mixing * on cnn, p = 0.5",
+            (AtEqualDefect("accuracy", ("strict on cnn, p = 0.5", "free on cnn, p = 0.5")),),
         ),
     ),
     presets={
