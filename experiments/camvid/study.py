@@ -132,8 +132,8 @@ STUDY = Study(
     title="CamVid, a published DINOv2-S and a narrow SegFormer under rotations",
     claims=(
         Claim(
-            "A DINOv2-S whose position table is softened (.9) has a larger mIoU than the unfiltered "
-            "one with the same budget and augmentation",
+            "A DINOv2-S whose position table is softened (.9) has a larger mIoU than the "
+            "unfiltered one with the same budget and augmentation",
             SOFT,
             REFERENCE,
             (Better("iou"), Beats("iou", "majority on DINOv2-S")),
@@ -166,7 +166,7 @@ STUDY = Study(
             {"networks": NETWORKS},
             more_seeds={SOFT: 5, REFERENCE: 5},
             needs=(CAMVID, DINOV2),
-            note="112 x 112 pixels (8 x 8 patches), 2 epochs of DINOv2-S, 8 of SegFormer from noise.",
+            note="112 x 112 pixels (8 x 8 patches), 2 epochs of DINOv2-S, 8 of SegFormer.",
         ),
         "paper": Preset(
             SMALL
