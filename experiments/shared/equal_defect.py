@@ -57,7 +57,9 @@ class AtEqualDefect:
             compared, given = compared + int(inside.sum()), given + len(points)
             at, theirs = points[inside].T
             if len(at):
-                gains.append(float(np.mean(sign * (np.interp(at, *curve.T) - theirs))))
+                gains.append(
+                    float(np.mean(sign * (np.interp(at, curve[:, 0], curve[:, 1]) - theirs)))
+                )
         gain = mean_interval(gains)
         verdict = Verdict.UNKNOWN
         if gain.known and (gain.low > 0 or gain.high <= 0):

@@ -71,7 +71,7 @@ class DINOv2(VisionModel):
         patch_grid(self.image_size, self.patch_size)
         check_patches(x.shape, self.patch_size)
         x = embed_patches(x, self.width, self.patch_size)
-        grid = x.shape[1:3]
+        grid = (x.shape[1], x.shape[2])
         n = x.shape[0]
         normal = nn.initializers.truncated_normal(0.02)
         token = self.param("cls_token", normal, (1, 1, self.width), jnp.float32).astype(x.dtype)

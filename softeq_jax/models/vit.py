@@ -128,7 +128,7 @@ class ViT(VisionModel):
         del train
         self._check(x.shape)
         x = embed_patches(x, self.width, self.patch_size)
-        grid = x.shape[1:3]
+        grid = (x.shape[1], x.shape[2])
         x = x.reshape(x.shape[0], -1, self.width)
         rows = self.position_rows
         shape = (1, rows + self.grid**2, self.width)

@@ -1,5 +1,7 @@
 """The studies of tunable softness in their tiny sizes: tensors, digits, trajectories."""
 
+import fnmatch
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,6 +9,7 @@ import pytest
 
 import softeq_jax as sq
 from experiments.mnist import task as digits
+from experiments.mnist.canonicaliser import Canonicalized
 from experiments.shared import recipes
 from experiments.shared.invariant_tasks import o5_targets
 from experiments.shared.studies import find
@@ -35,6 +38,35 @@ def test_tensors_know_what_is_invariant(tiny):
     assert all(0 < line["relative_error"] < 1 for line in study.lines)
 
 
+@pytest.mark.slow(30)
+def test_lorentz_scattering_knows_what_is_invariant(tiny):
+    study = tiny("lorentz")
+    assert len(study.lines) == 7
+    found = {line["family"]: line for line in study.lines if "family" in line}
+    assert found["strict"]["invariance"] < 1e-3 < found["heat .3"]["invariance"]
+
+
+def test_a_canonicaliser_makes_any_network_invariant_and_learns_its_choice():
+    images = np.random.default_rng(0).normal(size=(6, 28, 28, 1)).astype(np.float32)
+    network = Canonicalized(digits.DigitNet((4, 4, 4)))
+    variables = jax.jit(network.init)(jax.random.key(0), images)
+    apply = jax.jit(network.apply)
+    upright = apply(variables, images)
+    for k in range(1, 4):
+        turned = np.rot90(images, k, axes=(1, 2))
+        np.testing.assert_allclose(apply(variables, turned), upright, rtol=1e-3, atol=1e-4)
+        scores = network.apply(variables, turned, method="scores")
+        wanted = np.roll(network.apply(variables, images, method="scores"), k, axis=1)
+        np.testing.assert_allclose(scores, wanted, atol=1e-5)
+    assert np.abs(np.asarray(upright) - np.asarray(apply(variables, -images))).max() > 1e-2
+
+    def loss(params):
+        return jnp.sum(apply({"params": params}, images)[:, 0])
+
+    slopes = jax.grad(loss)(variables["params"])
+    assert max(np.abs(x).max() for x in jax.tree.leaves(slopes["score"])) > 1e-6
+
+
 @pytest.mark.slow(20)
 def test_digits_know_what_is_invariant(tiny):
     study = tiny("mnist")
@@ -59,14 +91,15 @@ def test_tracks_know_what_is_equivariant(tiny):
 
 
 def test_rows_and_claims_fit():
-    for name in ("tensors", "mnist", "trajectories"):
+    for name in ("tensors", "lorentz", "mnist", "trajectories"):
         study = find(name)
         size = study.presets["small"]
         settings = {**size.settings, **size.grid}
         rows, floors = study.rows(settings), study.floors(settings)
         families = {row["family"] for row in rows.values()}
         for claim in study.claims:
-            assert {claim.row, claim.reference} <= set(rows) | families
+            for name_or_glob in (claim.row, claim.reference):
+                assert fnmatch.filter(set(rows) | families, name_or_glob)
             for test in claim.tests:
                 assert getattr(test, "floor", None) in {None, *floors}
 
