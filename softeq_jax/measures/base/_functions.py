@@ -196,7 +196,11 @@ def hoisted(function: Callable[..., Any]) -> Callable[..., Any]:
         leaves, structure = jax.tree.flatten(args)
         key = (structure, tuple(jax.typeof(leaf) for leaf in leaves))
         if key not in programs:
-            closed, shapes = jax.make_jaxpr(function, return_shape=True)(*args)
+
+            def traced(*values: Any) -> Any:  # its own object, which JAX's caches may forget
+                return function(*values)
+
+            closed, shapes = jax.make_jaxpr(traced, return_shape=True)(*args)
 
             def program(constants: Any, *values: Any) -> Any:
                 return jaxpr_as_fun(ClosedJaxpr(closed.jaxpr, constants))(*values)
