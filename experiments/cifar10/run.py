@@ -154,17 +154,16 @@ def describe(run: Run) -> str:
 
 def step_time(run: Run) -> tuple[float, int]:
     """Milliseconds of a training step, and steps of a run."""
-    own = trainer(run)
-    source = _images(run).train
-    rng = np.random.default_rng(0)
-    examples = []
-    for index in range(run.settings["batch_size"]):
-        example = source[index % len(source)]
-        for transform in task.augmentation(run.settings):
-            example = transform(example, rng)
-        examples.append(example)
-    batch = {key: np.stack([e[key] for e in examples]) for key in ("image", "label")}
-    return own.row.step_time(own.begin(run), batch)
+    own, images = trainer(run), _images(run)
+    with data.train_batches(
+        images.train,
+        run.settings["batch_size"],
+        seed=0,
+        steps=1,
+        transforms=task.augmentation(run.settings),
+        check=data.classification(run.settings["classes"]),
+    ) as batches:
+        return own.row.step_time(own.begin(run), next(batches))
 
 
 def _pretrained(settings: Settings, data_dir: Path | None) -> tuple[nn.Module, dict[str, Any]]:

@@ -6,7 +6,6 @@ small size has half the published widths and epochs, the rows where the five wor
 and .5. Strengths are those of O(5), not tried again.
 """
 
-from experiments.shared.claims import Beats, Better, Claim, Grows
 from experiments.shared.studies import Preset, Study
 from experiments.tensors import run
 from experiments.tensors import study as tensors
@@ -18,27 +17,7 @@ TINY = tensors.TINY | {"problem": "lorentz", "widths": [8, 8], "mlp_widths": [16
 STUDY = Study(
     name="lorentz",
     title="Lorentz scattering with a broken symmetry",
-    claims=(
-        Claim(
-            "Where a term of .5 breaks the symmetry, a soft network (heat .3) has a smaller error "
-            "than a strict one",
-            "heat .3 at 0.5",
-            "strict at 0.5",
-            (Better("relative_error"), Beats("relative_error", "mean at 0.5")),
-        ),
-        Claim(
-            "There it also has a smaller error than a free one",
-            "heat .3 at 0.5",
-            "free at 0.5",
-            (Better("relative_error"),),
-        ),
-        Claim(
-            "The gain over the strict network grows with the noise",
-            "heat .3",
-            "strict",
-            (Grows("relative_error", "family"),),
-        ),
-    ),
+    claims=(tensors.BEATS_STRICT, tensors.BEATS_FREE, tensors.GROWS),
     presets={
         "tiny": Preset(TINY, 1, {"noises": {"0.5": "few"}}, note="Seconds, for the tests."),
         "small": Preset(

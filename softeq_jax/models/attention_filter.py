@@ -6,7 +6,7 @@ from collections.abc import Callable
 import jax
 
 from softeq_jax.groups import PlanarGroup
-from softeq_jax.projections import Dials, Projector, projector
+from softeq_jax.projections import Dials, Projector, continuous, projector
 from softeq_jax.reps import tokens
 
 
@@ -41,16 +41,11 @@ class AttentionFilter:
         Raises:
           ValueError: the group does not map the grid to itself, or a dial is out of range.
         """
-        dials: Dials = {}
-        if self.softness is not None:
-            dials.update(softness=self.softness, mask="heat")
-        if self.cutoff is not None:
-            dials.update(cutoff=self.cutoff)
-        if self.mask is not None:
-            dials.update(mask=self.mask)
-        return projector(
-            "b n c", {"n": tokens(self.group, grid, prefix)}, **(dials or Dials(cutoff=0.0))
-        )
+        dials = Dials(softness=self.softness, cutoff=self.cutoff, mask=self.mask)
+        if self.softness is None and self.cutoff is None and self.mask is None:
+            dials = Dials(cutoff=0.0)
+        grid_rep = tokens(self.group, grid, prefix)
+        return projector("b n c", {"n": grid_rep}, **continuous(dials))
 
 
 def attention_filters(
