@@ -105,7 +105,7 @@ def _main(arguments: argparse.Namespace, argv: list[str]) -> int:
         return 0
     folder = arguments.results or chosen.workdir
     if arguments.time:
-        print(overview.step_times(chosen, folder))
+        print(overview.step_costs(chosen, folder))
         return 0
     if arguments.report:
         runs.open_workdir(chosen, create=False)

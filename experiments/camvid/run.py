@@ -15,7 +15,7 @@ import softeq_jax as sq
 from experiments.camvid import task
 from experiments.shared import recipes, shapes
 from experiments.shared.runs import data_digest
-from experiments.shared.studies import Record, Run, Settings
+from experiments.shared.studies import Record, Run, Settings, StepCost
 from softeq_jax import data, measures
 from softeq_jax import training as tr
 from softeq_jax.models import soft_rules
@@ -142,8 +142,8 @@ def describe(run: Run) -> str:
     return f"== {run.row}\n{text}; {settings['epochs']} epochs"
 
 
-def step_time(run: Run) -> tuple[float, int]:
-    """Milliseconds of a training step, and steps of a run."""
+def step_cost(run: Run) -> StepCost:
+    """Time and memory of a training step."""
     own, found = trainer(run), _scenes(run.settings, run.data_dir)
     with data.train_batches(
         found.train,
@@ -153,7 +153,7 @@ def step_time(run: Run) -> tuple[float, int]:
         transforms=task.augmentation(run.settings),
         check=data.segmentation(run.settings["classes"], ignore=task.VOID),
     ) as batches:
-        return own.row.step_time(own.begin(run), next(batches))
+        return own.row.step_cost(own.begin(run), next(batches))
 
 
 def _scenes(settings: Settings, data_dir: Path | None) -> task.Scenes:

@@ -217,5 +217,5 @@ STUDY = Study(
     sections=report.sections,
     describe=run.describe,
     describe_reads=False,
-    step_time=run.step_time,
+    step_cost=run.step_cost,
 )

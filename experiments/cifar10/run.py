@@ -15,7 +15,7 @@ import softeq_jax as sq
 from experiments.cifar10 import task
 from experiments.shared import recipes, shapes
 from experiments.shared.runs import data_digest, file_digest
-from experiments.shared.studies import Run, Settings
+from experiments.shared.studies import Run, Settings, StepCost
 from softeq_jax import data, models
 from softeq_jax import training as tr
 from softeq_jax.models import soft_rules
@@ -152,8 +152,8 @@ def describe(run: Run) -> str:
     return f"== {run.row}\n{text}; {_steps(settings):,} steps"
 
 
-def step_time(run: Run) -> tuple[float, int]:
-    """Milliseconds of a training step, and steps of a run."""
+def step_cost(run: Run) -> StepCost:
+    """Time and memory of a training step."""
     own, images = trainer(run), _images(run)
     with data.train_batches(
         images.train,
@@ -163,7 +163,7 @@ def step_time(run: Run) -> tuple[float, int]:
         transforms=task.augmentation(run.settings),
         check=data.classification(run.settings["classes"]),
     ) as batches:
-        return own.row.step_time(own.begin(run), next(batches))
+        return own.row.step_cost(own.begin(run), next(batches))
 
 
 def _pretrained(settings: Settings, data_dir: Path | None) -> tuple[nn.Module, dict[str, Any]]:

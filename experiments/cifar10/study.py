@@ -202,5 +202,5 @@ STUDY = Study(
     draw=report.draw,
     describe=run.describe,
     describe_reads=False,
-    step_time=run.step_time,
+    step_cost=run.step_cost,
 )

@@ -15,7 +15,7 @@ import softeq_jax as sq
 from experiments.imagenet_sample.task import Classifier, drawn, load_classifier, split_of
 from experiments.shared.calibration import fitted_temperature
 from experiments.shared.runs import data_digest, file_digest
-from experiments.shared.studies import Run, Settings
+from experiments.shared.studies import Run, Settings, StepCost
 from experiments.soften import softening
 from softeq_jax import models
 from softeq_jax.measures import kl_divergence, mean_and_error
@@ -190,8 +190,8 @@ def floor(run: Run) -> dict[str, Any]:
     return {"constant": constant, "untrained": untrained}[run.settings["floor"]](run)
 
 
-def step_time(run: Run) -> tuple[float, int]:
-    """Milliseconds of a batch, and batches of a run (of stored statistics, of its first split)."""
+def step_cost(run: Run) -> StepCost:
+    """Time and memory of a batch, and batches of a run (of stored statistics, its first split)."""
     network, settings = load_classifier(run.settings, run.data_dir), run.settings
     batch = network.upright[: network.batch]
     network.logits(network.variables, batch)
@@ -199,5 +199,5 @@ def step_time(run: Run) -> tuple[float, int]:
     for _ in range(5):
         network.logits(network.variables, batch)
     took = 200 * (time.perf_counter() - started)
-    images = 2 * len(network.labels)
-    return took, math.ceil(images / settings["batch_size"])
+    batches = math.ceil(2 * len(network.labels) / settings["batch_size"])
+    return StepCost(took, network.memory(batch) / 2**20, batches)

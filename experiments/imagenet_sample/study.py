@@ -201,5 +201,5 @@ STUDY = Study(
     inputs=run.inputs,
     sections=report.sections,
     draw=report.draw,
-    step_time=run.step_time,
+    step_cost=run.step_cost,
 )

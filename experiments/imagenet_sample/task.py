@@ -45,7 +45,7 @@ class Classifier:
         return self.upright, self.rotated
 
     @functools.cached_property
-    def _forward(self) -> Callable[[Tree, Any], jax.Array]:
+    def _forward(self) -> Any:
         return jax.jit(lambda v, x: self.model.apply(v, x.astype(jnp.float32), train=False))
 
     @functools.cached_property
@@ -60,6 +60,15 @@ class Classifier:
             filled = np.resize(part, (self.batch, *part.shape[1:]))
             parts.append(np.asarray(self._forward(variables, filled))[: len(part)])
         return np.concatenate(parts)
+
+    def memory(self, images: np.ndarray) -> int:
+        """Bytes that the compiled network holds for a batch: arguments, results, temporaries."""
+        planned = self._forward.lower(self.variables, images).compile().memory_analysis()
+        return (
+            planned.argument_size_in_bytes
+            + planned.output_size_in_bytes
+            + planned.temp_size_in_bytes
+        )
 
     def with_statistics_of(self, variables: Tree, images: np.ndarray, batch: int) -> Tree:
         """The variables with batch statistics of these images, in batches of one size.

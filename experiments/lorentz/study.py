@@ -41,5 +41,5 @@ STUDY = Study(
     floors=tensors.floors,
     floor=run.mean_predictor,
     condition="noise",
-    step_time=run.step_time,
+    step_cost=run.step_cost,
 )

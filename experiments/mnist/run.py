@@ -16,7 +16,7 @@ import softeq_jax as sq
 from experiments.mnist import task
 from experiments.mnist.canonicaliser import Canonicalized
 from experiments.shared import recipes, trained
-from experiments.shared.studies import Run, Settings
+from experiments.shared.studies import Run, Settings, StepCost
 from softeq_jax.models import soft_rules
 from softeq_jax.projections import convolution_rule
 
@@ -113,13 +113,13 @@ def majority(run: Run) -> dict[str, float]:
     }
 
 
-def step_time(run: Run) -> tuple[float, int]:
-    """Milliseconds of a training step, and steps of a run."""
+def step_cost(run: Run) -> StepCost:
+    """Time and memory of a training step."""
     own = trainer(run)
     state, _ = own.begin(run)
     images, labels = (part[: run.settings["batch_size"]] for part in _drawn(run).train)
     batch = {"image": images, "label": labels}
-    return own.row.step_time(state, batch)
+    return own.row.step_cost(state, batch)
 
 
 def _drawn(run: Run) -> task.TurnedDigits:

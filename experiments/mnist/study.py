@@ -131,5 +131,5 @@ STUDY = Study(
     floors=floors,
     floor=run.majority,
     condition="part",
-    step_time=run.step_time,
+    step_cost=run.step_cost,
 )

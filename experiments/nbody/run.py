@@ -11,7 +11,7 @@ import optax
 
 from experiments.nbody import methods, simulator, task
 from experiments.shared import trained
-from experiments.shared.studies import Record, Run, Settings
+from experiments.shared.studies import Record, Run, Settings, StepCost
 from softeq_jax import training as tr
 
 
@@ -118,10 +118,10 @@ def straight_flight(run: Run) -> dict[str, float]:
     return {"mse": task.straight_flight(*systems), "equivariance_error": 0.0}
 
 
-def step_time(run: Run) -> tuple[float, int]:
-    """Milliseconds of a step of a run, and its steps."""
+def step_cost(run: Run) -> StepCost:
+    """Time and memory of a training step."""
     made = trainer(run)
     state, source, extra = made.begin(run)
     first = source[: run.settings["batch_size"]]
     batch = {name: np.stack([example[name] for example in first]) for name in first[0]}
-    return trained.step_time(made.step, state, batch, extra), made.steps
+    return trained.step_cost(made.step, state, batch, extra, steps=made.steps)

@@ -11,7 +11,7 @@ import optax
 
 from experiments.rings import methods, task
 from experiments.shared import trained
-from experiments.shared.studies import Run, Settings
+from experiments.shared.studies import Run, Settings, StepCost
 from softeq_jax import training as tr
 from softeq_jax.training import objectives
 
@@ -107,12 +107,12 @@ def majority(run: Run) -> dict[str, float]:
     return {"accuracy": float(np.mean(test == guess)), "worst_error": 0.0}
 
 
-def step_time(run: Run) -> tuple[float, int]:
-    """Milliseconds of a step of a run, and its steps."""
+def step_cost(run: Run) -> StepCost:
+    """Time and memory of a training step."""
     made = trainer(run)
     state, source, extra = made.begin(run)
     batch = {
         name: np.stack([example[name] for example in source[: run.settings["batch_size"]]])
         for name in source[0]
     }
-    return trained.step_time(made.step, state, batch, extra), made.steps
+    return trained.step_cost(made.step, state, batch, extra, steps=made.steps)

@@ -124,5 +124,5 @@ STUDY = Study(
     choose=report.chosen_lines,
     sections=report.sections,
     draw=report.draw,
-    step_time=run.step_time,
+    step_cost=run.step_cost,
 )

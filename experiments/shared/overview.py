@@ -1,4 +1,4 @@
-"""What there is: studies with their claims and verdicts, the rows of one, the time a step takes."""
+"""What there is: studies with their claims and verdicts, the rows of one, what a step takes."""
 
 from pathlib import Path
 from typing import Any
@@ -75,29 +75,46 @@ def write_index() -> Path:
     return path
 
 
-def step_times(chosen: Chosen, folder: Path) -> str:
-    """Times a step of every row, one after another on a quiet machine; the sum of all runs.
+def step_costs(chosen: Chosen, folder: Path) -> str:
+    """Time and memory of a step of every row, in turn on a quiet machine; the sum of all runs.
 
-    The times go to `<preset>_times.csv` in a folder, where the page finds them.
+    They go to `<preset>_times.csv` in a folder, where the page finds them.
 
     Raises:
       StudyError: the study has no steps to time.
     """
     study = chosen.study
-    if study.step_time is None:
-        raise StudyError(f"{study.name} has no step_time: no row of it is trained in steps")
+    if study.step_cost is None:
+        raise StudyError(f"{study.name} has no step_cost: no row of it is trained in steps")
     listed = [one for one in chosen.listed() if not one.floor]
     open_workdir(chosen)
     found: list[dict[str, Any]] = []
     for row in dict.fromkeys(one.run.row for one in listed):
         runs = [one.run for one in listed if one.run.row == row]
-        milliseconds, steps = study.step_time(runs[0])
-        minutes = milliseconds * steps * len(runs) / 6e4
-        found.append({"row": row, "ms_a_step": milliseconds, "steps": steps, "minutes": minutes})
+        cost = study.step_cost(runs[0])
+        minutes = cost.milliseconds * cost.steps * len(runs) / 6e4
+        found.append(
+            {
+                "row": row,
+                "ms_a_step": cost.milliseconds,
+                "mib_a_step": cost.mebibytes,
+                "steps": cost.steps,
+                "minutes": minutes,
+            }
+        )
     write_csv(folder / f"{chosen.preset}_times.csv", found)
     cells = [
-        [x["row"], f"{x['ms_a_step']:.3g}", str(x["steps"]), f"{x['minutes']:.1f}"] for x in found
+        [
+            x["row"],
+            f"{x['ms_a_step']:.3g}",
+            f"{x['mib_a_step']:.3g}",
+            str(x["steps"]),
+            f"{x['minutes']:.1f}",
+        ]
+        for x in found
     ]
     total = sum(x["minutes"] for x in found)
-    text = table(("row", "ms a step", "steps", "minutes, all seeds"), cells, rule=True)
+    text = table(
+        ("row", "ms a step", "MiB a step", "steps", "minutes, all seeds"), cells, rule=True
+    )
     return f"{text}\n\ntraining of all runs: about {total:.0f} minutes, evaluation not counted"

@@ -68,7 +68,7 @@ def markdown(chosen: Chosen, results: Results, folder: Path) -> str:
     parts += ["## What was run", ran(chosen, results), "## Table"]
     parts += tables(chosen, lines)
     if "times" in results.tables:
-        parts += ["## Step times", times(results.tables["times"])]
+        parts += ["## A step", costs(results.tables["times"])]
     parts += study.sections(results.lines, results.tables)
     others = sorted(path.name for path in folder.glob(f"{preset}_*.png"))
     if others:
@@ -164,11 +164,17 @@ def table(chosen: Chosen, lines: Sequence[Line], reference: str) -> str:
     return markdown_table(head, *cells)
 
 
-def times(lines: Sequence[Line]) -> str:
-    """Milliseconds of a training step, of the separate quiet pass (`--time`)."""
-    cells = [[str(x["row"]), f"{x['ms_a_step']:.3g}", str(x["steps"])] for x in lines]
-    text = "Of one quiet pass over all rows, one after another (`--time`)."
-    return f"{text}\n\n{markdown_table(('row', 'ms a step', 'steps'), *cells)}"
+def costs(lines: Sequence[Line]) -> str:
+    """Time and memory of a step, of the separate quiet pass (`--time`)."""
+    cells = [
+        [str(x["row"]), f"{x['ms_a_step']:.3g}", f"{x['mib_a_step']:.3g}", str(x["steps"])]
+        for x in lines
+    ]
+    text = (
+        "Of one quiet pass over all rows, one after another (`--time`). Memory: arguments, results "
+        "and temporaries of the compiled step."
+    )
+    return f"{text}\n\n{markdown_table(('row', 'ms a step', 'MiB a step', 'steps'), *cells)}"
 
 
 def cell(lines: Sequence[Line], metric: Metric) -> str:

@@ -14,7 +14,7 @@ import optax
 
 import softeq_jax as sq
 from experiments.shared import trained
-from experiments.shared.studies import Run
+from experiments.shared.studies import Run, StepCost
 from softeq_jax import regularizers, relaxation
 from softeq_jax import training as tr
 from softeq_jax.training import methods
@@ -189,7 +189,7 @@ class RowTrainer:
         )
         return self.recipe.finish(end.params), end.model_state
 
-    def step_time(self, state: tr.TrainState, batch: Any) -> tuple[float, int]:
-        """Milliseconds of a training step on a batch, and steps of a run."""
-        took = trained.step_time(self.step, state, batch, self.recipe.plan)
-        return took, self.budget.steps
+    def step_cost(self, state: tr.TrainState, batch: Any) -> StepCost:
+        """Time and memory of a training step on a batch."""
+        plan, steps = self.recipe.plan, self.budget.steps
+        return trained.step_cost(self.step, state, batch, plan, steps=steps)

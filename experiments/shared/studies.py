@@ -153,6 +153,21 @@ class Record:
 
 
 @dataclasses.dataclass(frozen=True)
+class StepCost:
+    """What a step of a run takes.
+
+    Attributes:
+      milliseconds: median time of a compiled step.
+      mebibytes: of arguments, results and temporaries on one device.
+      steps: of a whole run.
+    """
+
+    milliseconds: float
+    mebibytes: float
+    steps: int
+
+
+@dataclasses.dataclass(frozen=True)
 class Study:
     """A declared study: `experiments/<name>/study.py` holds one as `STUDY`.
 
@@ -180,8 +195,7 @@ class Study:
       describe: what a row will do, before anything is run.
       describe_reads: whether `describe` reads the data; if not, rows of sizes whose data are not
         there are described too.
-      step_time: milliseconds of a step of a run, measured on a quiet machine, and how many steps
-        a run has.
+      step_cost: time and memory of a step of a run, measured on a quiet machine.
     """
 
     name: str
@@ -201,7 +215,7 @@ class Study:
     draw: Callable[[list[Line], Tables, Path, str], None] | None = None
     describe: Callable[[Run], str] | None = None
     describe_reads: bool = True
-    step_time: Callable[[Run], tuple[float, int]] | None = None
+    step_cost: Callable[[Run], StepCost] | None = None
 
     def metric(self, key: str) -> Metric:
         """The metric of a key.

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.shared.studies import Run
+from experiments.shared.studies import Run, StepCost
 from softeq_jax import data
 from softeq_jax import training as tr
 from softeq_jax.training.step import StepFn
@@ -74,10 +74,25 @@ def train(
     return outcome.state
 
 
-def step_time(
-    step: StepFn, state: tr.TrainState, batch: Any, extra: Any = None, repeats: int = 10
-) -> float:
-    """Milliseconds of a compiled training step: the median of `repeats` of one batch."""
+def step_cost(
+    step: StepFn,
+    state: tr.TrainState,
+    batch: Any,
+    extra: Any = None,
+    *,
+    steps: int,
+    repeats: int = 10,
+) -> StepCost:
+    """Time of a compiled training step, the median of `repeats` of one batch; its memory.
+
+    Args:
+      step: from `make_train_step`.
+      state: to start from.
+      batch: of the study's batch size.
+      extra: given to every step.
+      steps: of a whole run.
+      repeats: timed steps.
+    """
     seen: list[float] = []
     tr.fit(
         step,
@@ -87,4 +102,5 @@ def step_time(
         extra=extra,
         on_step=lambda number, values: seen.append(time.perf_counter()),
     )
-    return 1e3 * float(np.median(np.diff(seen)[1:]))
+    taken = 1e3 * float(np.median(np.diff(seen)[1:]))
+    return StepCost(taken, tr.step_memory(step, state, batch, extra) / 2**20, steps)

@@ -14,7 +14,7 @@ import numpy as np
 import softeq_jax as sq
 from experiments.shared import trained
 from experiments.shared.runs import data_digest, file_digest
-from experiments.shared.studies import Record, Run, Settings
+from experiments.shared.studies import Record, Run, Settings, StepCost
 from experiments.soften import softening
 from experiments.soften.task import Data, load_data, load_network
 from softeq_jax import data, models, training
@@ -208,8 +208,8 @@ def majority(run: Run) -> dict[str, Any]:
     return {"accuracy": accuracy, "accuracy_common": accuracy, "kl_30": 0.0, "kl_30_common": 0.0}
 
 
-def step_time(run: Run) -> tuple[float, int]:
-    """Milliseconds of a step of a run, and its steps."""
+def step_cost(run: Run) -> StepCost:
+    """Time and memory of a training step."""
     shop = workshop(run)
     plan = build_plan(shop.network.variables["params"], run.row, run.settings)
     state = training.init_state(
@@ -217,4 +217,4 @@ def step_time(run: Run) -> tuple[float, int]:
     )
     examples = [shop.data.source[i] for i in range(shop.tuning.batch_size)]
     batch = {key: np.stack([example[key] for example in examples]) for key in examples[0]}
-    return trained.step_time(shop.tools.step, state, batch, plan), shop.tuning.steps
+    return trained.step_cost(shop.tools.step, state, batch, plan, steps=shop.tuning.steps)

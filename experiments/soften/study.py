@@ -130,5 +130,5 @@ STUDY = Study(
     sections=report.sections,
     draw=report.draw,
     describe=run.describe,
-    step_time=run.step_time,
+    step_cost=run.step_cost,
 )

@@ -13,7 +13,7 @@ from flax import linen as nn
 
 import softeq_jax as sq
 from experiments.shared import recipes, trained
-from experiments.shared.studies import Run, Settings
+from experiments.shared.studies import Run, Settings, StepCost
 from experiments.tensors import task
 from softeq_jax.models import soft_rules
 
@@ -112,13 +112,13 @@ def mean_predictor(run: Run) -> dict[str, float]:
     return dataclasses.asdict(found)
 
 
-def step_time(run: Run) -> tuple[float, int]:
-    """Milliseconds of a training step, and steps of a run."""
+def step_cost(run: Run) -> StepCost:
+    """Time and memory of a training step."""
     own, drawn = trainer(run), _drawn(run.settings, run.seed)
     state, _ = own.begin(run, drawn)
     size = run.settings["batch_size"]
     batch = {name: array[:size] for name, array in zip("xy", drawn.train, strict=True)}
-    return own.row.step_time(state, batch)
+    return own.row.step_cost(state, batch)
 
 
 def _network(settings: Settings) -> nn.Module:

@@ -113,5 +113,5 @@ STUDY = Study(
     floors=floors,
     floor=run.mean_predictor,
     condition="noise",
-    step_time=run.step_time,
+    step_cost=run.step_cost,
 )

@@ -13,7 +13,7 @@ import optax
 
 import softeq_jax as sq
 from experiments.shared import recipes
-from experiments.shared.studies import Run, Settings
+from experiments.shared.studies import Run, Settings, StepCost
 from experiments.trajectories import task
 from softeq_jax import data
 from softeq_jax.models import TrajectoryTransformer, soft_rules
@@ -100,13 +100,13 @@ def constant_velocity(run: Run) -> dict[str, float]:
     return task.track_scores(task.straight_on, _test(run), run.seed)
 
 
-def step_time(run: Run) -> tuple[float, int]:
-    """Milliseconds of a training step, and steps of a run."""
+def step_cost(run: Run) -> StepCost:
+    """Time and memory of a training step."""
     own = trainer(run)
     state, source = own.begin(run)
     examples = [teacher_forced(source[i]) for i in range(run.settings["batch_size"])]
     batch = {key: np.stack([e[key] for e in examples]) for key in examples[0]}
-    return own.row.step_time(state, batch)
+    return own.row.step_cost(state, batch)
 
 
 def _test(run: Run) -> task.Windows:

@@ -137,5 +137,5 @@ STUDY = Study(
     floors=floors,
     floor=run.constant_velocity,
     condition="part",
-    step_time=run.step_time,
+    step_cost=run.step_cost,
 )

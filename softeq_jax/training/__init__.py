@@ -23,6 +23,7 @@ _NAMES = {
     "checkpoints": ("CheckpointFailed", "Checkpoints", "DamagedCheckpoint", "restore", "save"),
     "evaluation": ("make_evaluate", "make_predict"),
     "loop": ("Hook", "LoopOptions", "NonFiniteLoss", "every", "fit", "stop_on_signals"),
+    "memory": ("step_memory",),
     "methods": ("Method",),
     "pmap": ("AXIS", "replicate", "shard", "unreplicate"),
     "run": ("Outcome", "RunBatches", "RunSettings", "train"),

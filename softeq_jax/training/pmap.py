@@ -20,6 +20,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from softeq_jax._checks import whole
 
 AXIS = "device"
+_LOWER = "lower"
 
 Tree = Any
 
@@ -70,7 +71,13 @@ def over_devices(
                 _require_device_axis(name, arg)
         return mapped(args[:donate], args[donate:])
 
+    vars(call)[_LOWER] = lambda *args: mapped.lower(args[:donate], args[donate:])
     return call
+
+
+def lowered(call: Callable[..., Any], *args: Any) -> Any:
+    """A function of `over_devices` with arguments, to be compiled: a `jax.stages.Lowered`."""
+    return vars(call)[_LOWER](*args)
 
 
 def _require_device_axis(name: str, tree: Tree) -> None:

@@ -44,7 +44,7 @@ TOY = Study(
     defect="defect",
     floors=lambda s: {"nothing": {}},
     floor=lambda one: {"error": 10.0 + one.seed, "defect": 0.0},
-    step_time=lambda one: (2.0, 30_000),
+    step_cost=lambda one: studies.StepCost(2.0, 24.5, 30_000),
 )
 
 
@@ -304,7 +304,7 @@ def test_times_of_a_step_sum_up_to_those_of_all_runs(toy, capsys):
     assert "about 12 minutes" in capsys.readouterr().out  # 3 rows, 4 seeds, one minute each
     assert [x["minutes"] for x in _lines(workdir, "tiny_times.csv")] == ["4.0"] * 3
     assert run("--only", "low") == 0
-    assert "| low | 2 | 30000 |" in (workdir / "tiny.md").read_text()
+    assert "| low | 2 | 24.5 | 30000 |" in (workdir / "tiny.md").read_text()
 
 
 def test_a_page_takes_notes_written_by_hand_at_its_end(toy):

@@ -1,0 +1,43 @@
+"""Memory of a training step: what its compiled program holds on one device."""
+
+from typing import Any
+
+import jax
+import numpy as np
+
+from softeq_jax.training.pmap import lowered, replicate, shard
+from softeq_jax.training.step import StepFn, TrainState, require_single
+
+Tree = Any
+
+
+def step_memory(step_fn: StepFn, state: TrainState, batch: Tree, extra: Tree = None) -> int:
+    """Bytes that a training step holds on each device: arguments, results and temporaries.
+
+    They are those of XLA's plan for the compiled step, ``arguments + results - donated +
+    temporaries``; what the backend's libraries take beside it, and the host's data, is not in
+    them. The step is compiled once more for it and not run; with a kept compilation cache that
+    costs nothing.
+
+    Args:
+      step_fn: from `make_train_step`.
+      state: as from `init_state`, not replicated.
+      batch: this host's batch, a pytree of arrays ``[b, ...]``.
+      extra: handed to the method and the loss.
+
+    Raises:
+      ValueError: the state is replicated, the devices do not divide the batch, or the backend
+        plans no memory.
+    """
+    require_single(state)
+    vote = shard(np.zeros(jax.local_device_count(), np.float32))
+    program = lowered(step_fn, replicate(state), shard(batch), extra, vote).compile()
+    planned = program.memory_analysis()
+    if planned is None:
+        raise ValueError(f"the backend {jax.default_backend()!r} does not say what it plans")
+    return (
+        planned.argument_size_in_bytes
+        + planned.output_size_in_bytes
+        - planned.alias_size_in_bytes
+        + planned.temp_size_in_bytes
+    )
