@@ -75,15 +75,9 @@ def train(
 
 
 def step_cost(
-    step: StepFn,
-    state: tr.TrainState,
-    batch: Any,
-    extra: Any = None,
-    *,
-    steps: int,
-    repeats: int = 10,
+    step: StepFn, state: tr.TrainState, batch: Any, extra: Any = None, *, steps: int
 ) -> StepCost:
-    """Time of a compiled training step, the median of `repeats` of one batch; its memory.
+    """Time of a compiled training step, the median over two seconds or ten steps; its memory.
 
     Args:
       step: from `make_train_step`.
@@ -91,16 +85,21 @@ def step_cost(
       batch: of the study's batch size.
       extra: given to every step.
       steps: of a whole run.
-      repeats: timed steps.
     """
-    seen: list[float] = []
-    tr.fit(
-        step,
-        state,
-        [batch] * (repeats + 2),
-        repeats + 2,
-        extra=extra,
-        on_step=lambda number, values: seen.append(time.perf_counter()),
-    )
-    taken = 1e3 * float(np.median(np.diff(seen)[1:]))
+
+    def median(count: int) -> float:
+        seen: list[float] = []
+        tr.fit(
+            step,
+            state,
+            [batch] * (count + 2),
+            count + 2,
+            extra=extra,
+            on_step=lambda number, values: seen.append(time.perf_counter()),
+        )
+        return 1e3 * float(np.median(np.diff(seen)[1:]))
+
+    first = median(10)
+    fitting = int(2000 / first)
+    taken = first if fitting <= 10 else median(fitting)
     return StepCost(taken, tr.step_memory(step, state, batch, extra) / 2**20, steps)
