@@ -174,7 +174,9 @@ def unloaded(settings: Settings) -> nn.Module:
     elif settings["backbone"] == "segformer":
         depths = (settings["depth"],) * 4
         widths = tuple(settings["widths"])
-        backbone = models.SegFormer(widths=widths, depths=depths, heads=(1, 2, 4, 8), num_classes=0)
+        backbone = models.SegFormer(
+            widths=widths, depths=depths, heads=(1, 2, 4, 8), shifts=True, num_classes=0
+        )
     else:
         backbone = models.DINOv2(width=16, depth=1, heads=2, image_size=12, patch_size=4)
     return _segmenter(backbone, settings)

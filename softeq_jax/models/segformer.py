@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from softeq_jax.groups import Group
+from softeq_jax.models.depthwise import shifted_windows
 from softeq_jax.models.rules import ModelDials, Rule, window_rule
 from softeq_jax.models.transformer import attend, gelu
 from softeq_jax.models.vision import VisionModel
@@ -47,11 +48,13 @@ class SegFormerBlock(nn.Module):
       heads: must divide the channels.
       reduction: of the attention's keys and values.
       mlp_ratio: hidden channels of the perceptron in units of its input's.
+      shifts: see ``SegFormer``.
     """
 
     heads: int
     reduction: int
     mlp_ratio: float = 4
+    shifts: bool = False
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -63,7 +66,12 @@ class SegFormerBlock(nn.Module):
         hidden = round(self.mlp_ratio * channels)
         y = nn.Dense(hidden, name="mlp_in")(y)
         y = nn.Conv(
-            hidden, (3, 3), padding=((1, 1), (1, 1)), feature_group_count=hidden, name="mlp_conv"
+            hidden,
+            (3, 3),
+            padding=((1, 1), (1, 1)),
+            feature_group_count=hidden,
+            conv_general_dilated=shifted_windows if self.shifts else None,
+            name="mlp_conv",
         )(y)
         return x + nn.Dense(channels, name="mlp_out")(gelu(y))
 
@@ -77,6 +85,8 @@ class SegFormer(VisionModel):
       patch_sizes: windows of the overlapping patch embeddings.
       strides: of the patch embeddings.
       mlp_ratios: hidden channels of the perceptrons in units of the widths.
+      shifts: whether depthwise windows are computed as sums of shifted maps: faster on CPUs, but
+        ``measures.layerwise`` then gives their neighbors a part of their errors.
     """
 
     widths: tuple[int, ...] = (32, 64, 160, 256)
@@ -86,6 +96,7 @@ class SegFormer(VisionModel):
     patch_sizes: tuple[int, ...] = (7, 3, 3, 3)
     strides: tuple[int, ...] = (4, 2, 2, 2)
     mlp_ratios: tuple[float, ...] = (4, 4, 4, 4)
+    shifts: bool = False
     num_classes: int = 1000
 
     def soft_rules(self, group: Group, dials: ModelDials) -> dict[str, Rule]:
@@ -150,6 +161,7 @@ class SegFormer(VisionModel):
                     self.heads[s],
                     self.reductions[s],
                     self.mlp_ratios[s],
+                    self.shifts,
                     name=f"stage{s + 1}_block{j}",
                 )(x)
             x = nn.LayerNorm(epsilon=_EPSILON, name=f"stage{s + 1}_norm")(x)

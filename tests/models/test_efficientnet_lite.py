@@ -11,7 +11,7 @@ from safetensors.numpy import load_file, save_file
 
 import softeq_jax as sq
 from softeq_jax import certificates, cli, models
-from softeq_jax.models.efficientnet_lite import shifted_windows
+from softeq_jax.models.depthwise import shifted_windows
 
 C4 = sq.groups.cyclic(4)
 SMALL = models.EfficientNetLite((4,) * 7, (1, 2, 1, 1, 1, 1, 1), stem=4, width=8, num_classes=3)

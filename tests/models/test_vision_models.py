@@ -45,6 +45,15 @@ def test_every_family_is_called_alike(name):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("name", ["segformer", "lite"])
+def test_shifted_maps_change_no_values(name):
+    x = np.random.default_rng(0).standard_normal((2, 16, 16, 3)).astype(np.float32)
+    variables = SMALL[name].init(jax.random.key(0), x)
+    found, wanted = (SMALL[name].clone(shifts=s).apply(variables, x) for s in (True, False))
+    np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "millions"),
     [  # those of the published models
