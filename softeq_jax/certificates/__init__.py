@@ -24,6 +24,7 @@ from softeq_jax.certificates._composition import (
 )
 from softeq_jax.certificates._convolution import (
     ConvolutionGeometry,
+    averaging,
     convolution,
     convolution_norm_bound,
     lattice_obstacle,
@@ -44,6 +45,7 @@ __all__ = [
     "Residual",
     "Sandwich",
     "activation",
+    "averaging",
     "combine",
     "compose",
     "convolution",

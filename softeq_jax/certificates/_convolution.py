@@ -22,6 +22,7 @@ from typing import Protocol, Unpack
 
 import numpy as np
 
+from softeq_jax.certificates._composition import Linear
 from softeq_jax.projections import Certificate, Projector, Question, Space
 from softeq_jax.projections.movement import ELEMENTS, Inquiry, understand
 from softeq_jax.reps import GridImage
@@ -127,9 +128,6 @@ def lattice_obstacle(
     uneven = any(len(set(geometry.padding[axis])) != 1 for axis in reversed_)
     if uneven or (swaps and len(set(geometry.padding)) != 1):
         return f"the padding {geometry.padding} is not symmetric"
-    mode = getattr(geometry, "padding_mode", "zeros")
-    if mode != "zeros":
-        return f"padding by {mode}: no safe norm is known here"
     for name in ("kernel_size", "strides", "kernel_dilation"):
         if swaps and len(set(getattr(geometry, name))) != 1:
             return f"{name} {getattr(geometry, name)} differs between the axes"
@@ -199,7 +197,7 @@ def convolution(
         )
 
     elements = _elements(space, understand(space.group, **question))
-    obstacle = _channel_obstacle(space, geometry)
+    obstacle = _channel_obstacle(space, geometry) or _filling_obstacle(geometry, ("zeros",))
     if obstacle is None and _moves_pixels(space):
         obstacle = lattice_obstacle(geometry, elements)
     if obstacle is not None:
@@ -230,6 +228,39 @@ def convolution(
         norm="operator",
         reason="safe norm of the convolution with g K - K",
     )
+
+
+def averaging(
+    geometry: ConvolutionGeometry, elements: Sequence[np.ndarray] | None = None, name: str = ""
+) -> Linear:
+    """What ``compose`` needs to know of a layer that averages each channel by itself.
+
+    Such are blur-pools and mean pools: one window of weights >= 0 for all channels, the same after
+    every turn and mirror, with sum 1. Its norm is at most 1 (``softeq_jax.nn.BlurPool`` has the
+    proof, which asks nothing else of the window), and it commutes with the symmetries of the pixel
+    lattice that ``lattice_obstacle`` does not object to.
+
+    Args:
+      geometry: of the layer, such as ``softeq_jax.models.conv_geometry`` records of a blur-pool.
+      elements: quarter turns and flips, see ``lattice_obstacle``.
+      name: for the report.
+
+    Returns:
+      A layer of norm 1 and defect 0; not certified, with the reason, where it breaks a symmetry or
+      its padding is another than zeros, circular or symmetric.
+    """
+    filling = _filling_obstacle(geometry, ("zeros", "circular", "symmetric"))
+    norm = 1.0 if filling is None else math.nan
+    reason = filling or lattice_obstacle(geometry, elements)
+    if reason is None:
+        return Linear(0.0, norm, name=name)
+    return Linear(math.nan, norm, certified=False, reason=reason, name=name)
+
+
+def _filling_obstacle(geometry: ConvolutionGeometry, known: tuple[str, ...]) -> str | None:
+    """Why the norm of a layer is not known: what its padding holds."""
+    mode = getattr(geometry, "padding_mode", "zeros")
+    return None if mode in known else f"padding by {mode}: no safe norm is known here"
 
 
 def _moves_pixels(space: Space) -> bool:

@@ -183,6 +183,6 @@ def _lattice(network: "Pretrained", plan: "Plan", size: int, lattice: "Group") -
     for path, layer in geometry.items():
         obstacle = certificates.lattice_obstacle(layer, list(lattice.elements()))
         side = "x".join(map(str, layer.input_shape))
-        kept = "filtered" if chosen[path] >= 0 else "untouched"
+        kept = "filtered" if chosen.get(path, -1) >= 0 else "untouched"
         rows.append((path, side, kept, "breaks them: " + obstacle if obstacle else "respects them"))
     return table(("parameter", "map", "kernel", "the layer"), rows)

@@ -6,9 +6,11 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from softeq_jax._checks import whole
 from softeq_jax.groups import Group
 from softeq_jax.models.rules import ModelDials, Rule, window_rule
 from softeq_jax.models.vision import VisionModel, batch_norm
+from softeq_jax.nn import BlurPool
 
 _PAD_ONE = ((1, 1), (1, 1))
 
@@ -59,22 +61,29 @@ class ResidualBlock(nn.Module):
     Attributes:
       features: output channels.
       stride: stride of the first convolution and of the shortcut.
+      blur: taps of the blur-pool that carries the stride in place of both, 0 for none.
       axis_name: mapped axis over which batch statistics are averaged, or None.
     """
 
     features: int
     stride: int = 1
+    blur: int = 0
     axis_name: str | None = None
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         """Maps `[n, h, w, c]` to `[n, ceil(h / stride), ceil(w / stride), features]`."""
         norm = functools.partial(batch_norm, train=train, axis_name=self.axis_name)
-        y = _conv3x3(self.features, self.stride, "conv1")(x)
+        blurs = self.blur > 0 and self.stride > 1
+        stride = 1 if blurs else self.stride
+        y = _conv3x3(self.features, stride, "conv1")(x)
         y = nn.relu(norm(name="bn1")(y))
+        if blurs:
+            y = BlurPool(self.blur, self.stride, name="blur")(y)
+            x = BlurPool(self.blur, self.stride, name="shortcut_blur")(x)
         y = _conv3x3(self.features, 1, "conv2")(y)
         y = norm(name="bn2")(y)
-        return nn.relu(y + shortcut(x, self.features, self.stride))
+        return nn.relu(y + shortcut(x, self.features, stride))
 
 
 class CifarResNet(VisionModel):
@@ -83,13 +92,14 @@ class CifarResNet(VisionModel):
     Its modules are named `conv1`, `bn1`, `stage{1,2,3}_block{b}` and `linear`.
 
     Attributes:
-      depth, num_classes, width, axis_name: see ``VisionModel``; ``depth`` counts the layers with
-        weights, `6 n + 2` with n >= 1, ``width`` is an even number.
+      depth, num_classes, width, blur, axis_name: see ``VisionModel``; ``depth`` counts the layers
+        with weights, `6 n + 2` with n >= 1, ``width`` is an even number.
     """
 
     depth: int = 20
     num_classes: int = 10
     width: int = 16
+    blur: int = 0
     axis_name: str | None = None
 
     @property
@@ -121,6 +131,7 @@ class CifarResNet(VisionModel):
             raise ValueError(f"images must be [n, h, w, c], got shape {x.shape}")
         if self.width < 2 or self.width % 2:
             raise ValueError(f"width must be an even number >= 2, got {self.width}")
+        whole(self.blur, "blur", 0)
         x = _conv3x3(self.width, 1, "conv1")(x)
         x = nn.relu(batch_norm(train=train, axis_name=self.axis_name, name="bn1")(x))
         maps = []
@@ -129,6 +140,7 @@ class CifarResNet(VisionModel):
                 x = ResidualBlock(
                     features=self.width * 2**stage,
                     stride=2 if stage > 0 and block == 0 else 1,
+                    blur=self.blur,
                     axis_name=self.axis_name,
                     name=f"stage{stage + 1}_block{block}",
                 )(x, train)

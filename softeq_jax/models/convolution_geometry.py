@@ -1,4 +1,4 @@
-"""Geometry of a model's convolutions on the pixel grid, found by running it abstractly."""
+"""Geometry of a model's convolutions and blur-pools on the pixel grid, found by running it abstractly."""
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
@@ -8,12 +8,14 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from softeq_jax.nn import BlurPool
+
 Pads = tuple[tuple[int, int], ...]
 
 
 @dataclasses.dataclass(frozen=True)
 class ConvGeometry:
-    """One convolution. Every field has one entry per grid axis, (height, width) for images.
+    """One convolution or blur-pool. Every field has one entry per grid axis, (height, width) for images.
 
     Attributes:
       input_shape: grid of the input.
@@ -22,7 +24,7 @@ class ConvGeometry:
       padding: pixels added (before, after), also where the layer said "SAME" or "VALID".
       kernel_dilation: spacing of the kernel's taps.
       feature_group_count: groups of channels (one number).
-      padding_mode: what the added pixels hold: "zeros", "circular" or "reflect".
+      padding_mode: what the added pixels hold: "zeros", "circular", "reflect" or "symmetric".
     """
 
     input_shape: tuple[int, ...]
@@ -37,7 +39,7 @@ class ConvGeometry:
 def conv_geometry(
     model: nn.Module, variables: Mapping[str, Any], input_shape: Sequence[int], **apply_kwargs: Any
 ) -> dict[str, ConvGeometry]:
-    """Records every `flax.linen.Conv` that a model calls.
+    """Records every `flax.linen.Conv` and `softeq_jax.nn.BlurPool` that a model calls.
 
     Args:
       model: any Linen module.
@@ -47,7 +49,8 @@ def conv_geometry(
 
     Returns:
       From the kernel's path within `params`, as in `"stage1_block0/conv1/kernel"`, to its geometry,
-      in the order of the calls. Nothing is computed; the input counts as float32.
+      in the order of the calls; a blur-pool, which has no kernel there, goes by the path of the
+      module, as in `"stage2_block0/blur"`. Nothing is computed; the input counts as float32.
 
     Raises:
       ValueError: one kernel is used on two different geometries, or a padding is not understood.
@@ -58,10 +61,14 @@ def conv_geometry(
         call: Callable[..., Any], args: tuple, kwargs: dict, context: nn.module.InterceptorContext
     ) -> Any:
         module = context.module
-        if isinstance(module, nn.Conv) and context.method_name == "__call__":
-            path = "/".join((*module.path, "kernel"))
-            inputs = args[0] if args else kwargs["inputs"]
-            geometry = _describe(module, inputs.shape, path)
+        if isinstance(module, nn.Conv | BlurPool) and context.method_name == "__call__":
+            inputs = args[0] if args else next(iter(kwargs.values()))
+            if isinstance(module, nn.Conv):
+                path = "/".join((*module.path, "kernel"))
+                geometry = _describe(module, inputs.shape, path)
+            else:
+                path = "/".join(module.path)
+                geometry = _blur(module, inputs.shape)
             if found.setdefault(path, geometry) != geometry:
                 raise ValueError(f"{path} is used twice, as {found[path]} and as {geometry}")
         return call(*args, **kwargs)
@@ -70,6 +77,15 @@ def conv_geometry(
         x = jax.ShapeDtypeStruct(tuple(input_shape), jnp.float32)
         jax.eval_shape(lambda v, x: model.apply(v, x, **apply_kwargs), dict(variables), x)
     return found
+
+
+def _blur(module: BlurPool, shape: tuple[int, ...]) -> ConvGeometry:
+    taps, stride, reach = module.taps, module.stride, (module.taps - 1) // 2
+    pads = ((reach, reach),) * 2
+    grid, channels = tuple(shape[-3:-1]), shape[-1]
+    return ConvGeometry(
+        grid, (taps, taps), (stride, stride), pads, (1, 1), channels, module.padding
+    )
 
 
 def _describe(module: nn.Conv, shape: tuple[int, ...], path: str) -> ConvGeometry:

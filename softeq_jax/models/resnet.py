@@ -7,9 +7,11 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from softeq_jax._checks import whole
 from softeq_jax.groups import Group
 from softeq_jax.models.rules import ModelDials, Rule, window_rule
 from softeq_jax.models.vision import VisionModel, batch_norm
+from softeq_jax.nn import BlurPool
 
 _LEAVE_SMALL_ABOVE = 0.8
 
@@ -47,27 +49,36 @@ class Block(nn.Module):
       features: output channels.
       stride: 1 or 2.
       bottleneck: which of the two.
+      blur: taps of the blur-pool that carries the stride of both branches, 0 for none.
       axis_name: mapped axis over which batch statistics are averaged, or None.
     """
 
     features: int
     stride: int = 1
     bottleneck: bool = True
+    blur: int = 0
     axis_name: str | None = None
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         """Maps ``[n, h, w, c]`` to ``[n, ceil(h / stride), ceil(w / stride), features]``."""
         norm = functools.partial(batch_norm, train=train, axis_name=self.axis_name)
+        blurs = self.blur > 0 and self.stride > 1
+        stride = 1 if blurs else self.stride
         inner = self.features // 4 if self.bottleneck else self.features
         layers = [(inner, 1, 1)] if self.bottleneck else []
-        layers += [(inner, 3, self.stride), (self.features, 1 if self.bottleneck else 3, 1)]
+        strided = len(layers) + 1
+        layers += [(inner, 3, stride), (self.features, 1 if self.bottleneck else 3, 1)]
         y = x
-        for i, (features, window, stride) in enumerate(layers, 1):
-            y = norm(name=f"bn{i}")(_conv(features, window, stride, f"conv{i}")(y))
+        for i, (features, window, step) in enumerate(layers, 1):
+            y = norm(name=f"bn{i}")(_conv(features, window, step, f"conv{i}")(y))
             y = nn.relu(y) if i < len(layers) else y
+            if blurs and i == strided:
+                y = BlurPool(self.blur, self.stride, name="blur")(y)
         if x.shape[-1] != self.features or self.stride != 1:
-            x = _conv(self.features, 1, self.stride, "shortcut_conv")(x)
+            if blurs:
+                x = BlurPool(self.blur, self.stride, name="shortcut_blur")(x)
+            x = _conv(self.features, 1, stride, "shortcut_conv")(x)
             x = norm(name="shortcut_bn")(x)
         return nn.relu(x + y)
 
@@ -77,11 +88,11 @@ class ResNet(VisionModel):
 
     A 7x7 convolution of stride 2, a 3x3 maximum of stride 2, four stages, mean over the map, head.
     On a map of even side, 3x3 windows of stride 2 with a pixel of padding do not respect a quarter
-    turn; ``certificates.convolution`` says so for each layer.
+    turn; ``certificates.convolution`` says so for each layer. With ``blur=4`` they do.
 
     Attributes:
-      depths, width, num_classes, axis_name: see ``VisionModel``; ``width`` is that of the stem, the
-        stages have 4 (bottlenecks) or 1, 2, 4, 8 times as many channels.
+      depths, width, num_classes, blur, axis_name: see ``VisionModel``; ``width`` is that of the
+        stem, the stages have 4 (bottlenecks) or 1, 2, 4, 8 times as many channels.
       bottleneck: bottlenecks (ResNet-50 and deeper) or pairs of 3x3 convolutions.
     """
 
@@ -89,6 +100,7 @@ class ResNet(VisionModel):
     bottleneck: bool = True
     width: int = 64
     num_classes: int = 1000
+    blur: int = 0
     axis_name: str | None = None
 
     def soft_rules(self, group: Group, dials: ModelDials) -> dict[str, Rule]:
@@ -108,10 +120,13 @@ class ResNet(VisionModel):
         """
         if x.ndim != 4:
             raise ValueError(f"images must be [n, h, w, c], got shape {x.shape}")
-        x = _conv(self.width, 7, 2, "conv1")(x)
+        stride = 1 if whole(self.blur, "blur", 0) else 2
+        x = _conv(self.width, 7, stride, "conv1")(x)
         x = nn.relu(batch_norm(train=train, axis_name=self.axis_name, name="bn1")(x))
+        x = BlurPool(self.blur, name="conv1_blur")(x) if self.blur else x
         padding: Any = ((1, 1), (1, 1))  # Flax takes it, its types say str
-        x = nn.max_pool(x, (3, 3), strides=(2, 2), padding=padding)
+        x = nn.max_pool(x, (3, 3), strides=(stride, stride), padding=padding)
+        x = BlurPool(self.blur, name="pool_blur")(x) if self.blur else x
         maps: list[Any] = []
         for stage, depth in enumerate(self.depths):
             for block in range(depth):
@@ -119,6 +134,7 @@ class ResNet(VisionModel):
                     self.width * 2**stage * (4 if self.bottleneck else 1),
                     2 if stage and not block else 1,
                     self.bottleneck,
+                    self.blur,
                     self.axis_name,
                     name=f"stage{stage + 1}_block{block}",
                 )(x, train)

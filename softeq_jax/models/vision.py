@@ -21,6 +21,11 @@ class VisionModel(nn.Module):
     * ``mlp_ratio``: hidden channels of the perceptrons in units of their input's.
     * ``registers``: tokens that carry no image and are dropped at the end.
     * ``norm_epsilon``: of the layer norms.
+    * ``blur``: taps of the blur-pool (``softeq_jax.nn.BlurPool``) that takes over every stride 2 of
+      a convolution (after its nonlinearity), of a maximum and of a shortcut, which then have
+      stride 1; 0 for none. It has no parameters, and files do not tell it: load the weights, then
+      ``model.clone(blur=3)``. Where it respects the lattice depends on the sides of the maps:
+      3, 5, 7 taps on odd sides, 2, 4, 6 taps on even ones.
     * ``axis_name``: mapped axis over which batch statistics are averaged (``"device"`` in the
       trainer of ``softeq_jax.training``), or None for statistics of the local batch.
     """

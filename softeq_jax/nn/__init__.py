@@ -1,6 +1,7 @@
-"""Relaxed layers, with an equivariant and a free branch, for Flax Linen.
+"""Relaxed layers, with an equivariant and a free branch, for Flax Linen; blurs before strides.
 
-``softeq_jax.nn.nnx`` has twins for Flax NNX. ``affine`` and ``convolve`` are what layers compute.
+``softeq_jax.nn.nnx`` has twins of the relaxed layers for Flax NNX. ``affine`` and ``convolve`` are
+what they compute, ``blur_pool`` is what ``BlurPool`` does.
 
 Layers that are equivariant by construction are in ``softeq_jax.nn.equivariant``.
 
@@ -13,14 +14,17 @@ except ImportError as error:
     raise ImportError("softeq_jax.nn needs flax: pip install softeq-jax[models]") from error
 
 from softeq_jax.nn import equivariant
+from softeq_jax.nn._blur_pool import BlurPool, blur_pool
 from softeq_jax.nn._branches import fold, two_branches
 from softeq_jax.nn._operations import affine, convolve
 from softeq_jax.nn._relaxed import RelaxedConv, RelaxedDense
 
 __all__ = [
+    "BlurPool",
     "RelaxedConv",
     "RelaxedDense",
     "affine",
+    "blur_pool",
     "convolve",
     "equivariant",
     "fold",

@@ -195,7 +195,6 @@ def test_other_rotations_are_certified_for_the_kernel_only():
         ({"input_shape": (8, 6)}, "not square"),
         ({"padding": ((0, 1), (0, 1))}, "not symmetric"),
         ({"strides": (1, 2)}, "strides"),
-        ({"padding_mode": "reflect"}, "reflect"),
     ],
 )
 def test_obstacles_are_named(change, message):
@@ -204,6 +203,18 @@ def test_obstacles_are_named(change, message):
     regular = ConvGeometry((8, 8), (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), 1)
     assert lattice_obstacle(regular) is None
     assert message in lattice_obstacle(dataclasses.replace(regular, **change))
+
+
+def test_the_norm_is_that_of_padding_with_zeros():
+    """Other fillings respect the lattice, but the bound of the norm does not hold for them."""
+    from softeq_jax.models import ConvGeometry
+
+    one = ((1, 1), (1, 1))
+    layer = ConvGeometry((8, 8), (3, 3), (1, 1), one, (1, 1), 1, padding_mode="reflect")
+    strict = sq.projector("h w i o", {"h w": sq.reps.image(sq.groups.cyclic(4), (3, 3))})
+    found = convolution(strict, np.ones((3, 3, 1, 1)), layer)
+    assert not found.certified
+    assert "reflect" in found.reason
 
 
 def test_channels_may_carry_representations_too():
