@@ -1,4 +1,4 @@
-"""Geometry of a model's convolutions and blur-pools on the pixel grid, found by running it abstractly."""
+"""Geometry of convolutions and blur-pools on the pixel grid, found by an abstract run."""
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
@@ -15,7 +15,7 @@ Pads = tuple[tuple[int, int], ...]
 
 @dataclasses.dataclass(frozen=True)
 class ConvGeometry:
-    """One convolution or blur-pool. Every field has one entry per grid axis, (height, width) for images.
+    """One convolution or blur-pool. Fields have an entry per grid axis, (height, width) for images.
 
     Attributes:
       input_shape: grid of the input.

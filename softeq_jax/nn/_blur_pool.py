@@ -15,12 +15,13 @@ keeps lie symmetrically on it, ``(n + 2 p - K) % s == 0`` on each side n:
 * even K (2, 4, 6) reads around the points between pixels: n - 2 is a multiple of s (stride 2: even
   sides, 32 to 16).
 
-**Norm.** ``||y|| <= ||x||`` for every side, K, stride and padding here. It is enough to show it along
-one axis without the stride, which only leaves entries of y out. There y is cut out of ``z = sum_k w_k
-S^k e``, with shifts S, which keep the norm, so that ``||z|| <= sum_k w_k ||e|| = ||e||``, and e is x
-continued: by zeros on the infinite grid, or periodically on a ring of n, where ``||e|| = ||x||``; or
-mirrored on a ring of 2 n, where ``||e||^2 = 2 ||x||^2`` and z is mirrored as well, so that at most
-half of ``||z||^2`` lies in y. ``certificates.averaging`` hands this to ``certificates.compose``.
+**Norm.** ``||y|| <= ||x||`` for every side, K, stride and padding here. It is enough to show it
+along one axis without the stride, which only leaves entries of y out. There y is cut out of
+``z = sum_k w_k S^k e``, with shifts S, which keep the norm, so that ``||z|| <= sum_k w_k ||e|| =
+||e||``, and e is x continued: by zeros on the infinite grid, or periodically on a ring of n, where
+``||e|| = ||x||``; or mirrored on a ring of 2 n, where ``||e||^2 = 2 ||x||^2`` and z is mirrored as
+well, so that at most half of ``||z||^2`` lies in y. ``certificates.averaging`` hands this to
+``certificates.compose``.
 """
 
 import functools

@@ -77,7 +77,7 @@ def test_an_axis_of_its_own():
 
 @pytest.mark.parametrize("taps", [3, 5, 7])
 def test_a_tone_above_the_new_nyquist_is_passed_on_by_cos_to_the_power(taps):
-    """A wave of 3/8 of the sampling rate, 1.5 times the new Nyquist, folds to 1/4 of the new one."""
+    """A wave of 3/8 of the sampling rate, 1.5 times the new Nyquist, is folded by the stride."""
     wave = np.cos(2 * np.pi * 3 / 8 * np.arange(32) + 0.3)
     x = jnp.asarray(np.broadcast_to(wave[None, :, None], (32, 32, 1)), jnp.float32)
     passed = jnp.sum(blur_pool(x, taps, 2, "circular") ** 2) / jnp.sum(x[::2, ::2] ** 2)

@@ -13,6 +13,12 @@ from softeq_jax.measures.features._correlation import (
 from softeq_jax.measures.features._evaluation import FeatureOptions
 from softeq_jax.measures.features._fitted import FittedMap, fitted_map_score
 from softeq_jax.measures.features._footprints import Footprint, footprints, infer_layouts
+from softeq_jax.measures.features._similarity import (
+    distance_correlation,
+    linear_cka,
+    rsa,
+    svcca,
+)
 from softeq_jax.measures.features._subspaces import SubspaceScore, subspace_scores
 from softeq_jax.measures.features._taps import linen_features
 
@@ -23,10 +29,14 @@ __all__ = [
     "Footprint",
     "LayerCorrelation",
     "SubspaceScore",
+    "distance_correlation",
     "feature_correlation",
     "fitted_map_score",
     "footprints",
     "infer_layouts",
+    "linear_cka",
     "linen_features",
+    "rsa",
     "subspace_scores",
+    "svcca",
 ]
