@@ -43,6 +43,12 @@ def parser() -> argparse.ArgumentParser:
     )
     add("--workdir", type=Path, help="where runs are kept (default: outputs/NAME/PRESET)")
     add(
+        "--shared",
+        type=Path,
+        help="where networks that several studies measure are kept (default: outputs/shared, or "
+        "with --workdir a folder in it)",
+    )
+    add(
         "--results",
         type=Path,
         help="where PRESET.csv, .png and .md go (default: the work directory); "
@@ -99,6 +105,7 @@ def _main(arguments: argparse.Namespace, argv: list[str]) -> int:
         arguments.data_dir and Path(arguments.data_dir),
         arguments.seeds,
         tuple(arguments.only),
+        arguments.shared or (None if arguments.workdir else Path("outputs") / "shared"),
     )
     if arguments.rows:
         print(overview.rows(chosen))

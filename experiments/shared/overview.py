@@ -92,6 +92,8 @@ def step_costs(chosen: Chosen, folder: Path) -> str:
     for row in dict.fromkeys(one.run.row for one in listed):
         runs = [one.run for one in listed if one.run.row == row]
         cost = study.step_cost(runs[0])
+        if cost is None:
+            continue
         minutes = cost.milliseconds * cost.steps * len(runs) / 6e4
         found.append(
             {
@@ -100,6 +102,7 @@ def step_costs(chosen: Chosen, folder: Path) -> str:
                 "mib_a_step": cost.mebibytes,
                 "steps": cost.steps,
                 "minutes": minutes,
+                **cost.further,
             }
         )
     write_csv(folder / f"{chosen.preset}_times.csv", found)

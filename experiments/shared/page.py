@@ -166,15 +166,18 @@ def table(chosen: Chosen, lines: Sequence[Line], reference: str) -> str:
 
 def costs(lines: Sequence[Line]) -> str:
     """Time and memory of a step, of the separate quiet pass (`--time`)."""
+    known = ("row", "ms_a_step", "mib_a_step", "steps", "minutes")
+    further = dict.fromkeys(key for x in lines for key in x if key not in (*known, "seed"))
     cells = [
         [str(x["row"]), f"{x['ms_a_step']:.3g}", f"{x['mib_a_step']:.3g}", str(x["steps"])]
+        + [f"{x[key]:.3g}" if key in x else "" for key in further]
         for x in lines
     ]
     text = (
         "Of one quiet pass over all rows, one after another (`--time`). Memory: arguments, results "
         "and temporaries of the compiled step."
     )
-    return f"{text}\n\n{markdown_table(('row', 'ms a step', 'MiB a step', 'steps'), *cells)}"
+    return f"{text}\n\n{markdown_table(('row', 'ms a step', 'MiB a step', 'steps', *further), *cells)}"
 
 
 def cell(lines: Sequence[Line], metric: Metric) -> str:

@@ -92,6 +92,7 @@ class Chosen:
       data_dir: of the real data.
       seeds: of every row, instead of what the preset promises.
       only: globs over names of rows, to which the list is restricted.
+      shared: see `Run`; None: a folder in the work directory.
     """
 
     study: Study
@@ -100,6 +101,7 @@ class Chosen:
     data_dir: Path | None = None
     seeds: int | None = None
     only: tuple[str, ...] = ()
+    shared: Path | None = None
 
     @property
     def size(self) -> Preset:
@@ -151,6 +153,7 @@ class Chosen:
                     base / str(seed),
                     self.workdir / "artifacts" / as_name(row) / str(seed),
                     self.data_dir,
+                    self.shared or self.workdir / "shared",
                 )
                 made_with = {"row": row, "seed": seed, "settings": dict(run.settings)}
                 if given:

@@ -87,6 +87,7 @@ class Run:
       workdir: a folder of this run alone, for checkpoints; removed when its metrics are kept.
       artifacts: a folder of this run alone that stays.
       data_dir: of the real data.
+      shared: a folder of all studies, for what several of them use (trained networks).
     """
 
     row: str
@@ -95,6 +96,7 @@ class Run:
     workdir: Path
     artifacts: Path
     data_dir: Path | None = None
+    shared: Path | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -160,11 +162,13 @@ class StepCost:
       milliseconds: median time of a compiled step.
       mebibytes: of arguments, results and temporaries on one device.
       steps: of a whole run.
+      further: what else was timed: columns with their units in the names.
     """
 
     milliseconds: float
     mebibytes: float
     steps: int
+    further: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -195,7 +199,8 @@ class Study:
       describe: what a row will do, before anything is run.
       describe_reads: whether `describe` reads the data; if not, rows of sizes whose data are not
         there are described too.
-      step_cost: time and memory of a step of a run, measured on a quiet machine.
+      step_cost: time and memory of a step of a run, measured on a quiet machine; None: nothing of
+        this run is timed.
     """
 
     name: str
@@ -215,7 +220,7 @@ class Study:
     draw: Callable[[list[Line], Tables, Path, str], None] | None = None
     describe: Callable[[Run], str] | None = None
     describe_reads: bool = True
-    step_cost: Callable[[Run], StepCost] | None = None
+    step_cost: Callable[[Run], StepCost | None] | None = None
 
     def metric(self, key: str) -> Metric:
         """The metric of a key.
