@@ -93,8 +93,9 @@ def do(run: Run) -> Record:
     images = networks.normalized(networks.test_images(settings, run.data_dir)[0])
     size = {"batch_size": settings["measure_batch"]}
     rows = correlation_rows(model, variables, images[: settings["images"]], **size)
+    classifier: Any = measures.linen(model, variables, train=False)
     same = measures.consistency(
-        measures.linen(model, variables, train=False),
+        classifier,
         images[: settings["consistency_images"]],
         boundary="crop",
         max_shift=PITCH,

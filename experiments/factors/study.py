@@ -26,6 +26,8 @@ SMALL: dict[str, Any] = networks.SMALL | {
 TINY = networks.TINY | {"images": 8, "consistency_images": 16, "measure_batch": 8}
 WIDTHS = (4, 8, 16, 32)
 OTHERS = ("ViT 44", "Mixer 48")
+CLAIMED = (BASE, f"{BASE}, none", f"{BASE}, untrained", "ResNet 4", "ResNet 32", *OTHERS)
+"""Rows of the claims, which get more seeds."""
 
 
 def rows_of(
@@ -33,7 +35,7 @@ def rows_of(
 ) -> dict[str, Settings]:
     """Rows that differ from the base in one factor, and those without training."""
 
-    def row(model: Settings, augmentation: str = "both") -> dict[str, Any]:
+    def row(model: Settings, augmentation: str = "both") -> Settings:
         made = {"model": model, "augmentation": augmentation, "family": model["kind"]}
         return made | {"checkpoint": "end"}
 
@@ -132,17 +134,9 @@ STUDY = Study(
                     ("none", "crop", "flip"),
                 )
             },
-            more_seeds={
-                name: 5
-                for name in (
-                    BASE,
-                    f"{BASE}, none",
-                    f"{BASE}, untrained",
-                    "ResNet 4",
-                    "ResNet 32",
-                    *OTHERS,
-                )
-            },
+            more_seeds=dict.fromkeys(
+                (BASE, f"{BASE}, none", f"{BASE}, untrained", "ResNet 4", "ResNet 32", *OTHERS), 5
+            ),
             needs=(CIFAR10,),
             note=NOTE,
         ),

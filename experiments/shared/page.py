@@ -177,7 +177,8 @@ def costs(lines: Sequence[Line]) -> str:
         "Of one quiet pass over all rows, one after another (`--time`). Memory: arguments, results "
         "and temporaries of the compiled step."
     )
-    return f"{text}\n\n{markdown_table(('row', 'ms a step', 'MiB a step', 'steps', *further), *cells)}"
+    head = ("row", "ms a step", "MiB a step", "steps", *further)
+    return f"{text}\n\n{markdown_table(head, *cells)}"
 
 
 def cell(lines: Sequence[Line], metric: Metric) -> str:

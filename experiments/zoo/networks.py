@@ -320,7 +320,8 @@ def _source(name: str, split: str, side: int, data_dir: Path | None) -> data.Sou
 
 @functools.partial(jax.jit, static_argnums=0)
 def _logits(model: nn.Module, variables: Tree, images: jax.Array) -> jax.Array:
-    return model.apply(variables, normalized(images), train=False)
+    found: Any = model.apply(variables, normalized(images), train=False)
+    return found
 
 
 def predictions(model: nn.Module, variables: Tree, images: np.ndarray) -> np.ndarray:
