@@ -38,6 +38,9 @@ from jax.scipy import fft
 
 Array = Any
 
+_OFFSETS = np.float32([[[0.0], [0.0]], [[0.0], [-0.5]], [[-0.5], [0.0]]])
+"""Row and column, in cells, of the first entry of density, across and up; in float32 they widen nothing."""
+
 PREFERRED = np.array([np.cos(np.pi / 6), np.sin(np.pi / 6)])
 """e, which the asymmetry is measured along."""
 
@@ -154,9 +157,10 @@ def divergence(plume: Plume) -> Array:
 
 def centred(plume: Plume) -> Array:
     """What is seen of the runs, ``[runs, n, n, 3]``: density, x- and y-velocity of the cells."""
+    xp = np if isinstance(plume.density, np.ndarray) else jnp
     across = 0.5 * (plume.across[..., 1:] + plume.across[..., :-1])
     up = 0.5 * (plume.up[..., 1:, :] + plume.up[..., :-1, :])
-    return jnp.stack([plume.density, across, up], -1)
+    return xp.stack([plume.density, across, up], -1)
 
 
 def evolve(plume: Plume, steps: int, constants: SmokeConstants | None = None, **how: Any) -> Plume:
@@ -243,55 +247,54 @@ def _advanced(plume: Plume, force: Array, dt: Array) -> tuple[Plume, Array]:
 def _step(
     density: Array, across: Array, up: Array, inflow: Array, force: Array, dt: Array
 ) -> tuple[Array, Array, Array]:
-    n = density.shape[0]
-    density = density + dt * inflow
-    carried = [
-        _carried(field, across, up, offset, n * dt)
-        for field, offset in ((density, (0.0, 0.0)), (across, (0.0, -0.5)), (up, (-0.5, 0.0)))
-    ]
-    density, across, up = carried
+    fields = density + dt * inflow, across, up
+    places = [_places(field, at) for field, at in zip(fields, _OFFSETS, strict=True)]
+    ends = np.cumsum([each.shape[1] for each in places])[:-1]
+    traced = _traced(across, up, jnp.concatenate(places, 1), density.shape[0] * dt)
+    back, forth = (jnp.split(found, ends, 1) for found in traced)
+    density, across, up = (
+        _carried(field, start - at, end - at)
+        for field, start, end, at in zip(fields, back, forth, _OFFSETS, strict=True)
+    )
     across = across.at[:, 1:-1].add(0.5 * dt * force[0] * (density[:, 1:] + density[:, :-1]))
     up = up.at[1:-1].add(0.5 * dt * force[1] * (density[1:] + density[:-1]))
     return density, *_without_divergence(across, up)
 
 
-def _carried(
-    field: Array, across: Array, up: Array, offset: tuple[float, float], reach: Array
-) -> Array:
-    """MacCormack's step of one field, ``reach = n dt`` cells for a velocity of 1.
-
-    The field's first entry lies at ``offset`` in rows and columns of cells.
-    """
-
-    def velocity(rows: Array, cols: Array) -> tuple[Array, Array]:
-        return -_sampled(up, rows + 0.5, cols)[0], _sampled(across, rows, cols + 0.5)[0]
-
-    def traced(sign: float) -> tuple[Array, Array]:
-        half = 0.5 * sign * reach
-        down, right = velocity(rows, cols)
-        down, right = velocity(rows + half * down, cols + half * right)
-        return (
-            rows + sign * reach * down - offset[0],
-            cols + sign * reach * right - offset[1],
-        )
-
-    each = (jnp.arange(k, dtype=field.dtype) for k in field.shape)
-    rows, cols = jnp.meshgrid(*each, indexing="ij")
-    rows, cols = rows + offset[0], cols + offset[1]
-    once, low, high = _sampled(field, *traced(-1.0))
-    again = _sampled(once, *traced(1.0))[0]
-    return jnp.clip(once + 0.5 * (field - again), low, high)
+def _places(field: Array, offset: Array) -> Array:
+    """Rows and columns, in cells, of all entries of a field, ``[2, entries]``."""
+    return jnp.indices(field.shape, field.dtype).reshape(2, -1) + offset
 
 
-def _sampled(field: Array, rows: Array, cols: Array) -> tuple[Array, Array, Array]:
+def _traced(across: Array, up: Array, places: Array, reach: Array) -> tuple[Array, Array]:
+    """Where what is at the places comes from and goes to in a step; a velocity of 1 leads
+    ``reach`` cells far."""
+
+    def velocity(at: Array) -> Array:
+        down, right = (at - offset for offset in _OFFSETS[:0:-1])
+        return jnp.stack([-_sampled(up, down)[0], _sampled(across, right)[0]])
+
+    here = velocity(places)
+    back, forth = (
+        places + way * velocity(places + 0.5 * way * here) for way in (-reach, reach)
+    )
+    return back, forth
+
+
+def _carried(field: Array, back: Array, forth: Array) -> Array:
+    """MacCormack's step of a field, in whose rows and columns the traces are."""
+    once, low, high = _sampled(field, back)
+    again = _sampled(once.reshape(field.shape), forth)[0]
+    moved = once + 0.5 * (field.reshape(-1) - again)
+    return jnp.clip(moved, low, high).reshape(field.shape)
+
+
+def _sampled(field: Array, places: Array) -> tuple[Array, Array, Array]:
     """Bilinear values at places, clamped to the field, with the extremes of their neighbours."""
-    above, share_r = _between(rows, field.shape[0])
-    left, share_c = _between(cols, field.shape[1])
-    corners = [field[above + i, left + j] for i in (0, 1) for j in (0, 1)]
-    top = corners[0] + share_c * (corners[1] - corners[0])
-    bottom = corners[2] + share_c * (corners[3] - corners[2])
-    stack = jnp.stack(corners)
-    return top + share_r * (bottom - top), stack.min(0), stack.max(0)
+    (above, down), (left, right) = map(_between, places, field.shape)
+    corners = jnp.stack([field[above + i, left + j] for i in (0, 1) for j in (0, 1)])
+    top, bottom = corners[::2] + right * (corners[1::2] - corners[::2])
+    return top + down * (bottom - top), corners.min(0), corners.max(0)
 
 
 def _between(places: Array, count: int) -> tuple[Array, Array]:
