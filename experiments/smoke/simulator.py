@@ -38,8 +38,8 @@ from jax.scipy import fft
 
 Array = Any
 
-_OFFSETS = np.float32([[[0.0], [0.0]], [[0.0], [-0.5]], [[-0.5], [0.0]]])
-"""Row and column, in cells, of the first entry of density, across and up; in float32 they widen nothing."""
+_OFFSETS = np.array([[[0.0], [0.0]], [[0.0], [-0.5]], [[-0.5], [0.0]]], np.float32)
+"""Row and column, in cells, of the first entry of density, across and up; float32 widens none."""
 
 PREFERRED = np.array([np.cos(np.pi / 6), np.sin(np.pi / 6)])
 """e, which the asymmetry is measured along."""
@@ -275,9 +275,7 @@ def _traced(across: Array, up: Array, places: Array, reach: Array) -> tuple[Arra
         return jnp.stack([-_sampled(up, down)[0], _sampled(across, right)[0]])
 
     here = velocity(places)
-    back, forth = (
-        places + way * velocity(places + 0.5 * way * here) for way in (-reach, reach)
-    )
+    back, forth = (places + way * velocity(places + 0.5 * way * here) for way in (-reach, reach))
     return back, forth
 
 

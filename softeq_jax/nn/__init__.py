@@ -1,7 +1,7 @@
-"""Relaxed layers, with an equivariant and a free branch, for Flax Linen; blurs before strides.
+"""Layers for Flax Linen: relaxed by a free branch or by weights over a group; blurs before strides.
 
-``softeq_jax.nn.nnx`` has twins of the relaxed layers for Flax NNX. ``affine`` and ``convolve`` are
-what they compute, ``blur_pool`` is what ``BlurPool`` does.
+``softeq_jax.nn.nnx`` has twins of those with two branches for Flax NNX. ``affine`` and ``convolve``
+are what relaxed layers compute, ``blur_pool`` is what ``BlurPool`` does.
 
 Layers that are equivariant by construction are in ``softeq_jax.nn.equivariant``.
 
@@ -16,6 +16,7 @@ except ImportError as error:
 from softeq_jax.nn import equivariant
 from softeq_jax.nn._blur_pool import BlurPool, blur_pool
 from softeq_jax.nn._branches import fold, two_branches
+from softeq_jax.nn._group_weights import RelaxedGroupConv
 from softeq_jax.nn._operations import affine, convolve
 from softeq_jax.nn._relaxed import RelaxedConv, RelaxedDense
 
@@ -23,6 +24,7 @@ __all__ = [
     "BlurPool",
     "RelaxedConv",
     "RelaxedDense",
+    "RelaxedGroupConv",
     "affine",
     "blur_pool",
     "convolve",

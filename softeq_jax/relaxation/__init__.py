@@ -2,7 +2,8 @@
 
 ``relax`` mixes ``P w + theta N w`` (or two ``branches``), schedules move theta, ``finish`` and
 ``jump`` end the training. A ``Control`` decides instead of a schedule: ``ace`` by dual ascent,
-``rpp`` by priors, ``per`` among candidate groups, ``recurrent`` by the gradient.
+``rpp`` by priors, ``per`` among candidate groups, ``recurrent`` by the gradient, ``group_weights``
+by numbers over the elements of a finite group.
 ``freeze_residual`` and ``control_optimizer`` need optax (``pip install softeq-jax[train]``), the
 rest JAX alone.
 """
@@ -17,6 +18,14 @@ from softeq_jax.relaxation._control import (
     scheduled,
     start,
     weights,
+)
+from softeq_jax.relaxation._group_weights import (
+    GroupAxis,
+    GroupBanks,
+    group_axis,
+    group_banks,
+    group_weights,
+    mixed_banks,
 )
 from softeq_jax.relaxation._per import PerState, per, violations
 from softeq_jax.relaxation._recurrent import RecurrentState, recurrent
@@ -42,6 +51,8 @@ __all__ = [
     "Branches",
     "Control",
     "Controlled",
+    "GroupAxis",
+    "GroupBanks",
     "Jump",
     "PerState",
     "RecurrentState",
@@ -57,9 +68,13 @@ __all__ = [
     "factor_names",
     "finish",
     "freeze_residual",
+    "group_axis",
+    "group_banks",
+    "group_weights",
     "jump",
     "linear",
     "mix",
+    "mixed_banks",
     "per",
     "recurrent",
     "relax",

@@ -23,7 +23,7 @@ from softeq_jax._checks import share
 from softeq_jax.projections import Plan
 from softeq_jax.relaxation._relax import mixed
 from softeq_jax.relaxation._schedules import check_schedule
-from softeq_jax.relaxation._trees import Branches, Tree
+from softeq_jax.relaxation._trees import Branches, Tree, replaced, two, values_at
 
 TrainerFn = Callable[[Tree, Any, jax.Array], Any]
 
@@ -95,15 +95,23 @@ def as_method(control: Control) -> tuple[TrainerFn, TrainerFn | None]:
     return weights, penalty
 
 
-def scheduled(schedule: Callable[[Any], Any], steps: int | None = None) -> Control:
+def scheduled(
+    schedule: Callable[[Any], Any],
+    steps: int | None = None,
+    *,
+    penalty: Callable[[Plan, Tree], jax.Array] | None = None,
+) -> Control:
     """Relaxation that follows a schedule, ``P w + theta(step) N w``; no state.
 
     Args:
       schedule: theta as a function of the step.
       steps: of the run that the schedule is checked against, if given.
+      penalty: ``penalty(plan, tree)`` of the free branch B of two branches, added to the loss: a
+        tree like the parameters, with B at the planned ones (``regularizers.lie_penalty`` say).
 
     Raises:
-      ValueError, TypeError: see ``check_schedule``.
+      ValueError, TypeError: see ``check_schedule``; TypeError for a penalty where there is one
+        weight (from the control's penalty).
     """
     if steps is not None:
         check_schedule(schedule, steps)
@@ -114,7 +122,17 @@ def scheduled(schedule: Callable[[Any], Any], steps: int | None = None) -> Contr
         share(theta, "theta")
         return mixed(plan, params, theta, "all")
 
-    return Control(no_state, apply, None, keep_state)
+    if penalty is None:
+        return Control(no_state, apply, None, keep_state)
+
+    def charge(plan: Plan, params: Branches, state: Tree, step: Any) -> jax.Array:
+        del state, step
+        stored, free = two(params, "a penalty of the free branch")
+        return penalty(
+            plan, replaced(plan, stored, values_at(plan, stored, free, "the free branch"))
+        )
+
+    return Control(no_state, apply, charge, keep_state)
 
 
 def weights(schedule: Callable[[Any], Any], steps: int | None = None) -> TrainerFn:

@@ -42,11 +42,11 @@ def rpp(*, equivariant_weight: float, free_weight: float) -> Control:
 
     def weights(plan: Plan, params: Branches, state: Tree, step: Any) -> Tree:
         del state, step
-        return mixed(plan, _two(params), 1.0, "all")
+        return mixed(plan, _trees.two(params, "rpp"), 1.0, "all")
 
     def penalty(plan: Plan, params: Branches, state: Tree, step: Any) -> jax.Array:
         del state, step
-        stored, free = _two(params)
+        stored, free = _trees.two(params, "rpp")
         even = [pair[0] for pair in _trees.split(plan, stored)]
         other = _trees.values_at(plan, stored, free, "the free branch")
         zero = jnp.zeros((), jnp.float32)
@@ -54,9 +54,3 @@ def rpp(*, equivariant_weight: float, free_weight: float) -> Control:
         return jnp.asarray(equivariant_weight * first + free_weight * second)
 
     return Control(no_state, weights, penalty, keep_state)
-
-
-def _two(params: Tree) -> Branches:
-    if not isinstance(params, Branches):
-        raise TypeError(f"rpp needs Branches, got {type(params).__name__}: see branches()")
-    return params

@@ -28,6 +28,17 @@ class Branches(NamedTuple):
     free: Tree
 
 
+def two(params: Tree, what: str) -> Branches:
+    """The parameters, if they are two branches.
+
+    Raises:
+      TypeError: they are not; the message begins with ``what``.
+    """
+    if not isinstance(params, Branches):
+        raise TypeError(f"{what} needs Branches, got {type(params).__name__}: see branches()")
+    return params
+
+
 def planned(plan: Plan, params: Tree) -> list[tuple[str, Projector, Array]]:
     """``(path, projector, weight)`` of the planned parameters.
 
@@ -61,14 +72,14 @@ def replaced(plan: Plan, params: Tree, values: Iterable[Array]) -> Tree:
     return jax.tree.unflatten(jax.tree.structure(params), leaves)
 
 
-def planned_only(plan: Plan, params: Tree, values: Iterable[Array]) -> Tree:
+def planned_only(plan: Plan, params: Tree, values: Iterable[Array | None]) -> Tree:
     """A tree of the same structure with values at the planned parameters and None elsewhere."""
     new = _by_path(plan, params, values)
     leaves = [new.get(path) for path, _, _ in plan.leaves(params)]
     return jax.tree.unflatten(jax.tree.structure(params), leaves)
 
 
-def _by_path(plan: Plan, params: Tree, values: Iterable[Array]) -> dict[str, Array]:
+def _by_path(plan: Plan, params: Tree, values: Iterable[Any]) -> dict[str, Any]:
     return {path: v for (path, _, _), v in zip(planned(plan, params), values, strict=True)}
 
 

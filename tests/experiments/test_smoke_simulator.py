@@ -1,5 +1,7 @@
 """The smoke solver: divergence, symmetry and its dial, order, limits, batches, blow-ups."""
 
+import itertools
+
 import jax
 import numpy as np
 import pytest
@@ -84,7 +86,7 @@ def test_the_scheme_is_of_first_order_at_least():
         fine = simulator.centred(simulator.evolve(plume, steps, SmokeConstants(dt=0.8 / steps)))
         width = side // 8
         seen.append(np.asarray(fine).reshape(4, 8, width, 8, width, 3).mean((2, 4)))
-    errors = [np.sqrt(np.mean((a - b) ** 2, (0, 1, 2))) for a, b in zip(seen, seen[1:], strict=False)]
+    errors = [np.sqrt(np.mean((a - b) ** 2, (0, 1, 2))) for a, b in itertools.pairwise(seen)]
     order = np.log2(errors[0] / errors[1])
     assert order.min() > 0.9, order
     assert order[0] > 1.4, "that of the smoke, where the steps of the velocity hardly count"
@@ -119,7 +121,9 @@ def test_what_cannot_be_simulated(runs):
         simulator.draw(np.random.default_rng(0), 0, 16)
     with pytest.raises(ValueError, match="steps must be at least 0, got -1"):
         simulator.evolve(runs, -1)
-    with pytest.raises(ValueError, match=r"across must have shape \(8, 16, 17\), got \(8, 17, 16\)"):
+    with pytest.raises(
+        ValueError, match=r"across must have shape \(8, 16, 17\), got \(8, 17, 16\)"
+    ):
         simulator.evolve(runs._replace(across=runs.up), 1)
     with pytest.raises(ValueError, match=r"density must be \[runs, n, n\], got shape \(16, 16\)"):
         simulator.evolve(runs._replace(density=runs.density[0]), 1)
