@@ -33,7 +33,7 @@ from softeq_jax.groups._rounded import (
     tolerance_of,
 )
 from softeq_jax.groups._user import from_generators
-from softeq_jax.groups._zoo import from_name, icosahedral, octahedral, rubiks_cube
+from softeq_jax.groups._zoo import from_name, full_octahedral, icosahedral, octahedral, rubiks_cube
 
 __all__ = [
     "LISTABLE",
@@ -62,6 +62,7 @@ __all__ = [
     "dihedral",
     "from_generators",
     "from_name",
+    "full_octahedral",
     "homomorphism",
     "icosahedral",
     "lorentz",

@@ -27,6 +27,12 @@ def octahedral() -> Group:
     return named("Octahedral", discrete=np.rint(turns))
 
 
+def full_octahedral() -> Group:
+    """All 48 symmetries of a cube in R^3: its rotations and the inversion."""
+    turns = [_turn((0, 0, 1), 4), _turn((1, 1, 1), 3), -np.eye(3)]
+    return named("FullOctahedral", discrete=np.rint(turns))
+
+
 def icosahedral() -> Group:
     """The 60 rotations of an icosahedron in R^3 with vertices (0, +-1, +-golden ratio) and their
     cyclic permutations: a fifth of a turn about a vertex, a third of a turn about a face."""
@@ -79,6 +85,8 @@ _WORDS: dict[str, Callable[[], Group]] = {
     "lorentz": lorentz,
     "icosahedral": icosahedral,
     "octahedral": octahedral,
+    "fulloctahedral": full_octahedral,
+    "oh": full_octahedral,
     "rubik": rubiks_cube,
 }
 _FAMILIES: dict[str, Callable[[int], Group]] = {
@@ -93,7 +101,8 @@ _FAMILIES: dict[str, Callable[[int], Group]] = {
 _KNOWN = (
     "'trivial', 'c<n>' (c4), 'd<n>' (d4), 's<n>' (s8), 'so2' or 'SO(2)', 'o2' or 'O(2)', 'su2', "
     "'usp2', 'sp2' or 'Sp(4,R)', 'lorentz' or 'o13' or 'O(1,3)', 'SO(1,3)', 'O+(1,3)', "
-    "'SO+(1,3)', 'icosahedral', 'octahedral', 'rubik', and products such as 'SO(2) x C4'"
+    "'SO+(1,3)', 'icosahedral', 'octahedral', 'fulloctahedral' or 'oh', 'rubik', and products such "
+    "as 'SO(2) x C4'"
 )
 
 
@@ -103,8 +112,9 @@ def from_name(name: str) -> Group:
     Args:
       name: ``trivial`` (or ``1``), ``c4``, ``d4``, ``s8``, ``so3`` or ``SO(3)``, ``o5``, ``su2``,
         ``usp2``, ``sp2`` or ``Sp(4,R)``, ``lorentz`` or ``O(1,3)`` or ``o13``, ``so13``,
-        ``o+(1,3)``, ``so+(1,3)``, ``icosahedral``, ``octahedral``, ``rubik``; or some of these
-        joined by `` x ``. SO(13) and O(13) are written with parentheses.
+        ``o+(1,3)``, ``so+(1,3)``, ``icosahedral``, ``octahedral``, ``fulloctahedral`` (or ``oh``),
+        ``rubik``; or some of these joined by `` x ``. SO(13) and O(13) are written with
+        parentheses.
 
     Raises:
       ValueError: there is no such name, or no such group.

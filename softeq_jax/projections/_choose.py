@@ -114,10 +114,13 @@ def _block(atoms: Atoms, complete: bool, backend: str | None, convention: str) -
         factored = _factored.block(atoms, _transform)
         if factored is not None:
             return factored
-    _atoms.refuse_unmatched(atoms)
     if convention == "stacked":
         return _gram.stacked_block(atoms)
-    return _chosen(atoms, complete) if backend is None else BACKENDS[backend](atoms, complete)
+    if backend is None:
+        return _chosen(atoms, complete)
+    if backend not in ("gram", "isotypic"):
+        _atoms.refuse_unmatched(atoms)
+    return BACKENDS[backend](atoms, complete)
 
 
 def _chosen(atoms: Atoms, complete: bool) -> BuiltBlock:
@@ -141,6 +144,7 @@ def _chosen(atoms: Atoms, complete: bool) -> BuiltBlock:
             f"levels above 0 of {_atoms.named(atoms)} (dimension {n}) are beyond what is "
             "diagonalized here; the strict projector is available"
         )
+    _atoms.refuse_unmatched(atoms)
     return BACKENDS["krylov"](atoms, False)
 
 

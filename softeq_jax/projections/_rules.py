@@ -1,4 +1,4 @@
-"""Rules of a plan for weights that live on a pixel grid: convolution kernels."""
+"""Rules of a plan for weights that live on a grid of pixels or voxels: convolution kernels."""
 
 from collections.abc import Callable
 from typing import NamedTuple, Unpack
@@ -26,14 +26,21 @@ class Untouched(NamedTuple):
 
 
 def convolution_rule(
-    group: Group, *, axes: str = "h w i o", misfits: str = "untouched", **dials: Unpack[Dials]
+    group: Group,
+    *,
+    axes: str | None = None,
+    misfits: str = "untouched",
+    **dials: Unpack[Dials],
 ) -> Callable[[str, Array], Projector | Untouched | None]:
-    """A rule for ``plan`` that filters every convolution kernel larger than 1 x 1.
+    """A rule for ``plan`` that filters every convolution kernel with a window of more than one
+    pixel (voxel).
 
     Args:
-      group: a planar group, acting on the window of each kernel.
-      axes: the layout of the kernels, with ``h`` and ``w`` for the window: ``"h w i o"`` as in
-        Flax and Haiku, ``"o i h w"`` as in Equinox and PyTorch.
+      group: acting on the window of each kernel: a planar group on images, a group of orthogonal
+        3 x 3 matrices on volumes.
+      axes: the layout of the kernels, with ``h`` and ``w`` (``d``, ``h`` and ``w``) for the window:
+        ``"h w i o"`` and ``"d h w i o"``, the defaults, as in Flax and Haiku, ``"o i h w"`` and
+        ``"o i d h w"`` as in Equinox and PyTorch.
       misfits: what becomes of kernels with a window that the group does not map to itself (1 x 7
         under quarter turns; mirrors and half turns act on it): ``"untouched"``, as most networks
         have both kinds, and reported, see ``Untouched``; or ``"refused"``, a ValueError with the
@@ -42,11 +49,12 @@ def convolution_rule(
 
     Returns:
       A function (path, weight) -> projector, ``Untouched`` for a misfit, or None for weights that
-      are no such kernel (other than four axes, or a 1 x 1 window).
+      are no such kernel (another number of axes, or a window of one pixel).
 
     Raises:
-      ValueError: the layout has no four axes with h and w among them, another word for misfits,
-        or (from the returned function) a window that is refused.
+      ValueError: the layout has not four axes with h and w among them (for groups of R^3: five with
+        d, h and w), another word for misfits, or (from the returned function) a window that is
+        refused.
 
     Example:
       >>> import numpy as np, softeq_jax as sq
@@ -55,20 +63,27 @@ def convolution_rule(
       >>> [projector.rank() for _, projector, _ in mirror.planned(kernels)]
       [6, 4]
     """
-    names = axes.split()
-    if len(set(names)) != 4 or not {"h", "w"} <= set(names):
-        raise ValueError(f"axes must name four axes, h and w among them, got {axes!r}")
+    solid = group.d == 3
+    inside, act, obstacle_of = (
+        (("d", "h", "w"), reps.voxels, reps.voxel_obstacle)
+        if solid
+        else (("h", "w"), reps.image, reps.grid_obstacle)
+    )
+    names = (*inside, "i", "o") if axes is None else tuple(axes.split())
+    if len(set(names)) != len(inside) + 2 or not set(inside) <= set(names):
+        expected = "five axes, d, h and w" if solid else "four axes, h and w"
+        raise ValueError(f"axes must name {expected} among them, got {axes!r}")
     if misfits not in MISFITS:
         raise ValueError(f"misfits must be one of {', '.join(MISFITS)}, got {misfits!r}")
 
     def rule(path: str, weight: Array) -> Projector | Untouched | None:
-        if len(weight.shape) != 4:
+        if len(weight.shape) != len(names):
             return None
-        window = (weight.shape[names.index("h")], weight.shape[names.index("w")])
-        if window == (1, 1):
+        window = tuple(weight.shape[names.index(name)] for name in inside)
+        if set(window) == {1}:
             return None
-        if misfits == "untouched" and (obstacle := reps.grid_obstacle(group, window)):
+        if misfits == "untouched" and (obstacle := obstacle_of(group, window)):
             return Untouched(obstacle)
-        return projector(axes, {"h w": reps.image(group, window)}, **dials)
+        return projector(" ".join(names), {" ".join(inside): act(group, window)}, **dials)
 
     return rule

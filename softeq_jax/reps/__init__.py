@@ -22,6 +22,7 @@ from softeq_jax.reps._rep import (
 )
 from softeq_jax.reps._restrict import OnFactor, PulledBack, Restricted, factor, restrict
 from softeq_jax.reps._user import Function, Generated, from_function, from_generators
+from softeq_jax.reps._voxels import Voxels, voxel_obstacle, voxels
 
 __all__ = [
     "Circle",
@@ -50,6 +51,7 @@ __all__ = [
     "Trivial",
     "Unsigned",
     "Vector",
+    "Voxels",
     "circle",
     "diagonal",
     "factor",
@@ -69,4 +71,6 @@ __all__ = [
     "tokens",
     "trivial",
     "vector",
+    "voxel_obstacle",
+    "voxels",
 ]

@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from softeq_jax.groups import Group, OrthogonalGroup, PlanarGroup
+from softeq_jax.groups import Group, OrthogonalGroup, PlanarGroup, so
 from softeq_jax.reps._frequencies import Frequencies, read_only
 from softeq_jax.reps._planar import PlanarMatrices
 from softeq_jax.reps._rep import Rep, check_group
 
 _O2 = PlanarGroup("O(2)", rotations=None, has_flip=True)
+_SO3 = so(3)
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -85,20 +86,12 @@ class SphericalIrrep(Rep):
         return True
 
     def _matrix(self, g: np.ndarray) -> np.ndarray:
-        inverts = np.linalg.det(g) < 0
-        (coordinates,) = _rotations(self.group)._factor(-g if inverts else g).tangents
-        axis_angle = coordinates @ rotation_axes(self.group.lie_generators)
-        turned = harmonic_rotation(self.degree, axis_angle)
-        return turned * self.parity if inverts else turned
+        turned = harmonic_rotation(self.degree, rotation_vector(g))
+        return turned * self.parity if np.linalg.det(g) < 0 else turned
 
     def lie_matrices(self) -> np.ndarray:
         axes = rotation_axes(self.group.lie_generators)
         return np.tensordot(axes, harmonic_generators(self.degree), 1)
-
-
-@functools.lru_cache(maxsize=8)
-def _rotations(group: OrthogonalGroup) -> OrthogonalGroup:
-    return dataclasses.replace(group, special=True)
 
 
 def irrep(group: Group, label: Any) -> Rep:
@@ -263,3 +256,38 @@ def harmonic_rotation(l: int, axis_angle: np.ndarray) -> np.ndarray:
 def rotation_axes(generators: np.ndarray) -> np.ndarray:
     """The vectors n with ``A p = n x p`` for skew 3 x 3 matrices A; ``[k, 3]``."""
     return np.stack([generators[:, 2, 1], generators[:, 0, 2], generators[:, 1, 0]], axis=1)
+
+
+def rotation_vector(g: np.ndarray) -> np.ndarray:
+    """The axis times the angle of an orthogonal matrix times its determinant, ``[3]``."""
+    (coordinates,) = _SO3._factor(g * np.sign(np.linalg.det(g))).tangents
+    return coordinates @ rotation_axes(_SO3.lie_generators)
+
+
+def harmonic_values(l: int, points: np.ndarray) -> np.ndarray:
+    """The real spherical harmonics of degree l in the direction of each point (of the third axis
+    at the origin), orthonormal over the sphere, in the order and with the signs of
+    ``harmonic_generators``.
+
+    Args:
+      l: the degree.
+      points: ``[n, 3]``.
+
+    Returns:
+      float64 ``[n, 2 l + 1]``.
+    """
+    from scipy.special import lpmv
+
+    r = np.linalg.norm(points, axis=1)
+    zenith = np.divide(points[:, 2], r, out=np.ones_like(r), where=r > 0.0)
+    azimuth = np.arctan2(points[:, 1], points[:, 0])
+    found = np.empty((len(points), 2 * l + 1))
+    for m in range(l + 1):
+        quotient = math.factorial(l - m) / math.factorial(l + m)
+        size = math.sqrt((2 * l + 1) / (4.0 * math.pi) * quotient * (2 if m else 1))
+        values = (-1) ** m * size * lpmv(m, l, zenith)
+        found[:, l - m], found[:, l + m] = (
+            values * np.sin(m * azimuth),
+            values * np.cos(m * azimuth),
+        )
+    return found

@@ -135,13 +135,27 @@ def larger_half(atoms: Atoms) -> int:
     return max(math.prod(dims[i] for i in side) for side in halves(dims))
 
 
+def matched_columns(atom: Rep) -> np.ndarray | None:
+    """Orthonormal columns ``[dim, m]`` of what is not unmatched; None where everything is matched.
+    The group keeps them."""
+    unmatched = atom.unmatched
+    count = unmatched.shape[1]
+    return np.linalg.svd(unmatched)[0][:, count:] if count else None
+
+
+def matched_generators(atom: Rep, columns: np.ndarray | None) -> Generators:
+    """``generators`` on the columns that ``matched_columns`` found."""
+    found = generators(atom)
+    return found if columns is None else found.inside(columns)
+
+
 def refuse_unmatched(atoms: Atoms) -> None:
-    """Raises ValueError for patterns of level infinity, which only frequencies can express."""
+    """Raises ValueError for patterns of level infinity, where they would count as invariants."""
     for atom in atoms:
         if atom.unmatched.shape[1]:
             raise ValueError(
-                f"{atom!r} has {atom.unmatched.shape[1]} unmatched patterns, which only the "
-                "spectral back end of groups of the plane can tell from invariants; use an odd "
+                f"{atom!r} has {atom.unmatched.shape[1]} unmatched patterns, which this back end "
+                "cannot tell from invariants; leave the back end to be chosen, or use an odd "
                 "number of pixels, or a group that permutes them"
             )
 

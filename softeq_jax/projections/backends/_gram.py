@@ -33,7 +33,10 @@ from softeq_jax.projections.backends._atoms import (
     Generators,
     generators,
     kronecker,
+    matched_columns,
+    matched_generators,
     named,
+    refuse_unmatched,
     strict,
 )
 
@@ -90,21 +93,28 @@ def block(atoms: Atoms, complete: bool) -> BuiltBlock:
     n = math.prod(atom.dim for atom in atoms)
     if n > DENSE_LIMIT:
         raise ValueError(f"{named(atoms)} has dimension {n}, beyond {DENSE_LIMIT}: not dense")
-    parts = [generators(atom) for atom in atoms]
+    spaces = [matched_columns(atom) for atom in atoms]
+    parts = [matched_generators(*each) for each in zip(atoms, spaces, strict=True)]
     factors = group.level_factors()
     if factors is not None and has_levels(group, atoms):
 
         def stacks(one: ConjugacyClass) -> list[np.ndarray]:
-            return [np.stack([atom.matrix(g) for g in one.elements]) for atom in atoms]
+            whole = [np.stack([atom.matrix(g) for g in one.elements]) for atom in atoms]
+            each = zip(whole, spaces, strict=True)
+            return [x if space is None else space.T @ x @ space for x, space in each]
 
         def operator(stage: Stage) -> np.ndarray:
             return level_operator(stage, [part.lie for part in parts], stacks)
 
-        columns, sigma = eigenbasis(factors, group.d, n, operator)
+        m = math.prod(part.dim for part in parts)
+        columns, sigma = eigenbasis(factors, group.d, m, operator)
+        if m < n:
+            columns, sigma = _with_unmatched(columns, sigma, atoms, spaces)
         values, index, counts = np.unique(sigma, return_inverse=True, return_counts=True)
         return BuiltBlock(DenseFilter(columns, index.reshape(-1)), values, counts)
     if complete:
         raise ValueError(no_levels(group, atoms))
+    refuse_unmatched(atoms)
     whole = kronecker(parts)
     stack = np.concatenate([*whole.lie, *(whole.discrete - np.eye(n)), np.zeros((0, n))])
     scale = float(np.linalg.norm(stack, 2)) if len(stack) else 0.0
@@ -115,8 +125,26 @@ def block(atoms: Atoms, complete: bool) -> BuiltBlock:
     return strict(KernelFilter(np.ascontiguousarray(kernel), STRICT), kernel.shape[1], n)
 
 
+def _with_unmatched(
+    columns: np.ndarray, sigma: np.ndarray, atoms: Atoms, spaces: list[np.ndarray | None]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Columns of the product of the matched spaces, as columns of the whole product, and those of
+    its complement, of level infinity."""
+    each = [
+        np.eye(atom.dim) if space is None else np.concatenate([space, atom.unmatched], axis=1)
+        for atom, space in zip(atoms, spaces, strict=True)
+    ]
+    pairs = zip(each, atoms, strict=True)
+    inner = [np.arange(len(one)) < len(one) - a.unmatched.shape[1] for one, a in pairs]
+    whole = functools.reduce(np.kron, each)
+    matched = functools.reduce(lambda a, b: np.logical_and.outer(a, b).reshape(-1), inner)
+    found = np.concatenate([whole[:, matched] @ columns, whole[:, ~matched]], axis=1)
+    return found, np.append(sigma, np.full(np.count_nonzero(~matched), np.inf))
+
+
 def stacked_block(atoms: Atoms) -> BuiltBlock:
     """The levels of the published code: singular values of the stacked generators."""
+    refuse_unmatched(atoms)
     whole = kronecker([generators(atom) for atom in atoms])
     operator = stacked_operator(atoms[0].group, whole.lie, whole.discrete)
     squares, columns = np.linalg.eigh(operator)

@@ -29,11 +29,13 @@ from softeq_jax.projections.backends._atoms import (
     generators,
     halves,
     kronecker,
+    matched_columns,
+    matched_generators,
     named,
     strict,
 )
 from softeq_jax.projections.backends._decompose import Isotype, decompose, invariants
-from softeq_jax.reps import SphericalIrrep
+from softeq_jax.reps import SphericalIrrep, Voxels
 
 _PAIR_LIMIT = 256
 _PAIR_MAXIMUM = 2500
@@ -140,15 +142,18 @@ class _Side(NamedTuple):
       atoms: what acts.
       types: its isotypes, those of one multiplicity and dimension after one another.
       shapes: the distinct ``(multiplicity, dimension)``.
+      unmatched: columns ``[n, u]`` of level infinity, which no type holds.
     """
 
     atoms: Atoms
     types: list[Isotype]
     shapes: list[tuple[int, int]]
+    unmatched: np.ndarray
 
     @property
     def columns(self) -> np.ndarray:
-        return np.concatenate([t.columns.reshape(len(t.columns), -1) for t in self.types], axis=1)
+        each = [t.columns.reshape(len(t.columns), -1) for t in self.types]
+        return np.concatenate([*each, self.unmatched], axis=1)
 
     def of_shape(self, shape: tuple[int, int]) -> list[Isotype]:
         return [t for t in self.types if t.columns.shape[1:] == shape]
@@ -205,6 +210,13 @@ def block(atoms: Atoms, complete: bool) -> BuiltBlock:
     weight = np.concatenate([x.reshape(-1) for x in (*counts, np.zeros(0, int))])
     values, inverse = np.unique(np.where(np.isnan(flat), 0.0, flat), return_inverse=True)
     inverse = inverse.reshape(-1)
+    dimensions = np.bincount(inverse, weights=weight).astype(int)
+    left_over = math.prod(dims) - int(dimensions.sum())
+    rest = 1
+    if everything:  # what no pair holds is unmatched
+        rest = len(values) if left_over else 0
+    if everything and left_over:
+        values, dimensions = np.append(values, np.inf), np.append(dimensions, left_over)
     ends = np.cumsum([x.size for x in sigmas])[:-1]
     index = [
         part.reshape(x.shape) for part, x in zip(np.split(inverse, ends), sigmas, strict=False)
@@ -214,24 +226,50 @@ def block(atoms: Atoms, complete: bool) -> BuiltBlock:
         right.columns,
         tuple(kept),
         tuple(index),
-        np.array([0 if everything else 1]),
+        np.array([rest]),
         tuple(batches),
         (*order[0], *order[1]),
         dims,
     )
     if not everything:
         return strict(found, int(weight.sum()), math.prod(dims))
-    return BuiltBlock(found, values, np.bincount(inverse, weights=weight).astype(int))
+    return BuiltBlock(found, values, dimensions)
 
 
 def _side(atoms: Atoms) -> _Side:
-    whole = kronecker([generators(atom) for atom in atoms])
-    if len(atoms) == 1 and isinstance(atoms[0], SphericalIrrep):
-        types = [Isotype(np.eye(whole.dim)[:, None], whole)]
-    else:
-        types = decompose(whole)
+    spaces = [matched_columns(atom) for atom in atoms]
+    types, n = _known_types(atoms), math.prod(atom.dim for atom in atoms)
+    if types is None:
+        each = [matched_generators(*each) for each in zip(atoms, spaces, strict=True)]
+        types = decompose(kronecker(each))
+        if any(space is not None for space in spaces):
+            types = [_lifted(one, atoms, spaces) for one in types]
     types = sorted(types, key=lambda t: t.columns.shape[1:])
-    return _Side(atoms, types, sorted({t.columns.shape[1:] for t in types}))
+    unmatched = np.zeros((n, 0))
+    if any(space is not None for space in spaces):
+        matched = np.concatenate([t.columns.reshape(n, -1) for t in types], axis=1)
+        unmatched = np.linalg.svd(matched)[0][:, matched.shape[1] :]
+    return _Side(atoms, types, sorted({t.columns.shape[1:] for t in types}), unmatched)
+
+
+def _known_types(atoms: Atoms) -> list[Isotype] | None:
+    """The isotypes of one axis that is known to consist of spherical harmonics."""
+    if len(atoms) > 1:
+        return None
+    (atom,) = atoms
+    if isinstance(atom, SphericalIrrep):
+        return [Isotype(np.eye(atom.dim)[:, None], generators(atom))]
+    harmonics = atom.harmonics() if isinstance(atom, Voxels) else None
+    return harmonics and [Isotype(columns, generators(irrep)) for irrep, columns in harmonics]
+
+
+def _lifted(one: Isotype, atoms: Atoms, spaces: list[np.ndarray | None]) -> Isotype:
+    """An isotype of the product of the matched spaces, as one of the whole product."""
+    each = zip(atoms, spaces, strict=True)
+    whole = functools.reduce(
+        np.kron, [np.eye(atom.dim) if space is None else space for atom, space in each]
+    )
+    return one._replace(columns=np.tensordot(whole, one.columns, 1))
 
 
 def _stacked(columns: list[np.ndarray], sigmas: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
