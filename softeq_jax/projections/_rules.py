@@ -1,7 +1,7 @@
 """Rules of a plan for weights that live on a grid of pixels or voxels: convolution kernels."""
 
 from collections.abc import Callable
-from typing import NamedTuple, Unpack
+from typing import Any, NamedTuple, Unpack
 
 from softeq_jax import reps
 from softeq_jax.groups import Group
@@ -79,7 +79,7 @@ def convolution_rule(
     def rule(path: str, weight: Array) -> Projector | Untouched | None:
         if len(weight.shape) != len(names):
             return None
-        window = tuple(weight.shape[names.index(name)] for name in inside)
+        window: Any = tuple(weight.shape[names.index(name)] for name in inside)
         if set(window) == {1}:
             return None
         if misfits == "untouched" and (obstacle := obstacle_of(group, window)):

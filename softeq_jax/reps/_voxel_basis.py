@@ -87,14 +87,10 @@ class _Type(NamedTuple):
 
 @functools.lru_cache(maxsize=16)
 def voxel_basis(k: int, proper: bool) -> VoxelBasis:
-    """The columns for a cube of side k; for O(3), or for SO(3) alone if ``proper`` (the same for
-    odd k). Read-only.
-
-    Multiplicities of O(3) for odd k and of SO(3) for all k > 2 leave nothing unmatched.
-    """
+    """The columns for a cube of side k, read-only: for O(3), which leaves some unmatched if k is
+    even, or (``proper``, even k > 2) for SO(3) alone, which leaves none."""
     if k == 1:
         return VoxelBasis(frozen(np.ones((1, 1))), (1,), frozen(np.zeros(0, bool)))
-    proper = proper and k % 2 == 0
     points, symmetries = voxel_centers((k, k, k)), lattice_symmetries(proper)
     profiles = [_principal_profiles(l, points, k) for l in range(_HIGHEST[k] + 1)]
     types = _types(points, symmetries, len(profiles))
@@ -126,7 +122,7 @@ def moved_index(shape: tuple[int, ...], symmetry: np.ndarray) -> np.ndarray:
     permutation matrix g that maps the volume to itself; int ``[n]``."""
     sources = voxel_centers(shape) @ symmetry  # g^-1 x, row by row
     at = np.rint(sources + (np.array(shape) - 1) / 2).astype(np.int64)
-    return np.ravel_multi_index(tuple(at.T), shape)
+    return np.asarray(np.ravel_multi_index(tuple(at.T), shape))
 
 
 def _principal_profiles(l: int, points: np.ndarray, k: int) -> np.ndarray:
@@ -169,7 +165,7 @@ def _irreducible(symmetries: np.ndarray) -> list[np.ndarray]:
 
 def _types(points: np.ndarray, symmetries: np.ndarray, degrees: int) -> list[_Type]:
     k = round(len(points) ** (1 / 3))
-    moves = [moved_index((k, k, k), h) for h in symmetries]
+    moves = np.stack([moved_index((k, k, k), h) for h in symmetries])
     turns = [(rotation_vector(h), np.linalg.det(h) < 0) for h in symmetries]
     harmonics = [
         np.stack([harmonic_rotation(l, t) * (-1) ** (l * inverts) for t, inverts in turns])
@@ -177,15 +173,32 @@ def _types(points: np.ndarray, symmetries: np.ndarray, degrees: int) -> list[_Ty
     ]
     found = []
     for kind in _irreducible(symmetries):
-        share = kind.shape[1] / len(symmetries)
-        units = np.zeros((kind.shape[1], len(points), len(points)))
-        for unit, values in zip(units, kind[:, :, 0].T, strict=True):
-            for value, index in zip(values, moves, strict=True):
-                unit[np.arange(len(points)), index] += share * value
-        each = [share * np.tensordot(kind[:, :, 0].T, matrices, 1) for matrices in harmonics]
+        shares = kind[:, :, 0] * kind.shape[1] / len(symmetries)
+        each = [_copies(np.tensordot(shares.T, matrices, 1)) for matrices in harmonics]
         odd = bool(kind[np.argmin(np.trace(symmetries, axis1=1, axis2=2)), 0, 0] < 0)
-        found.append(_Type(_copies(units), [_copies(one) for one in each], odd))
+        found.append(_Type(_voxel_copies(moves, shares), each, odd))
     return found
+
+
+def _voxel_copies(moves: np.ndarray, shares: np.ndarray) -> np.ndarray:
+    """The copies of a type among the voxels, orbit by orbit, ``[n, p, d]``.
+
+    Args:
+      moves: index of each symmetry, int ``[h, n]``.
+      shares: ``d / |H| tau(h)_i1``, ``[h, d]``.
+    """
+    first, n = moves.min(axis=0), moves.shape[1]
+    found = []
+    for voxel in np.unique(first):
+        orbit = np.flatnonzero(first == voxel)
+        places = np.searchsorted(orbit, moves[:, orbit])
+        units = np.zeros((shares.shape[1], len(orbit), len(orbit)))
+        for share, place in zip(shares, places, strict=True):
+            units[:, np.arange(len(orbit)), place] += share[:, None]
+        columns = np.zeros((n, *(inside := _copies(units)).shape[1:]))
+        columns[orbit] = inside
+        found.append(columns)
+    return np.concatenate(found, axis=1)
 
 
 def _copies(units: np.ndarray) -> np.ndarray:
@@ -198,18 +211,16 @@ def _multiplicities(energies: np.ndarray, types: list[_Type], exactly: bool) -> 
     """``n_l``, int ``[degrees]``, from the energies ``[degrees, q]``: the sum of those that are
     taken is the largest at which every type of H occurs as often as among the voxels, or at most
     as often."""
-    from scipy.optimize import Bounds, LinearConstraint, milp
+    from scipy.optimize import milp
 
     occurs = np.array([[one.shape[1] for one in kind.degrees] for kind in types], float)
     there = np.array([kind.voxels.shape[1] for kind in types], float)
-    limits = LinearConstraint(
-        np.repeat(occurs, energies.shape[1], axis=1), there if exactly else -np.inf, there
-    )
+    each = np.repeat(occurs, energies.shape[1], axis=1)
     found = milp(
         -energies.reshape(-1),
-        constraints=limits,
+        constraints=(each, there if exactly else np.zeros(len(there)), there),
         integrality=np.ones(energies.size),
-        bounds=Bounds(0, 1),
+        bounds=(0, 1),
         options={"mip_rel_gap": _GAP},
     )
     if found.x is None:

@@ -81,7 +81,11 @@ class Voxels(Rep):
     def _basis(self) -> VoxelBasis:
         k = self.sides[0]
         with told(f"building the rotations of {k}x{k}x{k} voxels", "smaller sides are faster"):
-            return voxel_basis(k, _is_proper(self.group))
+            return voxel_basis(k, self._is_apart())
+
+    def _is_apart(self) -> bool:
+        """Whether groups of rotations have columns of their own here."""
+        return self.sides[0] % 2 == 0 and _is_proper(self.group)
 
     def signed_permutation(self, g: np.ndarray) -> Move | None:
         g = self.group.dense(g)
@@ -104,7 +108,7 @@ class Voxels(Rep):
         if self.dim == 1 or not count:
             return np.zeros((count, self.dim, self.dim))
         axes = rotation_axes(self.group.lie_generators)
-        return np.tensordot(axes, _turning(self.sides[0], _is_proper(self.group)), 1)
+        return np.tensordot(axes, _turning(self.sides[0], self._is_apart()), 1)
 
     def _has_lie_action(self) -> bool:
         return self.dim > 1 and len(self.group.lie_generators) > 0

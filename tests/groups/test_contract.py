@@ -14,7 +14,7 @@ from softeq_jax import groups
 
 FINITE = [
     *("trivial", "c5", "c8", "d1", "d2", "d6", "so1", "o1", "su1", "s1", "s2", "s3", "s5"),
-    *("octahedral", "icosahedral", "s3 x c4", "d3 x octahedral x c2"),
+    *("octahedral", "oh", "icosahedral", "s3 x c4", "d3 x octahedral x c2"),
 ]
 COMPACT = [
     *("so2", "o2", "so3", "so4", "so7", "o3", "o5", "su2", "su3", "su4", "usp1", "usp2", "usp3"),

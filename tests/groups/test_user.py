@@ -160,6 +160,14 @@ def test_polyhedral_groups(build, order):
     np.testing.assert_array_equal(counts, [expected[key] for key in sorted(expected)])
 
 
+def test_full_octahedral_group():
+    """The rotations of a cube and their negatives, under both written names."""
+    group, rotations = groups.full_octahedral(), groups.octahedral().elements()
+    assert group.order == 48
+    assert all(group.contains(g) and group.contains(-g) for g in rotations)
+    assert groups.from_name("Oh") == groups.from_name(str(group)) == group
+
+
 def test_finite_groups_that_are_not_orthogonal_or_not_real():
     oblique = groups.from_generators("Z3", discrete=[[[0.0, -1.0], [1.0, -1.0]]])
     assert (oblique.order, oblique.is_compact, oblique.is_orthogonal) == (3, True, False)

@@ -81,6 +81,11 @@ CASES = {
     "SO(3) tensors": own(lambda: groups.so(3), lambda v: {"v": v * v + 2 * v}),
     "SO(3) irreps": lambda: maps(*(reps.irrep(groups.so(3), l) for l in (2, 3))),
     "O(3)": own(lambda: groups.o(3), lambda v: {"i": v * v, "o": v + reps.trivial(v.group)}),
+    "O(3) voxels": lambda: {"d h w": reps.voxels(groups.o(3), (3, 3, 3))},
+    "O(3) even voxels, with unmatched": lambda: {
+        "d h w": reps.voxels(groups.o(3), (2, 2, 2)),
+        "o": reps.vector(groups.o(3)),
+    },
     "O(4)": own(lambda: groups.o(4)),
     "SO(5)": own(lambda: groups.so(5)),
     "SU(2)": own(lambda: groups.su(2), lambda v: {"i": v.dual, "o": v, "c": v}),

@@ -254,13 +254,15 @@ def _side(atoms: Atoms) -> _Side:
 
 def _known_types(atoms: Atoms) -> list[Isotype] | None:
     """The isotypes of one axis that is known to consist of spherical harmonics."""
+    atom = atoms[0]
     if len(atoms) > 1:
         return None
-    (atom,) = atoms
     if isinstance(atom, SphericalIrrep):
         return [Isotype(np.eye(atom.dim)[:, None], generators(atom))]
     harmonics = atom.harmonics() if isinstance(atom, Voxels) else None
-    return harmonics and [Isotype(columns, generators(irrep)) for irrep, columns in harmonics]
+    if harmonics is None:
+        return None
+    return [Isotype(columns, generators(irrep)) for irrep, columns in harmonics]
 
 
 def _lifted(one: Isotype, atoms: Atoms, spaces: list[np.ndarray | None]) -> Isotype:
