@@ -35,8 +35,10 @@ from softeq_jax.measures.base._layouts import Fiber, Image, Invariant, Layout, T
 from softeq_jax.measures.base._options import Options
 from softeq_jax.measures.features import (
     FeatureCorrelation,
+    FeatureSimilarity,
     distance_correlation,
     feature_correlation,
+    feature_similarity,
     fitted_map_score,
     footprints,
     infer_layouts,
@@ -99,6 +101,7 @@ __all__ = [
     "Color",
     "Estimate",
     "FeatureCorrelation",
+    "FeatureSimilarity",
     "Fiber",
     "Flow",
     "Generator",
@@ -136,6 +139,7 @@ __all__ = [
     "evaluate",
     "fde",
     "feature_correlation",
+    "feature_similarity",
     "features",
     "figures",
     "finite",

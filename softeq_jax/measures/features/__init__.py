@@ -13,6 +13,12 @@ from softeq_jax.measures.features._correlation import (
 from softeq_jax.measures.features._evaluation import FeatureOptions
 from softeq_jax.measures.features._fitted import FittedMap, fitted_map_score
 from softeq_jax.measures.features._footprints import Footprint, footprints, infer_layouts
+from softeq_jax.measures.features._moved_similarity import (
+    FeatureSimilarity,
+    LayerSimilarity,
+    SimilarityOptions,
+    feature_similarity,
+)
 from softeq_jax.measures.features._similarity import (
     distance_correlation,
     linear_cka,
@@ -25,12 +31,16 @@ from softeq_jax.measures.features._taps import linen_features
 __all__ = [
     "FeatureCorrelation",
     "FeatureOptions",
+    "FeatureSimilarity",
     "FittedMap",
     "Footprint",
     "LayerCorrelation",
+    "LayerSimilarity",
+    "SimilarityOptions",
     "SubspaceScore",
     "distance_correlation",
     "feature_correlation",
+    "feature_similarity",
     "fitted_map_score",
     "footprints",
     "infer_layouts",

@@ -199,6 +199,12 @@ def _beyond_rounding(moved: jax.Array, x: jax.Array, axis: int | None = None) ->
     return next(norms) > least * next(norms)
 
 
+@jax.jit
+def compact(x: jax.Array) -> jax.Array:
+    """Rows ``[n, min(n, d)]`` with the same similarities of those here, by Euclidean distances."""
+    return _reduced(_centered(x))
+
+
 def _reduced(x: jax.Array) -> jax.Array:
     """Rows with the same inner products, and no more columns than rows."""
     return x if x.shape[1] <= x.shape[0] else jnp.linalg.qr(x.T, mode="r").T

@@ -96,6 +96,25 @@ class Tapped:
         return collected
 
 
+def named_features(f: Callable[[Array], Any], images: Array) -> Features:
+    """A features function; of one that returns an array, which is then called "output".
+
+    Raises:
+      TypeError: a function that cannot be called.
+    """
+    if not callable(f):
+        raise TypeError(f"features must be a function of the images, got {type(f).__name__}")
+    if isinstance(jax.eval_shape(f, jax.ShapeDtypeStruct(images.shape, images.dtype)), dict):
+        return f
+    if jax.tree_util.treedef_is_leaf(jax.tree.structure(f)):
+        return lambda x: {"output": f(x)}
+    return jax.tree_util.Partial(_as_output, f)
+
+
+def _as_output(f: Callable[[Array], jax.Array], x: Array) -> dict[str, jax.Array]:
+    return {"output": f(x)}
+
+
 def feature_layouts(
     shapes: Shapes, layouts: Mapping[str, Layout | str | Any] | None = None
 ) -> dict[str, Layout]:
