@@ -9,12 +9,14 @@ fitted maps and subspaces. ``report`` does what applies, as one table with figur
 """
 
 from softeq_jax.measures import attribution, features, figures, finite
+from softeq_jax.measures._bandwidth import low_pass
 from softeq_jax.measures._lie import (
     LieErrors,
     lie_derivative,
     lie_errors,
     local_equivariance_error,
 )
+from softeq_jax.measures._relative import RelativeError, relative_lie_errors
 from softeq_jax.measures._report import Report, report
 from softeq_jax.measures._statistics import bootstrap, mean_and_error
 from softeq_jax.measures.attribution import Attribution, layerwise, linen, tap
@@ -112,6 +114,7 @@ __all__ = [
     "LieErrors",
     "Options",
     "RegressionScores",
+    "RelativeError",
     "Report",
     "RotationReport",
     "Scores",
@@ -163,6 +166,7 @@ __all__ = [
     "linen",
     "linen_features",
     "local_equivariance_error",
+    "low_pass",
     "mean_and_error",
     "mean_iou",
     "null_normalized_error",
@@ -171,6 +175,7 @@ __all__ = [
     "quarter_turn",
     "regression_under",
     "relative_error",
+    "relative_lie_errors",
     "report",
     "rotate_bilinear",
     "rotation",

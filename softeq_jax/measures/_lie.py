@@ -157,6 +157,19 @@ def derivatives(
     setting.input.check(x.shape, "the input")
     frame = setting.frame
     directions = act(generators, x, setting.input, frame, setting.stencil)
+    y, response = responses(f, x, directions)
+    setting.output.check(y.shape, "the function's output")
+    expected = act(generators, y, setting.output, frame, setting.stencil)
+    return y, response, expected, directions
+
+
+def responses(f: Function, x: jax.Array, directions: jax.Array) -> tuple[Any, jax.Array]:
+    """``f(x)``, and ``J_f(x) d`` for each direction d of ``[G, n, ...]``.
+
+    Raises:
+      TypeError: f has no derivative in forward mode, or returns something else than an array.
+      ValueError: f does not return one entry per example, or integers.
+    """
     try:
         with jax.default_matmul_precision("highest"):
             y, response = jax.vmap(lambda v: jax.jvp(f, (x,), (v,)), out_axes=(None, 0))(directions)
@@ -174,9 +187,7 @@ def derivatives(
         )
     if not jnp.issubdtype(y.dtype, jnp.inexact):
         raise ValueError(f"the function returned {y.dtype}, which has no derivative")
-    setting.output.check(y.shape, "the function's output")
-    expected = act(generators, y, setting.output, frame, setting.stencil)
-    return y, response, expected, directions
+    return y, response
 
 
 DERIVATIVE_HINT = (
