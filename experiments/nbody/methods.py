@@ -11,6 +11,7 @@ import optax
 
 import softeq_jax as sq
 from experiments.nbody import task
+from experiments.shared.layer_penalties import lie_and_norm
 from softeq_jax import regularizers, relaxation
 from softeq_jax.models import EquivariantGraphNet
 from softeq_jax.relaxation import Branches
@@ -153,25 +154,11 @@ def _two_branches(setting: ParticleSetting) -> Callable[[Tree, jax.Array], Branc
 
 
 def _lie_and_norm(model: EquivariantGraphNet) -> task.LayerPenalty:
-    r"""``lambda (sqrt(R_Lie) + sqrt(R_norm))`` of the free branches B on their inputs.
-
-    Sums over the layers of means over nodes and systems, of the Lie derivative of B and of the
-    norm of what B adds; the roots are taken after the sums.
-    """
-    pairs = model.relaxed_representations(task.GROUP)
-    inside = {path: pair[0] for path, pair in pairs.items()}
-    outside = {path: pair[1] for path, pair in pairs.items()}
-
-    def apply(kernels: dict[str, jax.Array], inputs: dict[str, jax.Array]) -> dict[str, jax.Array]:
-        return {path: inputs[path] @ kernel for path, kernel in kernels.items()}
+    """``lambda (sqrt(R_Lie) + sqrt(R_norm))`` of the free branches on their inputs."""
+    terms = lie_and_norm(model.relaxed_representations(task.GROUP))
 
     def penalty(free: Tree, inputs: dict[str, jax.Array], extra: Tree) -> jax.Array:
-        kernels = task.layers_of(model, free)
-        lie = regularizers.lie_activation_penalty(
-            apply, kernels, inputs, inside, outside, root=True
-        )
-        norm = regularizers.activation_norm_penalty(apply, kernels, inputs, outside, root=True)
-        return jnp.asarray(extra["strength"]) * (lie + norm)
+        return jnp.asarray(extra["strength"]) * terms(task.layers_of(model, free), inputs)
 
     return penalty
 

@@ -15,6 +15,7 @@ import numpy as np
 
 import softeq_jax as sq
 from experiments.nbody import simulator
+from experiments.shared.rotations import random_rotations, turn
 from softeq_jax.models import EquivariantGraphNet, complete_edges
 from softeq_jax.models.rules import soft_rules
 
@@ -105,27 +106,11 @@ def layers_of(model: EquivariantGraphNet, tree: Tree) -> dict[str, jax.Array]:
     return {path: _at(tree, path)["kernel"] for path in model.relaxed_representations()}
 
 
-def random_rotations(key: jax.Array, count: int) -> jax.Array:
-    """Uniform rotations of space, float32 ``[count, 3, 3]``, from unit quaternions."""
-    w, x, y, z = (q := jax.random.normal(key, (4, count))) / jnp.linalg.norm(q, axis=0)
-    rows = [
-        [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
-        [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
-        [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
-    ]
-    return jnp.moveaxis(jnp.stack([jnp.stack(row) for row in rows]), -1, 0)
-
-
 def turned(batch: Tree, rotations: jax.Array) -> Tree:
     """Every system turned by its rotation ``[b, 3, 3]``."""
     names = ("position", "velocity", "target")
     moved = {name: turn(batch[name], rotations) for name in names}
     return {**batch, **moved}
-
-
-def turn(points: jax.Array, rotations: jax.Array) -> jax.Array:
-    """``R x`` for points ``[b, particles, 3]``, to the last bit of float32."""
-    return jnp.einsum("bij,bpj->bpi", rotations, points, precision="highest")
 
 
 class ParticleScores(NamedTuple):

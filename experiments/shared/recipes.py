@@ -7,7 +7,7 @@ and a list of recipes. ``extra`` of the training step is the plan.
 import dataclasses
 import json
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import optax
@@ -50,6 +50,44 @@ def free() -> Recipe:
 def projected(plan: sq.Plan) -> Recipe:
     """Trained through the projection of the plan: strict, at a level, or with a smooth mask."""
     return Recipe(methods.project(), plan, finish=plan.project)
+
+
+def projected_after(plan: sq.Plan) -> Recipe:
+    """Trained as it is, projected at the end."""
+    return Recipe(methods.plain(), plan, finish=plan.project)
+
+
+class Opened(NamedTuple):
+    """What the loss of a relaxed row is given, so that a penalty can look at its free branches.
+
+    Attributes:
+      network: weights that the network computes with.
+      free: free branches B, a tree like it with None where there is none.
+    """
+
+    network: Tree
+    free: Tree
+
+
+def relaxed(plan: sq.Plan, schedule: relaxation.Schedule, *, opened: bool = False) -> Recipe:
+    """Trained with ``P A + theta B``, theta from a schedule; B starts at 0; judged projected.
+
+    Args:
+      plan: strict.
+      schedule: of theta, over all steps of the run.
+      opened: whether the loss is given ``Opened`` in the place of weights.
+    """
+
+    def weights(params: Any, plan: sq.Plan, step: Any) -> Any:
+        network = relaxation.relax(plan, params, schedule(step))
+        return Opened(network, params.free) if opened else network
+
+    return Recipe(
+        methods.Method(weights),
+        plan,
+        begin=lambda params, second: relaxation.branches(plan, params),
+        finish=lambda params: relaxation.finish(plan, params, float(schedule(schedule.steps))),
+    )
 
 
 def penalized(plan: sq.Plan, strength: float) -> Recipe:

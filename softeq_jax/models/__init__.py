@@ -29,6 +29,7 @@ from softeq_jax.models.segformer import SegFormer
 from softeq_jax.models.tensor_mlp import TensorMLP
 from softeq_jax.models.trajectory import TrajectoryTransformer
 from softeq_jax.models.vit import ViT
+from softeq_jax.models.vn_dgcnn import VNDGCNN
 from softeq_jax.models.vn_pointnet import VNPointNet
 from softeq_jax.models.weights import (
     Preprocess,
@@ -41,6 +42,7 @@ from softeq_jax.models.weights import (
 
 __all__ = [
     "PRESETS",
+    "VNDGCNN",
     "AttentionFilter",
     "CifarResNet",
     "ConvGeometry",

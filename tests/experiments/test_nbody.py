@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from experiments.nbody import methods, report, task
+from experiments.shared.rotations import random_rotations
 from experiments.shared.studies import find
 
 
@@ -83,7 +84,7 @@ def test_the_lie_penalty_vanishes_for_equivariant_branches_only(setting):
 
 @pytest.mark.slow
 def test_rotations_are_rotations_without_preference():
-    matrices = np.asarray(task.random_rotations(jax.random.key(0), 4000))
+    matrices = np.asarray(random_rotations(jax.random.key(0), 4000))
     products = matrices @ matrices.swapaxes(1, 2)
     np.testing.assert_allclose(products, np.broadcast_to(np.eye(3), products.shape), atol=1e-5)
     np.testing.assert_allclose(np.linalg.det(matrices), 1.0, atol=1e-5)

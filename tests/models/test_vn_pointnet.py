@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 import softeq_jax as sq
+from softeq_jax.models import VNPointNet
 from softeq_jax.models.rules import ModelDials
-from softeq_jax.models.vn_pointnet import VectorBlock, VNPointNet, edge_vectors, nearest
+from softeq_jax.models.vector_cloud import VectorBlock, edge_vectors, nearest
 
 SO3, O3 = sq.groups.so(3), sq.groups.o(3)
 TINY = {"num_classes": 4, "widths": (3, 4, 5), "neighbors": 4, "hidden": (8, 6)}
@@ -158,11 +159,11 @@ def test_neighbors_are_the_nearest_others():
 @pytest.mark.slow
 def test_edges_hold_difference_center_and_cross_product():
     x = clouds(1, 5)
-    edges = np.asarray(edge_vectors(jnp.asarray(x), 2))
+    edges = np.asarray(edge_vectors(jnp.asarray(x)[:, :, None], 2, cross=True))
     j = np.asarray(nearest(jnp.asarray(x), 2))[0, 3, 1]
     expected = [x[0, j] - x[0, 3], x[0, 3], np.cross(x[0, j], x[0, 3])]
     np.testing.assert_allclose(edges[0, 3, 1], expected, atol=1e-6)
-    assert edge_vectors(jnp.asarray(x), 2, cross=False).shape == (1, 5, 2, 2, 3)
+    assert edge_vectors(jnp.asarray(x)[:, :, None], 2).shape == (1, 5, 2, 2, 3)
 
 
 def test_without_classes_the_pooled_invariants():
