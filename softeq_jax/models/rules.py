@@ -167,19 +167,26 @@ def soft_rules(
     return rules
 
 
-def window_rule(group: Group, dials: ModelDials, *, leave_small_above: float | None = None) -> Rule:
+def window_rule(
+    group: Group,
+    dials: ModelDials,
+    *,
+    axes: str = "h w i o",
+    leave_small_above: float | None = None,
+) -> Rule:
     """The rule for convolutions: the kernel on its window, other axes alone; none for 1 x 1.
 
     Args:
       group: acts on the window.
       dials: of the weights.
+      axes: of the kernels, the window first; ``"d h w i o"`` for those of volumes.
       leave_small_above: softness above which windows up to 3 x 3 are left alone.
     """
-    rule = convolution_rule(group, **dials.weights)
+    rule, rank = convolution_rule(group, axes=axes, **dials.weights), len(axes.split())
     dials.filters_windows(1)  # asked for, whatever kernels there are
 
     def chosen(path: str, weight: Array) -> Projector | Untouched | None:
-        side = max(weight.shape[:2]) if len(weight.shape) == 4 else 1
+        side = max(weight.shape[:-2]) if len(weight.shape) == rank else 1
         if side == 1 or not dials.filters_windows(side):
             return None
         return dials.left_alone(side, leave_small_above) or rule(path, weight)

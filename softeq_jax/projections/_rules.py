@@ -52,9 +52,9 @@ def convolution_rule(
       are no such kernel (another number of axes, or a window of one pixel).
 
     Raises:
-      ValueError: the layout has not four axes with h and w among them (for groups of R^3: five with
-        d, h and w), another word for misfits, or (from the returned function) a window that is
-        refused.
+      ValueError: the layout has not four axes with h and w among them, or five with d, h and w, the
+        group acts on no such window, another word for misfits, or (from the returned function) a
+        window that is refused.
 
     Example:
       >>> import numpy as np, softeq_jax as sq
@@ -63,7 +63,7 @@ def convolution_rule(
       >>> [projector.rank() for _, projector, _ in mirror.planned(kernels)]
       [6, 4]
     """
-    solid = group.d == 3
+    solid = group.d == 3 if axes is None else len(axes.split()) == 5
     inside, act, obstacle_of = (
         (("d", "h", "w"), reps.voxels, reps.voxel_obstacle)
         if solid
@@ -71,8 +71,11 @@ def convolution_rule(
     )
     names = (*inside, "i", "o") if axes is None else tuple(axes.split())
     if len(set(names)) != len(inside) + 2 or not set(inside) <= set(names):
-        expected = "five axes, d, h and w" if solid else "four axes, h and w"
-        raise ValueError(f"axes must name {expected} among them, got {axes!r}")
+        raise ValueError(
+            f"axes must name four axes, h and w among them, or five, d, h and w, got {axes!r}"
+        )
+    point: Any = (1,) * len(inside)
+    obstacle_of(group, point)  # refuses groups of another space
     if misfits not in MISFITS:
         raise ValueError(f"misfits must be one of {', '.join(MISFITS)}, got {misfits!r}")
 

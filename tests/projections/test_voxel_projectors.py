@@ -160,8 +160,12 @@ def test_rule_of_convolution_kernels():
     assert permuted.rank() == 56  # orbits of 11^3 voxels under 48 symmetries
     with pytest.raises(ValueError, match="flat.*need a cube"):
         sq.plan(weights, {"*": sq.convolution_rule(O3, misfits="refused")})
-    with pytest.raises(ValueError, match="five axes, d, h and w"):
+    with pytest.raises(ValueError, match=r"group of the plane .*got O\(3\)"):
         sq.convolution_rule(O3, axes="h w i o")
+    with pytest.raises(ValueError, match=r"orthogonal 3 x 3 matrices .*got C4"):
+        sq.convolution_rule(groups.cyclic(4), axes="d h w i o")
+    with pytest.raises(ValueError, match="or five, d, h and w, got 'a h w i o'"):
+        sq.convolution_rule(O3, axes="a h w i o")
 
 
 def test_penalties_and_relaxation_of_kernels_on_voxels():
