@@ -8,7 +8,8 @@ it by one of three controls:
 * *random phases*: with ``v`` the motion ``D x`` of the image, its Fourier phases drawn anew (the
   same spectrum, the same norm, the same at all channels), the response to a change that is
   no motion, ``E ||J_f v - D' f||^2``. The ratio is 0 for an equivariant f and 1 for one to which
-  moving is a change like any other of that spectrum; scale, saturation and bandwidth cancel.
+  moving is a change like any other of that spectrum (more where aliases move the wrong way);
+  scale, saturation and bandwidth cancel.
 * *another network*: ``E ||L h||^2`` of the same images, say of h with the weights before training.
   The ratio still has the scales of both outputs in it: compare probabilities, or ``lie_errors``'
   scale-free norms.

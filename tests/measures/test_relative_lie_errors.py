@@ -80,6 +80,25 @@ def test_it_is_0_for_equivariant_functions_and_their_maps():
     assert max(each.ratio.value for each in still.values()) < 1e-9
 
 
+def test_an_aliased_layer_has_the_error_of_what_it_folds():
+    """``L(A) h [k] = sum_(q = k mod M) 2 pi i (q - k) h_q`` for every second sample (measures.md
+    A.9); nothing, and so a ratio of 0, where nothing is folded."""
+    x = np.asarray(low_pass(_noise(4, 4, 18, 1), 0.95))
+    settings = {"output": "image", **PERIODIC}
+    rough = relative_lie_errors(lambda x: x[:, :, ::2], x, FLOWS[:1], **settings)[FLOWS[0]]
+    waves = np.fft.fft(x[..., 0], axis=2) / 18
+    q = np.round(np.fft.fftfreq(18) * 18)
+    k = (q + 4) % 9 - 4
+    folded = 2j * np.pi / 18 * (q - k) * waves
+    lie = np.stack([folded[..., k == one].sum(axis=-1) for one in range(-4, 5)], axis=-1)
+    expected = (np.abs(lie) ** 2).sum(axis=-1).mean(axis=1)
+    np.testing.assert_allclose(rough.lie.per_image, expected, rtol=1e-4)
+    assert 0.5 < rough.ratio.value < 2  # above 1: what is folded moves the wrong way
+    smooth = low_pass(x, 0.45)
+    fine = relative_lie_errors(lambda x: x[:, :, ::2], smooth, FLOWS[:1], **settings)[FLOWS[0]]
+    assert fine.ratio.value < 1e-9
+
+
 def test_tokens_are_the_image_they_unroll():
     x, w = _noise(3, 4, 4, 2), _noise(5, 4, 4, 2, seed=1)
     tokens = jnp.concatenate([7 * jnp.ones((3, 1, 2)), x.reshape(3, 16, 2)], axis=1)

@@ -128,19 +128,21 @@ def fitted_map_score(
         raise ValueError(f"no kind of map is called {kind!r}, choose from {list(KINDS)}")
     coefficient(ridge, "ridge")
     job = evaluation(features, images, transform, options, "fitted_map_score")
-    train, test, partners = _parts(len(images), split, job.key)
+    train, test, partners = parts_of(len(images), split, job.key)
 
     def rows(index: np.ndarray) -> Iterable[dict[str, Pairs]]:
         for batch in pairs(job, index, partners, transport):
-            yield {name: _form(name, value, kind) for name, value in batch.items()}
+            yield {name: formed(name, value, kind) for name, value in batch.items()}
 
-    sums = _training_sums(rows(train))
+    sums = training_sums(rows(train))
     maps = {name: [_fit(m, ridge, name) for m in pair] for name, pair in sums.items()}
     orders = {name: _best_order(pair[0]) for name, pair in sums.items()}
     return _judged(job, rows(test), sums, maps, orders)
 
 
-def _parts(n: int, split: Any, key: jax.Array | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def parts_of(
+    n: int, split: Any, key: jax.Array | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Training and held-out indices, and a partner from the same part for every image of them."""
     order = np.arange(n) if key is None else np.asarray(jax.random.permutation(key, n))
     if isinstance(split, tuple):
@@ -167,7 +169,8 @@ def _parts(n: int, split: Any, key: jax.Array | None) -> tuple[np.ndarray, np.nd
     return train, test, partners
 
 
-def _form(name: str, value: Pairs, kind: str) -> Pairs:
+def formed(name: str, value: Pairs, kind: str) -> Pairs:
+    """The rows that a kind of map takes; ValueError where the crop leaves none."""
     if not value.moved.shape[1]:
         raise ValueError(f"the crop of feature {name!r} leaves no position")
     if kind == "channels":
@@ -179,7 +182,7 @@ def _flat(rows: np.ndarray) -> np.ndarray:
     return rows.reshape(-1, rows.shape[-1])
 
 
-def _training_sums(batches: Iterable[dict[str, Pairs]]) -> dict[str, tuple[Moments, Moments]]:
+def training_sums(batches: Iterable[dict[str, Pairs]]) -> dict[str, tuple[Moments, Moments]]:
     """Of the carried rows, and of those of other images, against the moved rows."""
     sums: dict[str, tuple[Moments, Moments]] = {}
     for batch in batches:
