@@ -86,6 +86,7 @@ class Correlates:
       sign: 1 if large goes with large, -1 if large goes with small.
       within: settings whose values divide the networks into strata.
       only: settings that the networks have.
+      everywhere: whether every stratum must be on that side, too.
     """
 
     metric: str
@@ -93,32 +94,47 @@ class Correlates:
     sign: int = 1
     within: tuple[str, ...] = ()
     only: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    everywhere: bool = False
 
     def judge(self, study: Study, lines: Sequence[Line], claim: Claim) -> Finding:
-        """Holds if interval and permutations are on the side of the sign, fails if opposite."""
+        """Holds if interval and permutations are on the side of the sign, fails if opposite.
+
+        With `everywhere` it fails, too, where a stratum's own interval is on the other side, and
+        nothing can be told where its value is.
+        """
         chosen = self.chosen(lines)
         found = self.correlation(chosen)
         titles = [study.metric(key).title for key in (self.metric, self.other)]
-        by_stratum = []
-        for name, part in self._strata(chosen).items():
-            own = self.correlation(part)
-            by_stratum.append(f"{', '.join(map(str, name))} {said(own)} ({own.runs})")
+        parts = {name: self.correlation(part) for name, part in self._strata(chosen).items()}
+        by_stratum = [
+            f"{', '.join(map(str, name))} {said(own)} ({own.runs})" for name, own in parts.items()
+        ]
         verdict = Verdict.UNKNOWN
         if found.known and found.p < 1 - LEVEL:
-            ends = sorted((self.sign * found.low, self.sign * found.high))
-            if ends[0] > 0:
-                verdict = Verdict.HOLDS
-            elif ends[1] < 0:
+            verdict = self._side(found)
+        if self.everywhere:
+            if any(self._side(own) is Verdict.FAILS for own in parts.values()):
                 verdict = Verdict.FAILS
+            elif verdict is Verdict.HOLDS and any(
+                self.sign * own.value < 0 for own in parts.values()
+            ):
+                verdict = Verdict.UNKNOWN
         p = "" if math.isnan(found.p) else f", p = {found.p:.2g}"
         where = f" within {', '.join(self.within)}" if self.within else ""
         each = f" ({'; '.join(by_stratum)})" if len(by_stratum) > 1 else ""
         asked = "go together" if self.sign > 0 else "go opposite ways"
+        asked += " everywhere" if self.everywhere else ""
         text = (
             f"{titles[0]} and {titles[1]}: rank correlation{where} {said(found)}{p}, "
             f"{found.runs} networks{each}; {asked}: {verdict}"
         )
         return Finding(text, verdict)
+
+    def _side(self, found: Interval) -> Verdict:
+        ends = sorted((self.sign * found.low, self.sign * found.high))
+        if not found.known:
+            return Verdict.UNKNOWN
+        return Verdict.HOLDS if ends[0] > 0 else Verdict.FAILS if ends[1] < 0 else Verdict.UNKNOWN
 
     def chosen(self, lines: Sequence[Line]) -> list[Line]:
         """The networks that are compared; no floors."""

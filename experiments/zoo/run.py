@@ -1,0 +1,236 @@
+"""A run of the zoo: training of a network, its measures, or the published protocol."""
+
+import functools
+import math
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from experiments.measure import subject as of
+from experiments.measure.subject import Subject
+from experiments.shared.runs import data_digest, file_digest
+from experiments.shared.studies import Record, Run, Settings, StepCost
+from experiments.zoo import layers, networks
+from softeq_jax import measures, models
+from softeq_jax.data import IMAGENET_MEAN, IMAGENET_STD
+
+CONTROLLED = (*of.TRANSLATIONS, "rotation")
+"""Generators along which LEE is related to its controls."""
+
+
+def do(run: Run) -> Record:
+    """The run's part: "trained", "measured" or "protocol"."""
+    return {"trained": train, "measured": measure, "protocol": protocol}[run.settings["part"]](run)
+
+
+def train(run: Run) -> Record:
+    """A network trained on CIFAR-10: accuracy at the end, digests of its checkpoints."""
+    facts = networks.network_of(run).facts
+    digests = [{"checkpoint": name} | found for name, found in facts["checkpoints"].items()]
+    metrics = {
+        "accuracy": facts["checkpoints"]["end"]["accuracy"],
+        "parameters": facts["parameters"],
+    }
+    return Record(metrics, {"weights": digests})
+
+
+def subject_of(run: Run) -> Subject:
+    """The network of a run at its checkpoint, with test images."""
+    settings = run.settings
+    if "weights" in settings:
+        return _published(
+            run.data_dir, settings["weights"], settings["set"], settings["side"], settings["count"]
+        )
+    images, labels = networks.test_images(settings, run.data_dir)
+    model, variables = networks.network_of(run).load(settings["checkpoint"])
+    return Subject(model, variables, images, labels, IMAGENET_MEAN, IMAGENET_STD)
+
+
+@functools.lru_cache(maxsize=1)
+def _published(data_dir: Path | None, weights: str, name: str, side: int, count: int) -> Subject:
+    if weights:
+        assert data_dir is not None, "the study's needs were checked"
+        return of.published(data_dir / weights, data_dir / "tfds", name, count, side)
+    model = models.CifarResNet(depth=8, width=4)
+    settings = networks.TINY
+    images, labels = networks.test_images(settings, None)
+    variables = untrained(model, settings["side"])
+    return Subject(model, variables, images, labels, IMAGENET_MEAN, IMAGENET_STD)
+
+
+def untrained(model: Any, side: int) -> Any:
+    """The variables of a network that was not trained."""
+    shape = (1, side, side, 3)
+    return jax.jit(lambda: model.init(jax.random.key(0), np.zeros(shape, np.float32)))()
+
+
+def measure(run: Run) -> Record:
+    """All measures of one network at one checkpoint."""
+    settings = run.settings
+    subject = subject_of(run)
+    batch = settings["batch_images"]
+    lie = of.lie_rows(subject, settings["lie"] | {"batch_size": batch})
+    found = {
+        "parameters": subject.parameters(),
+        "accuracy": accuracy_of(run, subject),
+        "consistency": subject.consistency(
+            settings["consistency_images"], settings["reach"], settings["forward_images"]
+        ),
+        **of.headline(lie, subject.classifies),
+    }
+    tables = {"lie": lie}
+    tables["controls"] = control_rows(run, subject)
+    for control in ("phases", "untrained"):
+        found[control] = of.picked(
+            tables["controls"], "ratio", control=control, generators=of.TRANSLATIONS
+        )
+    tables["similarity"] = similarity_rows(subject, settings)
+    if settings["layers"]:
+        tables["layers"] = layers.layer_rows(subject, settings["layers"])
+        for key, stencil in (("nonlinear", "central"), ("nonlinear_mirror", "spectral_mirror")):
+            found[key] = layers.share_of(
+                tables["layers"], layers.NONLINEARITY, stencil=stencil, low_pass=1.0
+            )
+    return Record({k: v for k, v in found.items() if math.isfinite(v)}, tables)
+
+
+def accuracy_of(run: Run, subject: Subject) -> float:
+    """Per cent of the test images; of networks trained here it is known."""
+    if "weights" in run.settings:
+        return subject.accuracy(run.settings["forward_images"])
+    facts = networks.network_of(run).facts
+    return facts["checkpoints"][run.settings["checkpoint"]]["accuracy"]
+
+
+def control_rows(run: Run, subject: Subject) -> list[dict[str, Any]]:
+    """LEE of the scores over what random phases give, and over an untrained network's.
+
+    Random phases: of the outputs as they are, whose scale cancels. Untrained: of probabilities,
+    by the network's own start, or by another draw of a published one's.
+    """
+    settings, rows = run.settings, []
+    x = subject.inputs(0, settings["lie"]["images"])
+    if "weights" in settings:
+        start = untrained(subject.model, x.shape[1])
+    else:
+        _, start = networks.network_of(run).load("init")
+    head = "probabilities" if subject.classifies else "logits"
+    begun: Any = measures.linen(subject.model, start, train=False)
+    how: dict[str, tuple[Any, str]] = {"phases": ("phases", "logits"), "untrained": (begun, head)}
+    for name, (control, measured) in how.items():
+        found = measures.relative_lie_errors(
+            subject.function,
+            x,
+            list(CONTROLLED),
+            control=control,
+            draws=settings["draws"],
+            head=measured,
+            batch_size=settings["batch_images"],
+        )
+        for generator, errors in found.items():
+            rows.append(
+                {
+                    "control": name,
+                    "head": measured,
+                    "generator": generator,
+                    "ratio": errors.ratio.value,
+                    "ratio_se": errors.ratio.standard_error,
+                }
+            )
+    return rows
+
+
+def similarity_rows(subject: Subject, settings: Settings) -> list[dict[str, Any]]:
+    """CKA, SVCCA and RSA of pooled features with those of moved images, and of other images."""
+    pooled: Any = subject.model
+    if getattr(pooled, "num_classes", 0):
+        pooled = pooled.clone(num_classes=0)
+    features: Any = measures.linen(pooled, subject.variables, train=False)
+    x = subject.inputs(0, settings["lie"]["images"])
+    moves = {
+        "shift": measures.shift(settings["reach"], settings["reach"]),
+        "rotation": measures.rotation(math.radians(15)),
+    }
+    found = measures.feature_similarity(
+        features, x, list(moves.values()), batch_size=settings["forward_images"], blocks=0
+    )
+    keys = ("measure", "value", "control")
+    by_name = {move.name: name for name, move in moves.items()}
+    return [
+        {"transform": by_name[row["transform"]], **{key: row[key] for key in keys}}
+        for row in found.rows()
+    ]
+
+
+def protocol(run: Run) -> Record:
+    """LEE by the published end-to-end protocol beside ours, on one network.
+
+    Theirs: softmax, one image at a time, forward differences, mean of absolute values, coordinates
+    from -1 to 1 between the corners' centers. Ours: as in the other rows of this study.
+    """
+    settings, subject = run.settings, subject_of(run)
+    x = subject.inputs(0, max(settings["lie"]["images"], settings["protocol_images"]))
+    half = (x.shape[1] - 1) / 2
+    f, rows = subject.function, []
+    theirs = measures.lie_errors(
+        f,
+        x[: settings["protocol_images"]],
+        list(of.EIGHT),
+        head="probabilities",
+        stencil="forward",
+        batch_size=1,
+    )
+    cases = {"probabilities": "probabilities", "logits": "logits"}
+    ours = {
+        name: measures.lie_errors(
+            f,
+            x[: settings["lie"]["images"]],
+            list(of.EIGHT),
+            head=head,
+            batch_size=settings["batch_images"],
+        )
+        for name, head in cases.items()
+    }
+    for name, errors in theirs.items():
+        unit = half if name in of.TRANSLATIONS else 1.0
+        mean, error = measures.mean_and_error(unit * errors.mean_abs)
+        row = {"generator": name, "published": mean, "published_se": error}
+        for case, found in ours.items():
+            row[case], row[f"{case}_se"] = measures.mean_and_error(found[name].mean_sq)
+        rows.append(row)
+    return Record({}, {"protocol": rows})
+
+
+def inputs(settings: Settings, data_dir: Path | None) -> dict[str, str]:
+    """Digests of published weights and of the data."""
+    if data_dir is None:
+        return {}
+    files = {
+        one["weights"]: _digest(data_dir / one["weights"])
+        for one in settings["published"].values()
+        if one["weights"]
+    }
+    sets = {one["set"] for one in settings["published"].values()} | {settings["data"]}
+    return files | {name: data_digest(data_dir / "tfds" / name) for name in sorted(sets) if name}
+
+
+def _digest(path: Path) -> str:
+    return data_digest(path) if path.is_dir() else file_digest(path)
+
+
+def step_cost(run: Run) -> StepCost | None:
+    """A training step; of a measured network the forward pass, with LEE in units of it.
+
+    Only of one checkpoint, as all cost the same.
+    """
+    settings = run.settings
+    if settings["part"] == "trained":
+        return networks.step_cost(run)
+    if settings["part"] != "measured" or not settings["final"]:
+        return None
+    count = settings["lie"]["images"]
+    found = of.lee_in_forwards(subject_of(run), count, settings["batch_images"])
+    key = "LEE of 8 generators, in forwards of the same images"
+    return StepCost(found["forward_ms"], found["bytes"] / 2**20, 1, {key: found["ratio"]})
