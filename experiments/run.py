@@ -117,12 +117,25 @@ def _main(arguments: argparse.Namespace, argv: list[str]) -> int:
     if arguments.report:
         runs.open_workdir(chosen, create=False)
         return _report(chosen, folder)
-    listed = chosen.listed()
-    runs.open_workdir(chosen)
     if arguments.helper:
+        listed = chosen.listed()
+        runs.open_workdir(chosen)
         runs.die_with_parent()
         return _told(runs.in_turn(chosen, listed[::-1]))
-    failed = _told(_do_all(chosen, listed, argv if arguments.jobs == 2 else None))
+    return carry_out(chosen, folder, argv if arguments.jobs == 2 else None)
+
+
+def carry_out(chosen: runs.Chosen, folder: Path, argv: list[str] | None = None) -> int:
+    """Does all runs that are not kept, then table, figure and page; 1 if runs failed.
+
+    Args:
+      chosen: what is to be run.
+      folder: of table, figure and page.
+      argv: arguments of a second process that does runs of the same list; None: none.
+    """
+    listed = chosen.listed()
+    runs.open_workdir(chosen)
+    failed = _told(_do_all(chosen, listed, argv))
     return max(failed, _report(chosen, folder))
 
 

@@ -25,6 +25,10 @@ FLOWS = (
 EIGHT: tuple[Any, ...] = (*FLOWS, measures.color("contrast"))
 """The generators of the published end-to-end comparison; its "saturation" scales all values."""
 
+TRANSLATIONS = ("translation_x", "translation_y")
+CONTROLLED = (*TRANSLATIONS, "rotation")
+"""Generators along which LEE is related to its controls."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Subject:
@@ -218,9 +222,6 @@ def picked(rows: Sequence[Row], metric: str = "mean_sq", **values: Any) -> float
     return float(np.mean(chosen)) if chosen else math.nan
 
 
-TRANSLATIONS = ("translation_x", "translation_y")
-
-
 def headline(rows: Sequence[Row], classifies: bool) -> dict[str, float]:
     """LEE of translations and of rotation, of probabilities (of features themselves)."""
     wanted = {"stencil": "central", "low_pass": 1.0}
@@ -228,6 +229,46 @@ def headline(rows: Sequence[Row], classifies: bool) -> dict[str, float]:
     return {
         "lee_translation": picked(rows, head=head, generators=TRANSLATIONS, **wanted),
         "lee_rotation": picked(rows, head=head, generators=("rotation",), **wanted),
+    }
+
+
+def control_rows(subject: Subject, settings: Settings, begun: Any = None) -> list[Row]:
+    """LEE over what randomised phases give and, with variables before training, over that of those.
+
+    Randomised phases: of the outputs as they are, whose scale cancels. Untrained: of probabilities
+    (of features themselves).
+
+    Args:
+      subject: the network.
+      settings: `images`, `batch_size` and `draws` of phases.
+      begun: variables before training.
+    """
+    x, rows = subject.inputs(0, settings["images"]), []
+    cases: dict[str, tuple[Any, str]] = {"phases": ("phases", "logits")}
+    if begun is not None:
+        head = "probabilities" if subject.classifies else "logits"
+        cases["untrained"] = (measures.linen(subject.model, begun, train=False), head)
+    for name, (control, head) in cases.items():
+        found = measures.relative_lie_errors(
+            subject.function,
+            x,
+            list(CONTROLLED),
+            control=control,
+            draws=settings["draws"],
+            head=head,
+            batch_size=settings["batch_size"],
+        )
+        for generator, errors in found.items():
+            ratio = {"ratio": errors.ratio.value, "ratio_se": errors.ratio.standard_error}
+            rows.append({"control": name, "head": head, "generator": generator} | ratio)
+    return rows
+
+
+def control_headline(rows: Sequence[Row]) -> dict[str, float]:
+    """The ratios of translations, by control."""
+    return {
+        name: picked(rows, "ratio", control=name, generators=TRANSLATIONS)
+        for name in dict.fromkeys(row["control"] for row in rows)
     }
 
 

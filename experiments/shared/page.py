@@ -85,8 +85,9 @@ def ran(chosen: Chosen, results: Results) -> str:
     short = missing(chosen, results.lines)
     there, promised = counted(chosen, results.lines)
     more = len(results.lines) - there
+    command = f"python -m experiments.run {study.name} --preset {chosen.preset}"
     parts = [
-        f"    python -m experiments.run {study.name} --preset {chosen.preset}",
+        f"    {study.command or command}",
         size.note,
         f"{there} of {promised} runs are there"
         + (f", and {more} more" if more else "")

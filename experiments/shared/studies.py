@@ -201,6 +201,7 @@ class Study:
         there are described too.
       step_cost: time and memory of a step of a run, measured on a quiet machine; None: nothing of
         this run is timed.
+      command: that its page names; by default that of `experiments.run`.
     """
 
     name: str
@@ -221,6 +222,7 @@ class Study:
     describe: Callable[[Run], str] | None = None
     describe_reads: bool = True
     step_cost: Callable[[Run], StepCost | None] | None = None
+    command: str = ""
 
     def metric(self, key: str) -> Metric:
         """The metric of a key.

@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from matplotlib.ticker import NullFormatter
+
 from experiments.shared.figures import finish, plt, waiting
 from experiments.shared.statistics import Interval
 from experiments.shared.studies import Line
@@ -48,6 +50,7 @@ def _points(axis: Any, lines: Sequence[Line], key: str) -> None:
         x, y = [line[key] for line in those], [line["accuracy"] for line in those]
         axis.plot(x, y, "o", color=COLORS.get(family), label=family, alpha=0.8)
     axis.set_xscale("log")
+    axis.xaxis.set_minor_formatter(NullFormatter())
     axis.legend(frameon=False, fontsize=8)
 
 

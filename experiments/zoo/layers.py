@@ -63,10 +63,9 @@ def layer_rows(subject: Subject, settings: Settings) -> list[Row]:
     model: Any = subject.model
     if hasattr(model, "shifts"):
         model = model.clone(shifts=False)
-    f = measures.linen(model, subject.variables, train=False)
+    f: Any = measures.linen(model, subject.variables, train=False)
     x, rows = subject.inputs(0, settings["images"]), []
     probes = settings["probes"]
-    how = {"estimator": "hutchinson", "probes": probes} if probes else {"estimator": "exact"}
     for share in settings["low_pass"]:
         seen = x if share == 1 else measures.low_pass(x, share, boundary="symmetric")
         for stencil in settings["stencils"]:
@@ -76,7 +75,8 @@ def layer_rows(subject: Subject, settings: Settings) -> list[Row]:
                 list(settings["generators"]),
                 stencil=stencil,
                 batch_size=settings["batch_size"],
-                **how,
+                estimator="hutchinson" if probes else "exact",
+                probes=probes or 2,
             )
             kind_of = dict(zip(found.layers, kinds(found.layers, found.layouts), strict=True))
             rows += [

@@ -210,7 +210,26 @@ def by_kind(lines: Sequence[Line], tables: Tables) -> str:
         "Per cent of the sum over layers of the squared contribution to the Lie derivative of the "
         "outputs, mean over generators and seeds. Contributions cancel in part."
     )
+    parts += ["The layers that contribute most, images as they are:", largest(lines, tables)]
     return "\n\n".join((text, *parts))
+
+
+def largest(lines: Sequence[Line], tables: Tables, count: int = 3) -> str:
+    """The layers with the largest shares along x, by module; central stencil, seed 0."""
+    known = {line["row"]: line["network"] for line in final(lines)}
+    wanted = {"stencil": "central", "low_pass": 1.0, "generator": "translation_x", "seed": 0}
+    by_network: dict[str, list[Line]] = {}
+    for row in tables["layers"]:
+        if row["row"] in known and all(row[k] == value for k, value in wanted.items()):
+            by_network.setdefault(known[row["row"]], []).append(row)
+    cells = []
+    for network, rows in by_network.items():
+        total = sum(row["norm"] ** 2 for row in rows)
+        most = sorted(rows, key=lambda row: -row["norm"])[:count]
+        cells.append(
+            (network, *(f"{x['layer']} ({100 * x['norm'] ** 2 / total:.0f} %)" for x in most))
+        )
+    return markdown_table(("network", "first", "second", "third"), *cells)
 
 
 def protocol(tables: Tables) -> str:

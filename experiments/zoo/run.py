@@ -16,9 +16,6 @@ from experiments.zoo import layers, networks
 from softeq_jax import measures, models
 from softeq_jax.data import IMAGENET_MEAN, IMAGENET_STD
 
-CONTROLLED = (*of.TRANSLATIONS, "rotation")
-"""Generators along which LEE is related to its controls."""
-
 
 def do(run: Run) -> Record:
     """The run's part: "trained", "measured" or "protocol"."""
@@ -81,11 +78,9 @@ def measure(run: Run) -> Record:
         **of.headline(lie, subject.classifies),
     }
     tables = {"lie": lie}
-    tables["controls"] = control_rows(run, subject)
-    for control in ("phases", "untrained"):
-        found[control] = of.picked(
-            tables["controls"], "ratio", control=control, generators=of.TRANSLATIONS
-        )
+    how = settings["lie"] | {"batch_size": batch, "draws": settings["draws"]}
+    tables["controls"] = of.control_rows(subject, how, begun(run, subject))
+    found |= of.control_headline(tables["controls"])
     tables["similarity"] = similarity_rows(subject, settings)
     if settings["layers"]:
         tables["layers"] = layers.layer_rows(subject, settings["layers"])
@@ -104,42 +99,11 @@ def accuracy_of(run: Run, subject: Subject) -> float:
     return facts["checkpoints"][run.settings["checkpoint"]]["accuracy"]
 
 
-def control_rows(run: Run, subject: Subject) -> list[dict[str, Any]]:
-    """LEE of the scores over what random phases give, and over an untrained network's.
-
-    Random phases: of the outputs as they are, whose scale cancels. Untrained: of probabilities,
-    by the network's own start, or by another draw of a published one's.
-    """
-    settings, rows = run.settings, []
-    x = subject.inputs(0, settings["lie"]["images"])
-    if "weights" in settings:
-        start = untrained(subject.model, x.shape[1])
-    else:
-        _, start = networks.network_of(run).load("init")
-    head = "probabilities" if subject.classifies else "logits"
-    begun: Any = measures.linen(subject.model, start, train=False)
-    how: dict[str, tuple[Any, str]] = {"phases": ("phases", "logits"), "untrained": (begun, head)}
-    for name, (control, measured) in how.items():
-        found = measures.relative_lie_errors(
-            subject.function,
-            x,
-            list(CONTROLLED),
-            control=control,
-            draws=settings["draws"],
-            head=measured,
-            batch_size=settings["batch_images"],
-        )
-        for generator, errors in found.items():
-            rows.append(
-                {
-                    "control": name,
-                    "head": measured,
-                    "generator": generator,
-                    "ratio": errors.ratio.value,
-                    "ratio_se": errors.ratio.standard_error,
-                }
-            )
-    return rows
+def begun(run: Run, subject: Subject) -> Any:
+    """The variables before training: the network's own, or another draw of a published one's."""
+    if "weights" in run.settings:
+        return untrained(subject.model, subject.images.shape[1])
+    return networks.network_of(run).load("init")[1]
 
 
 def similarity_rows(subject: Subject, settings: Settings) -> list[dict[str, Any]]:

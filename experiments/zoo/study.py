@@ -136,7 +136,7 @@ PROTOCOL = "published protocol on "
 
 def rows(settings: Settings) -> Mapping[str, Settings]:
     """Training, networks at three checkpoints, published ones, the published protocol."""
-    found: dict[str, Settings] = {}
+    found: dict[str, dict[str, Any]] = {}
     named: dict[str, dict[str, Any]] = {
         name: {
             "network": name,
@@ -194,10 +194,10 @@ FILES = CIFAR_FILES | IMAGENET_FILES
 NOTE = (
     "Trained: 10,000 images, 8 epochs, crops and flips, ResNets of depth 8, three kinds matched at "
     "about 75,000 and 300,000 parameters (numbers are widths), 3 seeds, checkpoints after 0, 1 and "
-    "8 epochs. LEE on 128 images (32 of ImageNet's size), contributions of layers on 32 exactly (8, "
-    "from 12 probes), consistency on 1,000 (120) images, DINOv2 at 112 pixels. By processor times "
-    "of two runs, training takes an hour and a half on 2 quiet cores (half an hour of it shared "
-    "with `factors`), the measures three quarters of an hour."
+    "8 epochs. LEE on 128 images (32 of ImageNet's size), contributions of layers on 32 exactly "
+    "(8, from 12 probes), consistency on 1,000 (120) images, DINOv2 at 112 pixels. By processor "
+    "times of two runs, training takes an hour and a half on 2 quiet cores (half an hour of it "
+    "shared with `factors`), the measures three quarters of an hour."
 )
 HUB = {
     name: {
@@ -267,7 +267,7 @@ STUDY = Study(
         "tiny": Preset(
             TINY,
             1,
-            {"trained": {"ResNet 4 blur": networks.resnet(4, blur=4)}},
+            {"trained": {"ResNet 4": networks.resnet(4)}},
             note="Seconds, for the tests: enlarged digits, networks of a few thousand parameters.",
         ),
         "small": Preset(
@@ -285,8 +285,8 @@ STUDY = Study(
             more_seeds=dict.fromkeys((*HUB, f"{PROTOCOL}vit_small_patch16_224"), 1),
             needs=(CIFAR10, *needs_of(HUB)),
             note=(
-                "Published ImageNet networks by the published sizes (60 images; of layers 20 images, "
-                "100 probes), and the trained ones on all images for 100 epochs. Not run here."
+                "Published ImageNet networks by the published sizes (60 images; of layers 20, 100 "
+                "probes), and the trained ones on all images for 100 epochs. Not run here."
             ),
         ),
     },
