@@ -135,9 +135,7 @@ STUDY = Study(
                     ("none", "crop", "flip"),
                 )
             },
-            more_seeds=dict.fromkeys(
-                (BASE, f"{BASE}, none", f"{BASE}, untrained", "ResNet 4", "ResNet 32", *OTHERS), 5
-            ),
+            more_seeds=dict.fromkeys(CLAIMED, 5),
             needs=(CIFAR10,),
             note=NOTE,
         ),

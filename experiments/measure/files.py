@@ -40,20 +40,21 @@ def names_of(weights: Sequence[Path]) -> dict[str, Path]:
     """A name for every file or folder: its own, or of `model.safetensors` that of its folder.
 
     Raises:
-      StudyError: one is not there, or two cannot be told apart.
+      StudyError: one is not there, or given twice.
     """
     found: dict[str, Path] = {}
+    seen: set[Path] = set()
     for path in weights:
+        whole = path.resolve()
         if not path.exists():
             raise StudyError(
                 f"{path} is not there: expected a .safetensors file, or a folder of one"
             )
-        whole = path.resolve()
+        if whole in seen:
+            raise StudyError(f"{path} is given twice")
+        seen.add(whole)
         name = whole.parent.name if whole.stem == "model" else whole.stem
-        if found.setdefault(name, path) is not path:
-            name = str(path)
-            if found.setdefault(name, path) is not path:
-                raise StudyError(f"{path} is given twice")
+        found[str(path) if name in found else name] = path
     return found
 
 

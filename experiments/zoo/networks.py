@@ -245,7 +245,7 @@ def _trainer_of(wanted: Settings) -> recipes.RowTrainer:
     return _trainer(json.dumps(own, sort_keys=True))
 
 
-@functools.lru_cache(maxsize=1)
+@functools.lru_cache(maxsize=4)
 def _trainer(settings_text: str) -> recipes.RowTrainer:
     settings = json.loads(settings_text)
     model: Any = build(settings["model"])

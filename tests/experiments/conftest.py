@@ -34,12 +34,14 @@ def tiny(tmp_path_factory):
     from experiments.shared import results, runs, studies
 
     done = {}
+    shared = str(tmp_path_factory.mktemp("shared"))
 
     def of(name: str) -> Tiny:
         if name not in done:
             workdir = tmp_path_factory.mktemp(name) / "work"
-            assert run.main([name, "--preset", "tiny", "--workdir", str(workdir)]) == 0
-            chosen = runs.Chosen(studies.find(name), "tiny", workdir)
+            where = ["--workdir", str(workdir), "--shared", shared]
+            assert run.main([name, "--preset", "tiny", *where]) == 0
+            chosen = runs.Chosen(studies.find(name), "tiny", workdir, shared=pathlib.Path(shared))
             found = results.read(chosen, workdir)
             done[name] = Tiny(chosen, found.lines, found.tables, workdir)
         return done[name]

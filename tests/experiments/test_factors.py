@@ -34,7 +34,7 @@ def test_features_go_with_shifts_as_far_as_the_networks_do(tiny):
     assert {"tiny.png", "tiny_stages.png", "tiny_accuracy.png"} <= {
         path.name for path in done.workdir.iterdir()
     }
-    kept = sorted((done.workdir / "shared" / "networks").glob("*/network.json"))
+    kept = sorted((done.chosen.shared / "networks").glob("*/network.json"))
     assert len(kept) == 3  # three networks, though six rows measure them
     facts = json.loads(kept[0].read_text())
     assert set(facts["checkpoints"]) == set(networks.CHECKPOINTS)
@@ -43,7 +43,7 @@ def test_features_go_with_shifts_as_far_as_the_networks_do(tiny):
 @pytest.fixture
 def one(tmp_path):
     """A run of a small network."""
-    settings = {**study.TINY, "model": networks.resnet(2), "augmentation": "crop"}
+    settings = {**study.TINY, "model": networks.resnet(4), "augmentation": "crop"}
     return Run("r", 3, settings, tmp_path / "w", tmp_path / "a", None, tmp_path / "shared")
 
 
