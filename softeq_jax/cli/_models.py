@@ -69,7 +69,10 @@ def _parameters(model: Any) -> int:
     import jax
     import numpy as np
 
+    from softeq_jax.models import VolumeResNet
+
     side = getattr(model, "image_size", 64)
-    images = jax.ShapeDtypeStruct((1, side, side, 3), np.float32)
+    axes = 3 if isinstance(model, VolumeResNet) else 2
+    images = jax.ShapeDtypeStruct((1, *(side,) * axes, 3), np.float32)
     shapes = jax.eval_shape(lambda x: model.init(jax.random.key(0), x, train=False), images)
     return sum(leaf.size for leaf in jax.tree.leaves(shapes["params"]))

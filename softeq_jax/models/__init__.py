@@ -31,6 +31,7 @@ from softeq_jax.models.trajectory import TrajectoryTransformer
 from softeq_jax.models.vit import ViT
 from softeq_jax.models.vn_dgcnn import VNDGCNN
 from softeq_jax.models.vn_pointnet import VNPointNet
+from softeq_jax.models.volume_resnet import VolumeResNet
 from softeq_jax.models.weights import (
     Preprocess,
     Pretrained,
@@ -64,6 +65,7 @@ __all__ = [
     "TrajectoryTransformer",
     "VNPointNet",
     "ViT",
+    "VolumeResNet",
     "complete_edges",
     "conv_defects",
     "conv_geometry",

@@ -1,4 +1,4 @@
-"""Models by name, in the sizes that weights are published for."""
+"""Models by name, in the sizes that weights are published for, and small ones for volumes."""
 
 import functools
 from collections.abc import Callable, Mapping
@@ -15,6 +15,7 @@ from softeq_jax.models.mixer import MLPMixer
 from softeq_jax.models.resnet import ResNet
 from softeq_jax.models.segformer import SegFormer
 from softeq_jax.models.vit import ViT
+from softeq_jax.models.volume_resnet import VolumeResNet
 
 # Name: width, depth, heads of the transformers.
 _SIZES = {"ti": (192, 12, 3), "s": (384, 12, 6), "b": (768, 12, 12), "l": (1024, 24, 16)}
@@ -45,6 +46,8 @@ def _table() -> dict[str, Callable[..., nn.Module]]:
         table[f"resnet{depth}"] = functools.partial(ResNet, depths=depths, bottleneck=bottleneck)
     for depth in (20, 32, 44, 56, 110):
         table[f"cifar_resnet{depth}"] = functools.partial(CifarResNet, depth=depth)
+    for depth in (8, 14, 20):
+        table[f"volume_resnet{depth}"] = functools.partial(VolumeResNet, depth=depth)
     for size, (width, depth, token_hidden, channel_hidden) in _MIXERS.items():
         for patch in (16, 32) if size != "l" else (16,):
             table[f"mixer_{size}{patch}"] = functools.partial(

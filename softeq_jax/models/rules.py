@@ -103,7 +103,8 @@ def soft_rules(
       depthwise and spatial-reduction kernels too); windows up to 3 x 3 are left alone above
       softness 0.8 (ResNet) or 0.9 (SegFormer). Pointwise layers, norms, attention and the head are
       untouched.
-    * CIFAR ResNets: every 3 x 3 convolution at every softness, since they have no others.
+    * CIFAR ResNets: every 3 x 3 convolution at every softness, since they have no others; so for
+      the ResNets of volumes, under SO(3), O(3), the octahedral groups.
     * EfficientNet-Lite (not in the paper): the stem and the depthwise windows, 3 x 3 and 5 x 5, at
       every softness. Layers of stride 2 break the symmetry by their padding, whatever their kernels
       are, except on images of side ``32 n + 1``.
@@ -121,8 +122,8 @@ def soft_rules(
     Args:
       model: of this package.
       group: a planar group (``softeq_jax.groups.cyclic(4)``, ``so(2)``, ``dihedral(n)``, ...) for
-        vision models; the model's own group, or one of its subgroups where it says so, for
-        structured ones.
+        models of images, a group of R^3 for those of volumes; the model's own group, or one of its
+        subgroups where it says so, for structured ones.
       position_softness: softness of position tables; they follow the weights if neither dial of
         their own is given.
       position_cutoff: cutoff of position tables, instead.

@@ -8,7 +8,7 @@ from softeq_jax.models.rules import ModelDials, Rule
 
 
 class VisionModel(nn.Module):
-    """A network of images.
+    """A network of images, or of volumes (``VolumeResNet``: one axis more everywhere).
 
     A model has those of the following attributes that mean something to it, with its own defaults.
 

@@ -1,4 +1,4 @@
-"""What layers compute: affine maps and planar convolutions, in one dtype."""
+"""What layers compute: affine maps and convolutions, in one dtype."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,6 +9,7 @@ import jax.numpy as jnp
 Array = jax.Array
 Padding = str | int | Sequence[tuple[int, int]]
 """``"SAME"``, ``"VALID"``, pixels on every side, or ``((top, bottom), (left, right))``."""
+_LAYOUTS = {2: ("NHWC", "HWIO", "NHWC"), 3: ("NDHWC", "DHWIO", "NDHWC")}
 
 
 def affine(x: Array, kernel: Array, bias: Array | None = None, dtype: Any = None) -> Array:
@@ -30,33 +31,36 @@ def convolve(
     kernel: Array,
     bias: Array | None = None,
     *,
-    strides: tuple[int, int] = (1, 1),
+    strides: Sequence[int] | None = None,
     padding: Padding = "SAME",
     dtype: Any = None,
 ) -> Array:
-    """Planar cross-correlation, plus a bias.
+    """Cross-correlation of images or volumes, plus a bias.
 
     Args:
-      x: ``[..., h, w, in]``.
-      kernel: ``[kh, kw, in, out]``.
+      x: ``[..., h, w, in]``, or ``[..., d, h, w, in]``.
+      kernel: ``[kh, kw, in, out]``, or ``[kd, kh, kw, in, out]``.
       bias: ``[out]``, or None.
-      strides: along h and w.
+      strides: along each axis of the grid; 1 if not given.
       padding: see ``Padding``.
       dtype: of the computation; None is the common one of all arrays.
 
     Raises:
-      ValueError: x has fewer than three axes.
+      ValueError: x has fewer axes.
     """
     x, kernel, bias = _as_dtype(dtype, x, kernel, bias)
-    if x.ndim < 3:
-        raise ValueError(f"x must be [..., h, w, channels], got shape {x.shape}")
+    rank = kernel.ndim - 2
+    if x.ndim < rank + 1:
+        axes = "h, w" if rank == 2 else "d, h, w"
+        raise ValueError(f"x must be [..., {axes}, channels], got shape {x.shape}")
     if isinstance(padding, int):
-        padding = ((padding, padding),) * 2
-    batch = x.reshape(-1, *x.shape[-3:])
+        padding = ((padding, padding),) * rank
+    lead = x.shape[: x.ndim - rank - 1]
+    batch = x.reshape(-1, *x.shape[len(lead) :])
     out = jax.lax.conv_general_dilated(
-        batch, kernel, strides, padding, dimension_numbers=("NHWC", "HWIO", "NHWC")
+        batch, kernel, strides or (1,) * rank, padding, dimension_numbers=_LAYOUTS[rank]
     )
-    y = out.reshape(*x.shape[:-3], *out.shape[1:])
+    y = out.reshape(*lead, *out.shape[1:])
     return y if bias is None else y + bias
 
 

@@ -1,11 +1,18 @@
 """Layers that are equivariant for any stored parameters, and their soft counterparts.
 
-Features carry a representation on their last axis (``EquivariantDense`` and the nonlinearities and
-norms that go with it), or are vectors ``[..., channels, d]`` (the vector neurons). What is strict
-here by its projector has an option to leave the stored weights to a plan instead.
+Features carry a representation on their last axis (``EquivariantDense``, ``EquivariantConv`` on
+images and volumes, and the nonlinearities and norms that go with them), or are vectors
+``[..., channels, d]`` (the vector neurons). What is strict here by its projector has an option to
+leave the stored weights to a plan instead.
 """
 
 from softeq_jax.nn.equivariant._contract import Contraction, contracted, contraction_maps
+from softeq_jax.nn.equivariant._convolution import (
+    EquivariantConv,
+    conv_projectors,
+    conv_rules,
+    conv_window,
+)
 from softeq_jax.nn.equivariant._dense import (
     EquivariantDense,
     dense_projectors,
@@ -29,6 +36,7 @@ from softeq_jax.nn.equivariant._vectors import (
 
 __all__ = [
     "Contraction",
+    "EquivariantConv",
     "EquivariantDense",
     "Field",
     "FieldLayerNorm",
@@ -41,6 +49,9 @@ __all__ = [
     "VectorRelu",
     "contracted",
     "contraction_maps",
+    "conv_projectors",
+    "conv_rules",
+    "conv_window",
     "dense_projectors",
     "dense_rules",
     "equivariant_normal",

@@ -39,7 +39,14 @@ def dense_projectors(
     """
     check_real(input, "inputs")
     check_real(output, "outputs")
-    kernel = projector(_AXES, {"source": input.dual, "target": output}, **dials)
+    return linear_projectors(input, output, None, dials)
+
+
+def linear_projectors(
+    input: Rep, output: Rep, window: Rep | None, dials: Dials
+) -> tuple[Projector, Projector]:
+    """As ``dense_projectors``, with a window on the first axes of the kernel if there is one."""
+    kernel = projector(*_kernel_axes(input, output, window), **dials)
     of_bias = Dials() if output.is_trivial else dials  # nothing moves it: there is nothing to dial
     return kernel, projector("target", {"target": output}, **of_bias)
 
@@ -66,20 +73,29 @@ def dense_rules(
     Raises:
       ValueError: as ``dense_projectors``.
     """
-    found = dense_projectors(input, output, **dials)
+    return rules_at(path_prefix, dense_projectors(input, output, **dials), use_bias)
+
+
+def rules_at(
+    path_prefix: str, found: tuple[Projector, Projector], use_bias: bool
+) -> dict[str, Projector]:
+    """The projectors of kernel and bias as rules of a layer at a path."""
     names = ("kernel", "bias") if use_bias else ("kernel",)
     start = f"{path_prefix}/" if path_prefix else ""
     return {f"{start}{name}": p for name, p in zip(names, found, strict=False)}
 
 
-def equivariant_normal(input: Rep, output: Rep, gain: float = 1.0) -> Initializer:
+def equivariant_normal(
+    input: Rep, output: Rep, gain: float = 1.0, window: Rep | None = None
+) -> Initializer:
     """Initializer of equivariant kernels that keep the variance.
 
     With independent standard normal entries z, the part of the kernel that ends in one part of
     the output (scalars, or copies of one representation; of dimension ``d`` per copy) is
 
-        gain * sqrt(d / n) * P z,    n = dimension of the equivariant maps from input to one copy.
+        gain * sqrt(d / n) * P z,    n = dimension of the equivariant maps from input to one copy
 
+    (for kernels of a convolution: of the equivariant kernels, and inputs are white noise).
     As ``E ||P z||^2 = n`` per copy, inputs of covariance 1 give outputs whose variance is
     ``gain^2`` on average over the components of every copy (of each component, if the copy is
     irreducible), and 0 where no equivariant map exists (n = 0). The kernel is equivariant, so
@@ -89,12 +105,13 @@ def equivariant_normal(input: Rep, output: Rep, gain: float = 1.0) -> Initialize
     Args:
       input, output: real representations.
       gain: factor, such as ``sqrt(2)`` before a ReLU.
+      window: what acts on the pixels or voxels of a kernel, see ``conv_projectors``.
 
     Returns:
-      ``(key, shape, dtype) -> [in, out]``.
+      ``(key, shape, dtype) -> [*window, in, out]``.
     """
-    strict = _strict(input, output)[0]
-    scale = gain * _scales(input, output)
+    strict = strict_projectors(input, output, window)[0]
+    scale = gain * _scales(input, output, window)
 
     def init(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
         return strict(jax.random.normal(key, shape, dtype) * scale.astype(dtype))
@@ -140,7 +157,7 @@ class EquivariantDense(linen.Module):
 
     @linen.compact
     def __call__(self, x: Array) -> Array:
-        of_kernel, of_bias = _strict(self.input, self.output)
+        of_kernel, of_bias = strict_projectors(self.input, self.output)
         check_features(self.input, x)
         init = self.kernel_init or equivariant_normal(self.input, self.output)
         shape = (self.input.dim, self.output.dim)
@@ -155,17 +172,29 @@ class EquivariantDense(linen.Module):
 
 
 @functools.lru_cache(maxsize=256)
-def _strict(input: Rep, output: Rep) -> tuple[Projector, Projector]:
-    return dense_projectors(input, output)
+def strict_projectors(
+    input: Rep, output: Rep, window: Rep | None = None
+) -> tuple[Projector, Projector]:
+    """Those of kernel and bias, remembered."""
+    return linear_projectors(input, output, window, Dials())
+
+
+def _kernel_axes(input: Rep, output: Rep, window: Rep | None) -> tuple[str, dict[str, Rep]]:
+    """The names of the axes of a kernel, and what acts on them."""
+    acts = {"source": input.dual, "target": output}
+    if window is None:
+        return _AXES, acts
+    inside = " ".join("dhw"[-len(window.shape) :])
+    return f"{inside} {_AXES}", {inside: window, **acts}
 
 
 @functools.lru_cache(maxsize=256)
-def _scales(input: Rep, output: Rep) -> np.ndarray:
+def _scales(input: Rep, output: Rep, window: Rep | None = None) -> np.ndarray:
     """``sqrt(d / n)`` of each output entry, float64 ``[out]``; 0 where n = 0."""
     scales = np.zeros(output.dim)
     found = fields(output)
     parts = [(trivial(output.group), found.scalars)] if len(found.scalars) else []
     for part, index in [*parts, *((field.rep, field.index) for field in found.moved)]:
-        maps = projector(_AXES, {"source": input.dual, "target": part}).rank()
+        maps = projector(*_kernel_axes(input, part, window)).rank()
         scales[index] = np.sqrt(part.dim / maps) if maps else 0.0
     return scales
