@@ -67,7 +67,6 @@ def conv_projectors(
       6
     """
     check_real(input, "inputs")
-    check_real(output, "outputs")
     return linear_projectors(input, output, conv_window(input.group, side), dials)
 
 
@@ -156,7 +155,6 @@ class EquivariantConv(linen.Module):
     @linen.compact
     def __call__(self, x: Array) -> Array:
         check_real(self.input, "inputs")
-        check_real(self.output, "outputs")
         check_features(self.input, x)
         window = conv_window(self.input.group, self.side)
         of_kernel, of_bias = strict_projectors(self.input, self.output, window)

@@ -37,8 +37,6 @@ def dense_projectors(
       TypeError: ``input`` or ``output`` is no representation.
       ValueError: it is complex, the groups differ, or a dial is out of range.
     """
-    check_real(input, "inputs")
-    check_real(output, "outputs")
     return linear_projectors(input, output, None, dials)
 
 
@@ -46,6 +44,8 @@ def linear_projectors(
     input: Rep, output: Rep, window: Rep | None, dials: Dials
 ) -> tuple[Projector, Projector]:
     """As ``dense_projectors``, with a window on the first axes of the kernel if there is one."""
+    check_real(input, "inputs")
+    check_real(output, "outputs")
     kernel = projector(*_kernel_axes(input, output, window), **dials)
     of_bias = Dials() if output.is_trivial else dials  # nothing moves it: there is nothing to dial
     return kernel, projector("target", {"target": output}, **of_bias)
