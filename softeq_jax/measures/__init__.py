@@ -1,11 +1,13 @@
 """Measures of equivariance and invariance, for any JAX function.
 
 Local: the Lie derivative along one-parameter groups (``lie_derivative``, ``lie_errors``,
-``local_equivariance_error``) and its attribution to layers (``layerwise``). Finite: errors,
+``local_equivariance_error``), over a control that takes scale and bandwidth out of it
+(``relative_lie_errors``), and its attribution to layers (``layerwise``). Finite: errors,
 consistency and deviations under shifts, turns, rotations and group elements, all fed by one
 evaluator (``finite.evaluate``). Tasks: accuracy, mean IoU, displacement and regression errors as
 they are and under transforms (``accuracy_under``, ...). Features: their correlation over depth,
-fitted maps and subspaces. ``report`` does what applies, as one table with figures.
+similarity, fitted maps and representations, subspaces, spectra. ``report`` does what applies, as
+one table with figures.
 """
 
 from softeq_jax.measures import attribution, features, figures, finite
