@@ -44,7 +44,7 @@ def _matrix(n, taps, stride, padding):
     n=st.integers(3, 10),
     padding=st.sampled_from(PADDINGS),
 )
-@examples(fast=10, sweep=200)
+@examples(fast=8, sweep=200)
 @pytest.mark.slow(6)
 def test_it_is_the_binomial_filter_exact_under_the_lattice_where_it_says_so(
     taps, stride, n, padding
@@ -129,11 +129,10 @@ def _symmetric(model, x):
 @pytest.mark.parametrize(
     ("model", "side", "invariant"),
     [
-        (models.CifarResNet(8, 5, width=2, blur=3), 9, True),
         (models.CifarResNet(8, 5, width=2, blur=4), 8, True),
         (models.CifarResNet(8, 5, width=2, blur=3), 8, False),
-        (models.ResNet((1, 1), width=4, num_classes=5, blur=4), 16, True),
-        (models.ResNet((1, 1), False, 4, 5, blur=3), 17, True),
+        (models.ResNet((1, 1), width=4, num_classes=5, blur=3), 17, True),
+        (models.ResNet((1, 1), False, 4, 5, blur=4), 16, True),
     ],
 )
 def test_networks_with_symmetric_kernels_are_invariant_where_the_blur_is(model, side, invariant):

@@ -26,7 +26,7 @@ from softeq_jax._checks import known_options, whole
 from softeq_jax._sizes import require_room
 from softeq_jax._text import table
 from softeq_jax.measures._statistics import given
-from softeq_jax.measures.base._functions import Array, Function
+from softeq_jax.measures.base._functions import Array, Function, check_inputs
 from softeq_jax.measures.base._layouts import Layout
 from softeq_jax.measures.features._evaluation import (
     Evaluation,
@@ -191,6 +191,7 @@ def feature_similarity(
       [1.0, 0.405]
     """
     known_options(options, SimilarityOptions, "feature_similarity")
+    images = check_inputs(images)
     n = len(images)
     if n < 3:
         raise ValueError(f"similarity needs at least three images, got {n}")

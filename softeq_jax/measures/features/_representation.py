@@ -126,7 +126,7 @@ def fitted_representation(
 ) -> dict[str, FittedRepresentation]:
     """An orthogonal matrix for every element of a finite group, and how well they multiply.
 
-    Costs six forward passes for each element; sums are merged in double precision on the host.
+    Costs three forward passes for each element; sums are merged in double precision on the host.
 
     Args:
       features: images to ``{name: array}``.

@@ -187,13 +187,13 @@ def _wide(x: jax.Array) -> jax.Array:
 
 
 def _centered(x: jax.Array) -> jax.Array:
-    """``[n, d]`` minus the mean row; 0 where nothing but rounding is left."""
+    """``[n, d]`` minus the mean row; 0 in columns where nothing but rounding is left."""
     x = _wide(x)
     moved = x - jnp.mean(x, axis=0)
-    return jnp.where(_beyond_rounding(moved, x), moved, 0)
+    return jnp.where(_beyond_rounding(moved, x, axis=0), moved, 0)
 
 
-def _beyond_rounding(moved: jax.Array, x: jax.Array, axis: int | None = None) -> jax.Array:
+def _beyond_rounding(moved: jax.Array, x: jax.Array, axis: int) -> jax.Array:
     least = _ROUNDINGS * jnp.finfo(x.dtype).eps
     norms = (jnp.sqrt(jnp.sum(v**2, axis=axis, keepdims=True)) for v in (moved, x))
     return next(norms) > least * next(norms)

@@ -9,7 +9,8 @@ import pytest
 from feature_networks import lifting, stack, white_noise
 from flax import linen
 
-from softeq_jax.measures import feature_similarity, finite, linen_features, rsa
+from softeq_jax.measures import feature_similarity, finite, linear_cka, linen_features, rsa
+from softeq_jax.nn import blur_pool
 
 TURN = finite.quarter_turn(1)
 ALL = ("linear_cka", "svcca", "rsa", "distance_correlation")
@@ -26,6 +27,8 @@ def test_a_hidden_field_type_is_1_and_a_broken_symmetry_is_the_control():
         return {
             "pooled": lifted.mean(axis=(1, 2)),
             "pixel": lifted[:, 1, 2],
+            "aliased": lifted[:, ::2, ::2].mean(axis=(1, 2)),
+            "blurred": blur_pool(lifted, 4).mean(axis=(1, 2)),
             "dead": jnp.ones((len(x), 8)),
         }
 
@@ -37,6 +40,8 @@ def test_a_hidden_field_type_is_1_and_a_broken_symmetry_is_the_control():
         assert pooled.values[name] == pytest.approx([1, 1], abs=1e-4)
         assert max(pooled.errors[name]) < 1e-3
         assert max(pooled.control[name]) < 0.8
+        assert found["blurred"].values[name] == pytest.approx([1, 1], abs=1e-4)
+        assert max(found["aliased"].values[name]) < 0.95
         for value, error, control in zip(
             pixel.values[name], pixel.errors[name], pixel.control[name], strict=True
         ):
@@ -45,7 +50,7 @@ def test_a_hidden_field_type_is_1_and_a_broken_symmetry_is_the_control():
     assert "(" in found.table()
     assert "-" in repr(found)
     rows = found.rows()
-    assert len(rows) == 3 * 2 * 4
+    assert len(rows) == 5 * 2 * 4
     assert rows[0]["value"] == found["pooled"].values["linear_cka"][0]
 
 
@@ -78,14 +83,15 @@ class _Net(linen.Module):
 def test_networks_and_plain_functions():
     net, images = _Net(), white_noise(4, 6)
     variables = net.init(jax.random.key(0), images)
-    found = feature_similarity(linen_features(net, variables), images, TURN)
+    cka = {"measures": {"cka": linear_cka}}
+    found = feature_similarity(linen_features(net, variables), images, TURN, **cka)
     assert [layer.name for layer in found.layers] == ["conv", "head", "output"]
     assert found["conv"].shape == (6, 6, 4)
-    assert np.isnan(found["conv"].errors["rsa"]).all()
+    assert np.isnan(found["conv"].errors["cka"]).all()
     whole = jax.tree_util.Partial(net.apply, variables)
     for f in (whole, lambda x: net.apply(variables, x)):
-        output = feature_similarity(f, images, TURN)["output"].values["linear_cka"]
-        assert output == pytest.approx(found["output"].values["linear_cka"], abs=1e-6)
+        output = feature_similarity(f, images, TURN, **cka)["output"].values["cka"]
+        assert output == pytest.approx(found["output"].values["cka"], abs=1e-6)
 
 
 def test_errors():
@@ -100,5 +106,7 @@ def test_errors():
         feature_similarity(lambda x: jnp.log(x - 9), images, TURN)
     with pytest.raises(TypeError, match="function"):
         feature_similarity(3, images, TURN)
+    with pytest.raises(TypeError, match="list"):
+        feature_similarity(f, images.tolist(), TURN)
     with pytest.raises(KeyError, match="late"):
         feature_similarity(lambda x: x, images, TURN)["late"]
