@@ -12,53 +12,76 @@ COLORS = ("#1b6ca8", "#c1553b", "#3f8f4f", "#8a5aa8", "#b8860b", "#4c9a9a")
 GRAY = "#777777"
 
 
+UNITS = {
+    "per pixel": ("translation_x", "translation_y"),
+    "per radian": ("rotation", "hyperbolic_rotation", "hue"),
+    "per unit of the logarithm or slope": (
+        *("scale", "shear_x", "shear_y", "stretch_x", "stretch_y", "contrast", "saturation"),
+    ),
+    "per unit of brightness": ("brightness",),
+}
+"""Units to the generators that have them: each has an axis of its own."""
+
+
 def lie(rows: Sequence[Row], path: Path, title: str) -> None:
-    """LEE by generator: all networks, every stencil."""
+    """LEE by generator: all networks, every stencil, an axis for every unit."""
     networks, stencils = (
         list(dict.fromkeys(r[key] for r in rows)) for key in ("network", "stencil")
     )
+    names = list(dict.fromkeys(row["generator"] for row in rows))
+    groups = {unit: [name for name in names if name in those] for unit, those in UNITS.items()}
+    groups = {unit: those for unit, those in groups.items() if those}
     figure, axes = plt.subplots(
-        len(networks), 1, figsize=(11, 3.4 * len(networks)), layout="constrained", squeeze=False
+        len(networks),
+        len(groups),
+        figsize=(13, 3.4 * len(networks)),
+        layout="constrained",
+        squeeze=False,
+        width_ratios=[1 + len(those) for those in groups.values()],
     )
-    for axis, network in zip(axes[:, 0], networks, strict=True):
+    for line, network in zip(axes, networks, strict=True):
         chosen = select(rows, network=network, head="probabilities", low_pass=1.0)
-        names = list(dict.fromkeys(row["generator"] for row in chosen))
-        width = 0.8 / len(stencils)
-        for i, stencil in enumerate(stencils):
-            part = select(chosen, stencil=stencil)
-            at = np.arange(len(names)) + (i - (len(stencils) - 1) / 2) * width
-            axis.bar(
-                at,
-                [row["mean_sq"] for row in part],
-                width,
-                yerr=[row["mean_sq_se"] for row in part],
-                color=COLORS[i],
-                label=stencil.replace("_", " "),
-                error_kw={"linewidth": 0.7},
-            )
-        axis.set_yscale("log")
-        axis.set_xticks(
-            range(len(names)), [n.replace("_", " ") for n in names], rotation=30, ha="right"
-        )
-        axis.set_ylabel(f"{network}\nLEE of probabilities")
-    axes[0, 0].legend(frameon=False, ncols=len(stencils), fontsize=8)
+        for axis, (unit, those) in zip(line, groups.items(), strict=True):
+            width = 0.8 / len(stencils)
+            for i, stencil in enumerate(stencils):
+                part = {row["generator"]: row for row in select(chosen, stencil=stencil)}
+                shown = [part[name] for name in those if name in part]
+                at = np.arange(len(shown)) + (i - (len(stencils) - 1) / 2) * width
+                axis.bar(
+                    at,
+                    [row["mean_sq"] for row in shown],
+                    width,
+                    yerr=[row["mean_sq_se"] for row in shown],
+                    color=COLORS[i],
+                    label=stencil.replace("_", " "),
+                    error_kw={"linewidth": 0.7},
+                )
+            axis.set_yscale("log")
+            labels = [name.replace("_", " ") for name in those]
+            axis.set_xticks(range(len(those)), labels, rotation=30, ha="right", fontsize=8)
+            axis.set_title(unit, fontsize=8)
+        line[0].set_ylabel(f"{network}\nLEE of probabilities")
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(
+        handles, labels, loc="outside lower center", ncols=len(stencils), frameon=False, fontsize=8
+    )
     finish(figure, path, title)
 
 
 def attribution(rows: Sequence[Row], path: Path) -> None:
     """Cumulative signed shares over depth, one panel per network and generator."""
-    networks, names, stencils = (
+    networks, generators, stencils = (
         list(dict.fromkeys(row[key] for row in rows)) for key in ("network", "generator", "stencil")
     )
     figure, axes = plt.subplots(
         len(networks),
-        len(names),
-        figsize=(4.6 * len(names), 3.6 * len(networks)),
+        len(generators),
+        figsize=(4.6 * len(generators), 3.6 * len(networks)),
         layout="constrained",
         squeeze=False,
     )
     for line, network in zip(axes, networks, strict=True):
-        for axis, generator in zip(line, names, strict=True):
+        for axis, generator in zip(line, generators, strict=True):
             for i, stencil in enumerate(stencils):
                 part = select(
                     rows, network=network, generator=generator, stencil=stencil, low_pass=1.0
@@ -69,12 +92,17 @@ def attribution(rows: Sequence[Row], path: Path) -> None:
                     linewidth=1.4,
                     label=stencil.replace("_", " "),
                 )
-            first = [i for i, row in enumerate(part) if row["layer"].endswith("block0/conv1")]
-            for depth in first:
+            named = [
+                i
+                for i, row in enumerate(part)
+                if row["layer"].endswith("block0/conv1") or i == len(part) - 1
+            ]
+            for depth in named:
                 axis.axvline(depth, color=GRAY, linewidth=0.7, linestyle=":")
+            names = [part[i]["layer"] for i in named]
+            axis.set_xticks(named, names, rotation=30, ha="right", fontsize=7)
             axis.axhline(1, color=GRAY, linewidth=0.7)
             axis.set_title(f"{network}, {generator.replace('_', ' ')}", fontsize=9)
-            axis.set_xlabel("layer (dotted: first of a stage)")
     axes[0, 0].set_ylabel("cumulative signed share")
     axes[0, 0].legend(frameon=False, fontsize=8)
     finish(figure, path)

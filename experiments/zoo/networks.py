@@ -146,7 +146,7 @@ class TrainedNetwork:
             raise StudyError(f"{path} has SHA-256 {found}, expected {wanted}: remove its folder")
         made_with = self.facts["made_with"]
         model = build(made_with["model"])
-        template = jax.eval_shape(lambda: _drawn(model, made_with["side"], 0))
+        template = jax.eval_shape(lambda: drawn(model, made_with["side"], 0))
         return model, jax.tree.map(jnp.asarray, export.load_params(path, template))
 
 
@@ -189,7 +189,7 @@ def _train(run: Run, wanted: Settings, folder: Path) -> None:
     own, images = _trainer_of(wanted), training_images(wanted, run.seed, run.data_dir)
     work = dataclasses.replace(run, row=folder.name, settings=wanted, workdir=folder / "work")
     model = build(wanted["model"])
-    variables = dict(_drawn(model, wanted["side"], run.seed))
+    variables = dict(drawn(model, wanted["side"], run.seed))
     params = variables.pop("params")
     begin = own.begin((params, params), run.seed, variables)
     early, steps = (_steps(wanted, key) for key in ("early_epochs", "epochs"))
@@ -210,7 +210,7 @@ def _train(run: Run, wanted: Settings, folder: Path) -> None:
                 check=data.classification(10),
             )
         export.save_params(path, {"params": state.params, **state.model_state})
-    template = jax.eval_shape(lambda: _drawn(model, wanted["side"], 0))
+    template = jax.eval_shape(lambda: drawn(model, wanted["side"], 0))
     test, labels = test_images(wanted, run.data_dir)
     found = {}
     for name, step in zip(CHECKPOINTS, (0, early, steps), strict=True):
@@ -227,7 +227,7 @@ def step_cost(run: Run) -> StepCost:
     """Time and memory of a training step of a run's network."""
     wanted = made_with(run)
     own, images = _trainer_of(wanted), training_images(wanted, run.seed, run.data_dir)
-    variables = dict(_drawn(build(wanted["model"]), wanted["side"], run.seed))
+    variables = dict(drawn(build(wanted["model"]), wanted["side"], run.seed))
     params = variables.pop("params")
     with data.train_batches(
         images, wanted["batch_size"], seed=0, steps=1, transforms=augmentation(wanted)
@@ -263,7 +263,7 @@ def _trainer(settings_text: str) -> recipes.RowTrainer:
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
-def _drawn(model: nn.Module, side: int, seed: int) -> Tree:
+def drawn(model: nn.Module, side: int, seed: int) -> Tree:
     """The first variables of a network."""
     return model.init(jax.random.key(seed), jnp.zeros((1, side, side, 3)))
 

@@ -5,9 +5,6 @@ import math
 from pathlib import Path
 from typing import Any
 
-import jax
-import numpy as np
-
 from experiments.measure import subject as of
 from experiments.measure.subject import Subject
 from experiments.shared.runs import data_digest, file_digest
@@ -53,14 +50,8 @@ def _published(data_dir: Path | None, weights: str, name: str, side: int, count:
     model = models.CifarResNet(depth=8, width=4)
     settings = networks.TINY
     images, labels = networks.test_images(settings, None)
-    variables = untrained(model, settings["side"])
+    variables = networks.drawn(model, settings["side"], 0)
     return Subject(model, variables, images, labels, IMAGENET_MEAN, IMAGENET_STD)
-
-
-def untrained(model: Any, side: int) -> Any:
-    """The variables of a network that was not trained."""
-    shape = (1, side, side, 3)
-    return jax.jit(lambda: model.init(jax.random.key(0), np.zeros(shape, np.float32)))()
 
 
 def measure(run: Run) -> Record:
@@ -102,7 +93,7 @@ def accuracy_of(run: Run, subject: Subject) -> float:
 def begun(run: Run, subject: Subject) -> Any:
     """The variables before training: the network's own, or another draw of a published one's."""
     if "weights" in run.settings:
-        return untrained(subject.model, subject.images.shape[1])
+        return networks.drawn(subject.model, subject.images.shape[1], 0)
     return networks.network_of(run).load("init")[1]
 
 
@@ -195,6 +186,13 @@ def step_cost(run: Run) -> StepCost | None:
     if settings["part"] != "measured" or not settings["final"]:
         return None
     count = settings["lie"]["images"]
-    found = of.lee_in_forwards(subject_of(run), count, settings["batch_images"])
+    if "weights" in settings:
+        subject = subject_of(run)
+    else:  # what it takes does not depend on the weights, so nothing is trained
+        images, labels = networks.test_images(settings, run.data_dir)
+        model = networks.build(settings["model"])
+        variables = networks.drawn(model, settings["side"], run.seed)
+        subject = Subject(model, variables, images, labels, IMAGENET_MEAN, IMAGENET_STD)
+    found = of.lee_in_forwards(subject, count, settings["batch_images"])
     key = "LEE of 8 generators, in forwards of the same images"
     return StepCost(found["forward_ms"], found["bytes"] / 2**20, 1, {key: found["ratio"]})

@@ -132,10 +132,13 @@ TINY = networks.TINY | {
     },
 }
 PROTOCOL = "published protocol on "
+BRIEF = {"stencils": ["central"], "low_pass": [1.0]}
+"""What of LEE is measured before the end of training."""
 
 
 def rows(settings: Settings) -> Mapping[str, Settings]:
     """Training, networks at three checkpoints, published ones, the published protocol."""
+    brief = {"lie": settings["lie"] | BRIEF, "layers": None}
     found: dict[str, dict[str, Any]] = {}
     named: dict[str, dict[str, Any]] = {
         name: {
@@ -155,6 +158,7 @@ def rows(settings: Settings) -> Mapping[str, Settings]:
                 "part": "measured",
                 "checkpoint": checkpoint,
                 "final": checkpoint == "end",
+                **({} if checkpoint == "end" else brief),
             }
     for name, made in settings["published"].items():
         found[name] = made | {
@@ -192,12 +196,13 @@ def needs_of(files: Mapping[str, Mapping[str, Any]]) -> tuple[Need, ...]:
 
 FILES = CIFAR_FILES | IMAGENET_FILES
 NOTE = (
-    "Trained: 10,000 images, 8 epochs, crops and flips, ResNets of depth 8, three kinds matched at "
-    "about 75,000 and 300,000 parameters (numbers are widths), 3 seeds, checkpoints after 0, 1 and "
-    "8 epochs. LEE on 128 images (32 of ImageNet's size), contributions of layers on 32 exactly "
-    "(8, from 12 probes), consistency on 1,000 (120) images, DINOv2 at 112 pixels. By processor "
-    "times of two runs, training takes an hour and a half on 2 quiet cores (half an hour of it "
-    "shared with `factors`), the measures three quarters of an hour."
+    "Trained: 10,000 images, 8 epochs, crops and flips, ResNets of depth 8, three kinds matched "
+    "at about 75,000 and 300,000 parameters (numbers are widths), 3 seeds, checkpoints after 0, 1 "
+    "and 8 epochs (before the end by the central stencil alone, and no layers). LEE on 128 images "
+    "(32 of ImageNet's size), contributions of layers on 32 exactly (8, from 12 probes), "
+    "consistency on 1,000 (120) images, DINOv2 at 112 pixels. By processor times of two runs, "
+    "training takes an hour and a half on 2 quiet cores (half an hour of it shared with "
+    "`factors`), the measures three quarters of an hour."
 )
 HUB = {
     name: {

@@ -28,7 +28,7 @@ def test_a_zoo_ends_with_every_table_and_figure(tiny):
     assert end["lee_translation"] == pytest.approx(
         np.mean([row["mean_sq"] for row in rows if row["generator"].startswith("translation")])
     )
-    for line in done.of(part="measured"):
+    for line in done.of(part="measured", final=True):
         mine = [row for row in done.tables["layers"] if row["row"] == line["row"]]
         assert sum(row["share"] for row in mine) == pytest.approx(1, abs=1e-3)
         every = (*layers.KINDS, layers.REST)
@@ -57,9 +57,7 @@ def test_the_published_protocol_is_the_stencil_and_units_it_says(tiny):
     settings = study.STUDY.presets["tiny"].settings
     images, labels = networks.test_images(settings, None)
     model = models.CifarResNet(depth=8, width=4)
-    from experiments.zoo.run import untrained
-
-    variables = untrained(model, 16)
+    variables = networks.drawn(model, 16, 0)
     subject = Subject(
         model, variables, images, labels, networks.IMAGENET_MEAN, networks.IMAGENET_STD
     )
