@@ -70,7 +70,7 @@ def markdown(chosen: Chosen, results: Results, folder: Path) -> str:
     if "times" in results.tables:
         parts += ["## A step", costs(results.tables["times"])]
     parts += study.sections(results.lines, results.tables)
-    others = sorted(path.name for path in folder.glob(f"{preset}_*.png"))
+    others = sorted(x.name for kind in ("png", "gif") for x in folder.glob(f"{preset}_*.{kind}"))
     if others:
         parts += ["## Further figures", *(f"![{name}]({name})" for name in others)]
     notes = folder / f"{preset}_notes.md"

@@ -153,6 +153,62 @@ def dual_ascent(
     )
 
 
+def projected_at_the_end(plan: sq.Plan) -> Recipe:
+    """Trained as it is, and projected when that is done."""
+    return Recipe(methods.plain(), finish=plan.project)
+
+
+def two_priors(plan: sq.Plan, equivariant_weight: float, free_weight: float) -> Recipe:
+    """RPP: two branches ``P A + B`` with their priors; judged as it was trained."""
+    control = relaxation.rpp(equivariant_weight=equivariant_weight, free_weight=free_weight)
+    return Recipe(
+        methods.controlled(control),
+        plan,
+        begin=lambda params, second: relaxation.branches(plan, params),
+        finish=lambda params: control.weights(plan, params, (), 0),
+    )
+
+
+def up_and_down(
+    plan: sq.Plan,
+    steps: int,
+    *,
+    hold: float = 0.1,
+    penalty: Callable[[sq.Plan, Tree], Any] | None = None,
+) -> Recipe:
+    """S2: a free branch, empty at first, that is let in and out again; judged without it.
+
+    Args:
+      plan: strict.
+      steps: of the run.
+      hold: share of the run, at its end, without the branch.
+      penalty: of the free branch, see ``relaxation.scheduled``.
+    """
+    schedule = relaxation.triangular(steps, hold=hold)
+    return Recipe(
+        methods.controlled(relaxation.scheduled(schedule, steps, penalty=penalty)),
+        plan,
+        begin=lambda params, second: relaxation.branches(plan, params, scale=0.0),
+        finish=lambda params: relaxation.finish(plan, params, 0.0),
+    )
+
+
+def group_weighted(plan: sq.Plan, strength: float) -> Recipe:
+    """Relaxed group convolutions with two banks; judged as they were trained.
+
+    Args:
+      plan: strict, of weights between regular representations.
+      strength: of the penalty on unequal weights over the group.
+    """
+    control = relaxation.group_weights(strength)
+    return Recipe(
+        methods.controlled(control),
+        plan,
+        begin=lambda params, second: relaxation.group_banks(plan, params, second),
+        finish=lambda params: control.weights(plan, params, (), 0),
+    )
+
+
 @dataclasses.dataclass(frozen=True)
 class Budget:
     """What every row of a study may spend.
