@@ -65,11 +65,16 @@ class SmokeFile:
         )
 
     def simulated(self, start: int) -> tuple[simulator.Plume, np.ndarray]:
-        """(starts, frames) of the runs from a multiple of eight on, up to eight of them."""
+        """(starts, frames) of the runs from a multiple of eight on, up to eight of them.
+
+        They do not depend on how many there are.
+        """
         rng = np.random.default_rng([self.seed, PARTS.index(self.part), start])
-        plume = simulator.draw(rng, min(_AT_ONCE, self.runs - start), self.side)
+        plume = simulator.draw(rng, _AT_ONCE, self.side)
         constants = simulator.SmokeConstants(asymmetry=self.asymmetry)
-        return plume, simulator.simulate(plume, self.frames, constants)
+        frames = simulator.simulate(plume, self.frames, constants)
+        kept = slice(0, self.runs - start)
+        return simulator.Plume(*(field[kept] for field in plume)), frames[kept]
 
 
 def written(folder: Path, file: SmokeFile) -> Path:

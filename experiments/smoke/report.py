@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.animation import FuncAnimation, PillowWriter
+from matplotlib.animation import PillowWriter
 
 from experiments.shared.figures import finish, plt, save
 from experiments.shared.report import markdown_table, over_runs
@@ -94,9 +94,7 @@ def scatter(lines: list[Line], path: Path, title: str) -> None:
         axis.set_title(f"asymmetry {asymmetry:g} (dotted: persistence)", fontsize=9)
     axes[0, 0].set_ylabel("rollout error (standard deviations)")
     handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(
-        handles, labels, loc="outside lower center", ncols=4, frameon=False, fontsize=8
-    )
+    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False, fontsize=8)
     finish(figure, path, title)
 
 
@@ -110,16 +108,15 @@ def picture(frames: np.ndarray, path: Path) -> None:
 def animation(frames: np.ndarray, path: Path) -> None:
     """The same as an animation, every second frame."""
     figure, images = _panels(frames, arrows=False)
-
-    def show(frame: int) -> list[Any]:
-        for image, run in zip(images, frames, strict=True):
-            image.set_data(run[frame, ..., 0])
-        return images
-
-    shown = FuncAnimation(figure, show, frames=range(0, frames.shape[1], 2))
+    figure.set_layout_engine("none")
+    writer = PillowWriter(fps=12)
     with tempfile.TemporaryDirectory() as folder, replacing(path) as partial:
         made = Path(folder) / "shown.gif"
-        shown.save(made, writer=PillowWriter(fps=12), dpi=60)
+        with writer.saving(figure, str(made), dpi=60):
+            for frame in range(0, frames.shape[1], 2):
+                for image, run in zip(images, frames, strict=True):
+                    image.set_data(run[frame, ..., 0])
+                writer.grab_frame()
         partial.write_bytes(made.read_bytes())
     plt.close(figure)
 

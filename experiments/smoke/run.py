@@ -10,7 +10,6 @@ import jax
 import numpy as np
 import optax
 
-import softeq_jax as sq
 from experiments.shared import recipes
 from experiments.shared.studies import Run, Settings, StepCost
 from experiments.smoke import records, task

@@ -127,8 +127,12 @@ def kernel_projector(enter: Rep, leave: Rep, *, space_alone: bool = False) -> Pr
 
 def init(network: SmokeNet, side: int, seed: int) -> Tree:
     """Parameters of a seed."""
-    x = jnp.zeros((1, side, side, network.reps()[0].dim))
-    return jax.tree.map(np.asarray, jax.jit(network.init)(jax.random.key(seed), x)["params"])
+    return jax.tree.map(np.asarray, _init(network, side, jax.random.key(seed)))
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _init(network: SmokeNet, side: int, key: Array) -> Tree:
+    return network.init(key, jnp.zeros((1, side, side, network.reps()[0].dim)))["params"]
 
 
 def plan(network: SmokeNet, params: Tree, *, published_term: bool = False) -> sq.Plan:
@@ -291,4 +295,3 @@ def rollout_errors(predict: Predict, batch: Tree, past: int, runs: int) -> np.nd
 def persistence(past: int) -> Predict:
     """The last frame, again and again."""
     return lambda batch, steps: np.repeat(batch["frames"][:, past - 1 : past], steps, axis=1)
-
