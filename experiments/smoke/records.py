@@ -9,7 +9,7 @@ import contextlib
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import SupportsIndex
+from typing import Any, SupportsIndex
 
 import grain
 import numpy as np
@@ -128,7 +128,7 @@ class SmokeWindows:
                 f"windows of {length} frames from {list(starts) or 'any'} do not fit into runs of "
                 f"{file.frames} frames"
             )
-        self._source = grain.sources.ArrayRecordDataSource(str(path))
+        self._source: Any = grain.sources.ArrayRecordDataSource(str(path))
         if len(self._source) != file.runs * file.frames:
             raise ValueError(
                 f"{path} holds {len(self._source)} frames, expected {file.runs} x {file.frames}"

@@ -177,7 +177,7 @@ STUDY = Study(
                 "tried": {
                     "strict": [0.0],
                     "relaxed group convolution": [1e-3],
-                    "penalty": [1e-3, 1e-2],
+                    "penalty": [1e-2],
                     "sampled penalty": [1.0],
                 },
             },

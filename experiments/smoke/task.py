@@ -201,8 +201,8 @@ class InUnits:
 
     def __call__(self, example: Tree, rng: np.random.Generator | None = None) -> Tree:
         del rng
-        frames = example["frames"] / np.float32(self.units.frame)
-        change = np.broadcast_to(np.float32(self.units.change), (*frames.shape[:-4], 3))
+        frames = example["frames"] / np.array(self.units.frame, np.float32)
+        change = np.broadcast_to(np.array(self.units.change, np.float32), (*frames.shape[:-4], 3))
         return {**example, "frames": frames, "change": change}
 
 
@@ -219,7 +219,7 @@ def make_loss(network: SmokeNet, *, augment: bool = False) -> Any:
     ) -> tuple[Array, tuple[Tree, dict[str, Array]]]:
         del extra
         if augment:
-            batch = turned(batch, jax.random.randint(key, len(batch["frames"]), 0, 4))
+            batch = turned(batch, jax.random.randint(key, (len(batch["frames"]),), 0, 4))
         target = batch["frames"][:, network.past :]
         error = rollout(network, weights, batch, target.shape[1]) - target
         mse = jnp.mean((error / batch["change"][:, None, None, None]) ** 2)
