@@ -221,7 +221,7 @@ def test_rows_claims_and_equal_time_fit():
     seeds = {
         row: n for row in rows for m, n in size.more_seeds.items() if fnmatch.fnmatchcase(row, m)
     }
-    for name in ("strict at 1", "CNN at 1", "penalty (0.01) at 1", "sampled penalty (1) at 1"):
+    for name in ("strict at 1", "CNN at 1", "penalty (3) at 1", "sampled penalty (1) at 1"):
         assert seeds[name] == 5
     whole, part = (run.steps(settings | {"share": share}) for share in (1.0, 0.5))
     assert whole == 14 * 8 * 58 // 16
