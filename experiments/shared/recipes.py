@@ -69,21 +69,29 @@ class Opened(NamedTuple):
     free: Tree
 
 
-def relaxed(plan: sq.Plan, schedule: relaxation.Schedule, *, opened: bool = False) -> Recipe:
+def relaxed(
+    plan: sq.Plan,
+    schedule: relaxation.Schedule,
+    *,
+    opened: bool = False,
+    penalty: Callable[[sq.Plan, Tree], Any] | None = None,
+) -> Recipe:
     """Trained with ``P A + theta B``, theta from a schedule; B starts at 0; judged projected.
 
     Args:
       plan: strict.
       schedule: of theta, over all steps of the run.
       opened: whether the loss is given ``Opened`` in the place of weights.
+      penalty: of B, whatever the data, see ``relaxation.scheduled``.
     """
+    control = relaxation.scheduled(schedule, schedule.steps, penalty=penalty)
 
     def weights(params: Any, plan: sq.Plan, step: Any) -> Any:
         network = relaxation.relax(plan, params, schedule(step))
         return Opened(network, params.free) if opened else network
 
     return Recipe(
-        methods.Method(weights),
+        methods.Method(weights, relaxation.as_method(control)[1]),
         plan,
         begin=lambda params, second: relaxation.branches(plan, params),
         finish=lambda params: relaxation.finish(plan, params, float(schedule(schedule.steps))),
@@ -153,11 +161,6 @@ def dual_ascent(
     )
 
 
-def projected_at_the_end(plan: sq.Plan) -> Recipe:
-    """Trained as it is, and projected when that is done."""
-    return Recipe(methods.plain(), finish=plan.project)
-
-
 def two_priors(plan: sq.Plan, equivariant_weight: float, free_weight: float) -> Recipe:
     """RPP: two branches ``P A + B`` with their priors; judged as it was trained."""
     control = relaxation.rpp(equivariant_weight=equivariant_weight, free_weight=free_weight)
@@ -166,30 +169,6 @@ def two_priors(plan: sq.Plan, equivariant_weight: float, free_weight: float) -> 
         plan,
         begin=lambda params, second: relaxation.branches(plan, params),
         finish=lambda params: control.weights(plan, params, (), 0),
-    )
-
-
-def up_and_down(
-    plan: sq.Plan,
-    steps: int,
-    *,
-    hold: float = 0.1,
-    penalty: Callable[[sq.Plan, Tree], Any] | None = None,
-) -> Recipe:
-    """S2: a free branch, empty at first, that is let in and out again; judged without it.
-
-    Args:
-      plan: strict.
-      steps: of the run.
-      hold: share of the run, at its end, without the branch.
-      penalty: of the free branch, see ``relaxation.scheduled``.
-    """
-    schedule = relaxation.triangular(steps, hold=hold)
-    return Recipe(
-        methods.controlled(relaxation.scheduled(schedule, steps, penalty=penalty)),
-        plan,
-        begin=lambda params, second: relaxation.branches(plan, params, scale=0.0),
-        finish=lambda params: relaxation.finish(plan, params, 0.0),
     )
 
 

@@ -13,6 +13,7 @@ import optax
 from experiments.shared import recipes
 from experiments.shared.studies import Run, Settings, StepCost
 from experiments.smoke import records, task
+from softeq_jax import relaxation
 from softeq_jax.training import objectives
 
 Tree = Any
@@ -64,7 +65,7 @@ def recipe(settings: Settings, net: task.SmokeNet, params: Tree, count: int) -> 
         case "relaxed" | "relaxed, published term":
             seen = task.plan(net, params, published_term=method != "relaxed")
             term = functools.partial(task.turn_term, seen, strength)
-            return recipes.up_and_down(plan, count, penalty=term)
+            return recipes.relaxed(plan, relaxation.triangular(count), penalty=term)
         case "group weights":
             return recipes.group_weighted(plan, strength)
         case "penalty":
@@ -72,7 +73,7 @@ def recipe(settings: Settings, net: task.SmokeNet, params: Tree, count: int) -> 
         case "RPP":
             return recipes.two_priors(plan, *strength)
         case "project at the end":
-            return recipes.projected_at_the_end(plan)
+            return recipes.projected_after(plan)
     raise ValueError(f"unknown method {method!r}")
 
 

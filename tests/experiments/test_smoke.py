@@ -58,7 +58,7 @@ def test_the_study_knows_what_is_equivariant_and_leaves_its_page(tiny):
     page = (study.workdir / "tiny.md").read_text()
     assert "![tiny_frames.gif](tiny_frames.gif)" in page
     assert "| penalty at 1 |" in page
-    files = sorted(path.name for path in (study.workdir / "shared" / "smoke").iterdir())
+    files = sorted(path.name for path in (study.chosen.shared / "smoke").iterdir())
     assert files == [
         f"v1_8x8_asymmetry1_seed0_{part}.array_record"
         for part in ("test4x8", "train2x8", "validation2x8")
