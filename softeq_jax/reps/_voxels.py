@@ -120,24 +120,27 @@ class Voxels(Rep):
         return self._turn(x, self.group.dense(g))
 
     def _turn(self, x: Any, g: np.ndarray) -> Any:
-        """An orthogonal matrix through the columns: ``x + sum_l U_l (D^l(g) - 1) U_l^T x``."""
+        """An orthogonal matrix through the columns U: ``x + U ((W(g) - 1) (U^T x))``."""
         if not jnp.issubdtype(x.dtype, jnp.inexact):
             raise TypeError(f"{self} interpolates: the array must be floating, got {x.dtype}")
         wide = x if x.dtype.itemsize >= 4 else x.astype(np.float32)
         real = np.zeros((), wide.dtype).real.dtype  # of the columns, also when x is complex
         basis, axis_angle, inverts = self._basis(), rotation_vector(g), np.linalg.det(g) < 0
-        moved = wide
-        for l, columns in basis.multiplets():
-            turned = harmonic_rotation(l, axis_angle) * (-1.0 if inverts and l % 2 else 1.0)
-            if l == 0:
+        columns = basis.columns.astype(real, copy=False)
+        inside, changes, start = matmul(wide, columns), [], 0
+        for l, copies in enumerate(basis.copies):
+            d = 2 * l + 1
+            if not copies:
                 continue
-            flat = columns.reshape(self.dim, -1).astype(real, copy=False)
-            inside = matmul(wide, flat).reshape(*wide.shape[:-1], *columns.shape[1:])
-            change = matmul(inside, (turned - np.eye(2 * l + 1)).T.astype(real))
-            moved = moved + matmul(change.reshape(*wide.shape[:-1], -1), flat.T)
-        if inverts and basis.odd.any():
-            odd = basis.unmatched[:, basis.odd].astype(real, copy=False)
-            moved = moved - 2 * matmul(matmul(wide, odd), odd.T)
+            part = inside[..., start : start + copies * d]
+            sign = -1.0 if inverts and l % 2 else 1.0
+            turned = sign * harmonic_rotation(l, axis_angle) - np.eye(d)
+            change = matmul(part.reshape(*part.shape[:-1], copies, d), turned.T.astype(real))
+            changes.append(change.reshape(part.shape))
+            start += copies * d
+        changes.append(inside[..., start:] * np.where(inverts & basis.odd, -2, 0).astype(real))
+        xp = np if isinstance(x, np.ndarray) else jnp
+        moved = wide + matmul(xp.concatenate(changes, axis=-1), columns.T)
         return moved.astype(x.dtype)
 
 

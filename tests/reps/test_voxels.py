@@ -18,7 +18,7 @@ from softeq_jax import groups, reps
 O3, SO3 = groups.o(3), groups.so(3)
 OCTAHEDRAL, FULL = groups.octahedral(), groups.full_octahedral()
 BOTH = pytest.mark.parametrize("group", [O3, SO3], ids=str)
-CUBES = {O3: [1, 2, 3, 4, 5], SO3: [1, 3, 4, 5]}
+CUBES = {O3: [1, 2, 3, 4], SO3: [1, 3, 4]}
 
 
 def cube(group, k):
@@ -180,8 +180,9 @@ def test_boxes_under_what_maps_them_to_themselves(obeys):
                                pytest.param(9, marks=pytest.mark.slow(8))])  # fmt: skip
 def test_accuracy(k):
     """Closer than both resamplings; the bounds of the table on its first two columns."""
-    wide = table.errors(table.gaussian, k, "O(3)", n=100)
-    narrow = table.errors(table.narrow, k, "O(3)", n=100)
+    n = 100 if k < 7 else 60
+    wide = table.errors(table.gaussian, k, "O(3)", n=n)
+    narrow = table.errors(table.narrow, k, "O(3)", n=n)
     assert wide["ours"] < 0.006
     assert narrow["ours"] < 0.06
     for found in (wide, narrow):

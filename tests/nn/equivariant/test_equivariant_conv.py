@@ -155,14 +155,18 @@ def test_the_curl_of_a_turning_flow():
 
 @pytest.mark.parametrize("group", [O3, G.o(2)], ids=str)
 def test_white_noise_keeps_its_variance(group):
-    rep = R.trivial(group, 16) + 16 * R.vector(group)
+    rep = R.trivial(group, 8) + 8 * R.vector(group)
     layer = eq.EquivariantConv(rep, rep, padding=0)
     d = 2 if group == G.o(2) else 3
-    x = np.random.default_rng(0).normal(size=(2, *(10,) * d, rep.dim)).astype(np.float32)
+    x = (
+        np.random.default_rng(0)
+        .normal(size=(2, *(8 if d == 3 else 24,) * d, rep.dim))
+        .astype(np.float32)
+    )
     y, variables = layer.init_with_output(jax.random.key(0), x)
     squares = np.mean(np.asarray(y) ** 2, axis=tuple(range(d + 1)))
-    assert 0.8 < squares[:16].mean() < 1.2
-    assert 0.8 < squares[16:].mean() < 1.2
+    assert 0.8 < squares[:8].mean() < 1.2
+    assert 0.8 < squares[8:].mean() < 1.2
     kernel = variables["params"]["kernel"]
     strict, _ = eq.conv_projectors(rep, rep, 3)
     np.testing.assert_allclose(strict(kernel), kernel, atol=1e-5)
@@ -184,7 +188,7 @@ def test_strict_is_the_plan_of_the_free_layer():
     assert soft["a/kernel"].softness == pytest.approx(0.3, abs=0.01)
 
 
-@pytest.mark.parametrize("name", ["so2", "o2", "c4", "d8"])
+@pytest.mark.parametrize("name", ["o2", "c4"])
 def test_images_turn_by_quarters(name):
     group = G.from_name(name)
     scalars, inside = R.trivial(group, 2), R.trivial(group, 2) + 2 * R.vector(group)
