@@ -6,8 +6,13 @@ Local: the Lie derivative along one-parameter groups (``lie_derivative``, ``lie_
 consistency and deviations under shifts, turns, rotations and group elements, all fed by one
 evaluator (``finite.evaluate``). Tasks: accuracy, mean IoU, displacement and regression errors as
 they are and under transforms (``accuracy_under``, ...). Features: their correlation over depth,
+<<<<<<< HEAD
 similarity, fitted maps and representations, subspaces, spectra. ``report`` does what applies, as
 one table with figures.
+=======
+fitted maps and subspaces. ``report`` does what applies, as one table with figures. ``doctor`` says
+why a function is not equivariant, and ``assert_equivariant`` asks it in a test.
+>>>>>>> 6363153 (A doctor: why a function is not equivariant, element by element and layer by layer)
 """
 
 from softeq_jax.measures import attribution, features, figures, finite
@@ -37,6 +42,7 @@ from softeq_jax.measures.base._generators import (
 )
 from softeq_jax.measures.base._layouts import Fiber, Image, Invariant, Layout, Tokens
 from softeq_jax.measures.base._options import Options
+from softeq_jax.measures.doctor import Diagnosis, Finding, assert_equivariant, doctor
 from softeq_jax.measures.features import (
     FeatureCorrelation,
     FeatureSimilarity,
@@ -107,11 +113,16 @@ __all__ = [
     "Action",
     "Attribution",
     "Color",
+    "Diagnosis",
     "Estimate",
     "FeatureCorrelation",
     "FeatureSimilarity",
     "Fiber",
+<<<<<<< HEAD
     "FittedRepresentation",
+=======
+    "Finding",
+>>>>>>> 6363153 (A doctor: why a function is not equivariant, element by element and layer by layer)
     "Flow",
     "Generator",
     "Image",
@@ -132,6 +143,7 @@ __all__ = [
     "Transform",
     "accuracy_under",
     "ade",
+    "assert_equivariant",
     "attribution",
     "azulay_weiss",
     "batches",
@@ -142,6 +154,7 @@ __all__ = [
     "consistency",
     "cyclic_rotations",
     "distance_correlation",
+    "doctor",
     "element",
     "eq_r",
     "eq_t",

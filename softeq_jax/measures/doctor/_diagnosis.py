@@ -1,0 +1,128 @@
+"""What a doctor found: findings by size, one verdict in words, as text, HTML and JSON."""
+
+import dataclasses
+import html
+import json
+import textwrap
+from typing import Any
+
+from softeq_jax._text import table
+
+KINDS = (
+    "model",
+    "representation",
+    "layout",
+    "interpolation",
+    "position",
+    "precision",
+    "state",
+)
+"""What a finding may be of."""
+WIDTH = 96
+"""Characters of a line of text."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Finding:
+    """One reason why a function is not equivariant as declared.
+
+    Attributes:
+      kind: one of ``KINDS``.
+      layer: the first layer at which it arises, None where layers cannot be seen.
+      size: relative error, ``||f(g x) - rho(g) f(x)|| / ||f(x)||`` where nothing else is said.
+      evidence: what was measured, in a sentence.
+      remedy: what to do, in a sentence.
+    """
+
+    kind: str
+    layer: str | None
+    size: float
+    evidence: str
+    remedy: str
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class Diagnosis:
+    """Whether a function is equivariant as declared, and why not; ``print`` it.
+
+    Attributes:
+      equivariant: whether it is, up to the tolerance (between the points of a lattice: up to what
+        resampling alone does).
+      findings: the largest first; a sound function may have one of kind "interpolation".
+      verdict: in a sentence.
+      errors: relative errors by element of the group, in the order in which they were measured.
+      tolerance: below which an error is rounding, from the dtype of the inputs.
+      passes: forward passes that were needed.
+    """
+
+    equivariant: bool
+    findings: tuple[Finding, ...]
+    verdict: str
+    errors: tuple[tuple[str, float], ...]
+    tolerance: float
+    passes: int
+
+    @property
+    def error(self) -> float:
+        """The largest of ``errors``."""
+        return max((error for _, error in self.errors), default=0.0)
+
+    def table(self) -> str:
+        """The findings and the errors, as aligned text."""
+        parts = []
+        if self.findings:
+            rows = [(f.kind, f.layer or "-", f"{f.size:.3g}") for f in self.findings]
+            parts.append(table(("finding", "layer", "size"), rows, right="--r"))
+        rows = [(_short(name), f"{error:.3g}") for name, error in self.errors]
+        parts.append(table(("element", "relative error"), rows, right="-r"))
+        return "\n\n".join(parts)
+
+    def __repr__(self) -> str:
+        lines = [_wrapped(self.verdict)]
+        for number, found in enumerate(self.findings, 1):
+            where = f" at {found.layer}" if found.layer else ""
+            head = f"{number}. {found.kind}{where}, {found.size:.3g}: {found.evidence}"
+            lines += [_wrapped(head), _wrapped(f"   what to do: {found.remedy}", "   ")]
+        lines.append(self.table())
+        note = f"tolerance {self.tolerance:.3g}; forward passes: {self.passes}"
+        return "\n".join([*lines, note])
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (f.kind, f.layer or "-", f"{f.size:.3g}", f.evidence, f.remedy) for f in self.findings
+        ]
+        found = _html_table(("kind", "layer", "size", "evidence", "remedy"), rows) if rows else ""
+        errors = [(name, f"{error:.3g}") for name, error in self.errors]
+        tables = found + _html_table(("element", "relative error"), errors)
+        return f"<p><b>{html.escape(self.verdict)}</b></p>{tables}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything as numbers, texts and lists."""
+        return {
+            "equivariant": self.equivariant,
+            "verdict": self.verdict,
+            "findings": [dataclasses.asdict(found) for found in self.findings],
+            "errors": [{"element": name, "error": error} for name, error in self.errors],
+            "tolerance": self.tolerance,
+            "passes": self.passes,
+        }
+
+    def json(self) -> str:
+        """``as_dict`` as JSON."""
+        return json.dumps(self.as_dict(), indent=2, allow_nan=False)
+
+
+def _wrapped(text: str, indent: str = "   ") -> str:
+    return "\n".join(textwrap.wrap(text, WIDTH, subsequent_indent=indent, drop_whitespace=True))
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= WIDTH - 20 else name[: WIDTH - 23] + "..."
+
+
+def _html_table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    def line(cells: tuple[str, ...], tag: str) -> str:
+        return "<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells) + "</tr>"
+
+    body = "".join(line(row, "td") for row in rows)
+    return f"<table><thead>{line(head, 'th')}</thead><tbody>{body}</tbody></table>"
