@@ -6,13 +6,9 @@ Local: the Lie derivative along one-parameter groups (``lie_derivative``, ``lie_
 consistency and deviations under shifts, turns, rotations and group elements, all fed by one
 evaluator (``finite.evaluate``). Tasks: accuracy, mean IoU, displacement and regression errors as
 they are and under transforms (``accuracy_under``, ...). Features: their correlation over depth,
-<<<<<<< HEAD
 similarity, fitted maps and representations, subspaces, spectra. ``report`` does what applies, as
-one table with figures.
-=======
-fitted maps and subspaces. ``report`` does what applies, as one table with figures. ``doctor`` says
-why a function is not equivariant, and ``assert_equivariant`` asks it in a test.
->>>>>>> 6363153 (A doctor: why a function is not equivariant, element by element and layer by layer)
+one table with figures. ``doctor`` says why a function is not equivariant, and
+``assert_equivariant`` asks it in a test.
 """
 
 from softeq_jax.measures import attribution, features, figures, finite
@@ -118,11 +114,8 @@ __all__ = [
     "FeatureCorrelation",
     "FeatureSimilarity",
     "Fiber",
-<<<<<<< HEAD
-    "FittedRepresentation",
-=======
     "Finding",
->>>>>>> 6363153 (A doctor: why a function is not equivariant, element by element and layer by layer)
+    "FittedRepresentation",
     "Flow",
     "Generator",
     "Image",
