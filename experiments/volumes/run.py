@@ -1,0 +1,110 @@
+"""A run of the study of volumes: a row's recipe on a network of fields on voxels."""
+
+import dataclasses
+import functools
+import json
+from typing import Any
+
+import numpy as np
+import optax
+
+import softeq_jax as sq
+from experiments.shared import recipes, trained
+from experiments.shared.studies import Run, Settings, StepCost
+from experiments.volumes import solids, task
+from softeq_jax import relaxation
+
+TRAIN, HELD, TEST = range(3)
+
+
+@dataclasses.dataclass(frozen=True)
+class VolumeTrainer:
+    """A row's network with its compiled step."""
+
+    network: task.FieldNet
+    row: recipes.RowTrainer
+
+    def begin(self, run: Run) -> Any:
+        """The state before the first step."""
+        side, seeds = run.settings["side"], (run.seed, 1000 + run.seed)
+        first, second = (task.start(self.network, side, seed) for seed in seeds)
+        return self.row.begin((first, second), run.seed)
+
+
+def trainer(run: Run) -> VolumeTrainer:
+    """The trainer of a run; runs of a row share it."""
+    return _trainer(recipes.settings_of_step(run))
+
+
+@functools.lru_cache(maxsize=1)
+def _trainer(shared: str) -> VolumeTrainer:
+    settings = json.loads(shared)
+    steps = settings["epochs"] * (settings["train"] // settings["batch_size"])
+    rate = optax.cosine_decay_schedule(settings["learning_rate"], steps)
+    budget = recipes.Budget(steps, rate, settings["weight_decay"], clip=1.0)
+    network = task.network(settings)
+    plan = sq.plan(task.start(network, settings["side"], 0), network.rules(**settings["dials"]))
+    loss = task.make_loss(network, settings["side"], settings.get("sampled", 0.0))
+    return VolumeTrainer(network, recipes.RowTrainer(_recipe(settings, plan, steps), budget, loss))
+
+
+def _recipe(settings: Settings, plan: sq.Plan, steps: int) -> recipes.Recipe:
+    method = settings["method"]
+    if method == "free":
+        return recipes.free()
+    if method == "projected":
+        return recipes.projected(plan)
+    if method == "projected after":
+        return recipes.projected_after(plan)
+    if method == "penalty":
+        return recipes.penalized(plan, settings["strength"])
+    if method == "mixed":
+        return recipes.mixed(plan, settings["share"])
+    if method == "relaxed":
+        return recipes.relaxed(plan, relaxation.triangular(steps))
+    raise ValueError(f"method: got {method!r}, expected one of METHODS in the study")
+
+
+def do(run: Run) -> dict[str, float]:
+    """Trains a row and judges it on solids that nobody has seen."""
+    own, settings = trainer(run), run.settings
+    views, labels = _solids(settings, TRAIN, settings["views"] if settings["turned"] else 0)
+    source = trained.examples({"views": views, "label": labels})
+    params = own.row.train(run, own.begin(run), source)
+    held = _scores(own.network, params, settings, HELD)
+    return _scores(own.network, params, settings, TEST) | {"held_accuracy": held["accuracy"]}
+
+
+def floor(run: Run) -> dict[str, float]:
+    """The most frequent class, the network before training, or what a mirror cannot tell apart."""
+    settings = run.settings
+    if settings["floor"] == "untrained":
+        network = task.network(settings)
+        return _scores(network, task.start(network, settings["side"], run.seed), settings, TEST)
+    labels = _solids(settings, TEST, 0)[1]
+    if settings["floor"] == "majority":
+        share = float(np.bincount(labels).max() / len(labels))
+    else:
+        hands = [list(solids.SOLIDS).index(f"{hand}_helix") for hand in ("left", "right")]
+        share = 1.0 - min(float(np.mean(labels == hand)) for hand in hands)
+    return {"accuracy": share, "upright": share, "worst": share, "kl": 0.0}
+
+
+def step_cost(run: Run) -> StepCost:
+    """Time and memory of a training step."""
+    own, settings = trainer(run), run.settings
+    views, labels = _solids(settings, TRAIN, settings["views"] if settings["turned"] else 0)
+    size = settings["batch_size"]
+    return own.row.step_cost(own.begin(run), {"views": views[:size], "label": labels[:size]})
+
+
+def _scores(network: task.FieldNet, params: Any, settings: Settings, part: int) -> dict[str, float]:
+    upright, labels = _solids(settings, part, 0)
+    views, _ = _solids(settings, part, settings["test_views"])
+    return task.scores(network, params, upright[:, 0], views, labels)
+
+
+def _solids(settings: Settings, part: int, turns: int) -> tuple[np.ndarray, np.ndarray]:
+    count = (settings["train"], settings["held"], settings["test"])[part]
+    own = (settings["side"], settings["noise"], settings["data_seed"])
+    return solids.solids(part, count, *own, turns=turns)
