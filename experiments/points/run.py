@@ -54,12 +54,9 @@ def _trainer(shared: str) -> CloudTrainer:
     params = task.start(network, settings["points"], 0)["params"]
     plan = sq.plan(params, models.soft_rules(network, task.GROUP))
     penalty = _layer_penalty(settings, network)
-    loss = task.make_loss(
-        network,
-        task.TRAINED_UNDER[settings["trained_under"]],
-        penalty,
-        settings.get("strength", 0.0),
-    )
+    rotations = task.TRAINED_UNDER[settings["trained_under"]]
+    own = {name: settings[name] for name in ("strength", "clouds") if name in settings}
+    loss = task.make_loss(network, rotations, penalty, **own)
     recipe = _recipe(settings, plan, steps, penalty is not None)
     return CloudTrainer(network, recipes.RowTrainer(recipe, budget, loss))
 

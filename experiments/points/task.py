@@ -51,7 +51,12 @@ def _start(model: Any, points: int, key: jax.Array) -> dict[str, Tree]:
 
 
 def make_loss(
-    model: Any, rotations: Rotations, penalty: LayerPenalty | None = None, strength: float = 0.0
+    model: Any,
+    rotations: Rotations,
+    penalty: LayerPenalty | None = None,
+    *,
+    strength: float = 0.0,
+    clouds: int = 1,
 ) -> Any:
     """Cross-entropy of turned clouds, with a penalty on free branches where one is given.
 
@@ -60,6 +65,8 @@ def make_loss(
       rotations: of the training clouds.
       penalty: of the free branches on their inputs; weights must then be ``Opened``.
       strength: factor of the penalty.
+      clouds: of a batch, the first ones, that the penalty is taken on. Its terms are means, so
+        that it estimates the same with fewer.
 
     Returns:
       A loss of the trainer with the metric ``accuracy``.
@@ -75,7 +82,8 @@ def make_loss(
         right = jnp.mean(logits.argmax(-1) == batch["label"])
         if penalty is not None:
             kernels = {path: _at(weights.free, path)["kernel"] for path in inputs}
-            loss = loss + strength * penalty(kernels, inputs)
+            seen = {path: value[:clouds] for path, value in inputs.items()}
+            loss = loss + strength * penalty(kernels, seen)
         return loss, (new, {"accuracy": right})
 
     return loss_fn

@@ -33,7 +33,7 @@ TURNS = sq.groups.octahedral()
 
 
 class FieldNet(nn.Module):
-    """Convolutions between fields of scalars and vectors on voxels, then a dense layer on invariants.
+    """Convolutions between fields of scalars and vectors on voxels, a dense layer on invariants.
 
     Each layer is a norm of the fields, a 3x3x3 convolution and gates; the first one halves the
     map. The means over the map of the scalars and of the lengths of the vectors go through a dense
