@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 
 def random_rotations(key: jax.Array, count: int) -> jax.Array:
@@ -23,6 +24,6 @@ def rotations_about_z(key: jax.Array, count: int) -> jax.Array:
     return jnp.moveaxis(jnp.stack([jnp.stack(row) for row in rows]), -1, 0)
 
 
-def turn(points: jax.Array, rotations: jax.Array) -> jax.Array:
+def turn(points: jax.Array | np.ndarray, rotations: jax.Array) -> jax.Array:
     """``R x`` for points ``[b, points, 3]``, to the last bit of float32."""
     return jnp.einsum("bij,bpj->bpi", rotations, points, precision="highest")

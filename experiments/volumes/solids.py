@@ -128,7 +128,7 @@ def solids(
         distance = makers[label](np.random.default_rng((seed, part, i)))
         rng = np.random.default_rng((seed, part, i, 1 + turns))
         for j in range(views.shape[1]):
-            turn = Rotation.random(random_state=rng).as_matrix() if turns else np.eye(3)
+            turn = Rotation.from_quat(rng.standard_normal(4)).as_matrix() if turns else np.eye(3)
             drawn = volume(distance, side, turn)
             views[i, j, ..., 0] = drawn + noise * rng.standard_normal(drawn.shape)
     return views, labels

@@ -116,7 +116,7 @@ def make_loss(model: FieldNet, side: int, sampled: float = 0.0) -> Callable[...,
       A loss of the trainer; batches hold ``views`` ``[b, views, d, h, w, 1]`` and ``label``. Its
       metric is ``accuracy``.
     """
-    acting = voxels(TURNS, (side,) * 3)
+    acting = voxels(TURNS, (side, side, side))
 
     def loss_fn(
         weights: Tree, model_state: Tree, batch: Tree, key: jax.Array, extra: Any
@@ -126,7 +126,7 @@ def make_loss(model: FieldNet, side: int, sampled: float = 0.0) -> Callable[...,
         chosen = jax.random.randint(of_view, (len(views),), 0, views.shape[1])
         x = jax.vmap(lambda each, j: each[j])(views, chosen)
 
-        def logits_of(x: jax.Array) -> jax.Array:
+        def logits_of(x: jax.Array) -> Any:
             return model.apply({"params": weights}, x)
 
         logits = logits_of(x)
@@ -161,7 +161,8 @@ def scores(
     rotated = np.stack([_logits(model, params, views[:, j]) for j in range(views.shape[1])])
     right = rotated.argmax(-1) == labels
     before = _logits(model, params, views[:, 0])
-    acting = voxels(TURNS, upright.shape[1:4])
+    side = upright.shape[1]
+    acting = voxels(TURNS, (side, side, side))
     apart = [
         kl_divergence(before, _logits(model, params, acting.apply(g, views[:, 0], axes=(1, 2, 3))))
         for g in TURNS.elements()[1:]
@@ -180,5 +181,5 @@ def _logits(model: FieldNet, params: Tree, x: Any, batch: int = 50) -> np.ndarra
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _forward(model: FieldNet, params: Tree, x: jax.Array) -> jax.Array:
+def _forward(model: FieldNet, params: Tree, x: jax.Array) -> Any:
     return model.apply({"params": params}, x)
