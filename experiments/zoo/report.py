@@ -119,7 +119,9 @@ def agreement(lines: Sequence[Line], tables: Tables) -> str:
     text = (
         "Rank correlation with prediction consistency (shares of pairs of shifted crops that are "
         "classified alike) over final networks, within family and data set: an error should be "
-        "near -1, a similarity near 1. Translations along x and y averaged."
+        "near -1, a similarity near 1. Translations along x and y averaged. An untrained network's "
+        "probabilities are of arbitrary scale (without batch statistics of its own they may hardly "
+        "move at all): the randomised phases are the control that has none."
     )
     head = ("measure", "correlation", "p", "networks")
     return f"{text}\n\n{markdown_table(head, *cells)}"

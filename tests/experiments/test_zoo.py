@@ -8,7 +8,7 @@ import pytest
 from experiments.measure.subject import EIGHT, Subject, picked
 from experiments.shared.claims import Claim, Verdict
 from experiments.shared.studies import find
-from experiments.zoo import layers, networks, report, study
+from experiments.zoo import layers, networks, report, run, study
 from experiments.zoo.verdicts import Exceeds, TrainingDecides
 from softeq_jax import measures, models
 
@@ -66,6 +66,18 @@ def test_the_published_protocol_is_the_stencil_and_units_it_says(tiny):
     _, moved = jax.jvp(lambda x: jax.nn.softmax(subject.function(x)), (x,), (ahead - x,))
     wanted = 7.5 * np.mean(np.abs(moved))
     assert rows["translation_x"]["published"] == pytest.approx(float(wanted), rel=1e-3)
+
+
+@pytest.mark.slow(5)
+def test_the_quiet_pass_times_lee_in_forwards_of_one_checkpoint(tiny):
+    listed = {one.run.row: one.run for one in tiny("zoo").chosen.listed()}
+    assert run.step_cost(listed["ResNet 4, early"]) is None
+    assert run.step_cost(listed["published protocol on ResNet-8"]) is None
+    found = run.step_cost(listed["ResNet 4, end"])
+    (ratio,) = found.further.values()
+    assert ratio > 1
+    assert found.milliseconds > 0
+    assert found.mebibytes > 0
 
 
 @pytest.mark.slow(4)
