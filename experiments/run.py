@@ -25,6 +25,7 @@ from experiments.shared.studies import StudyError
 def parser() -> argparse.ArgumentParser:
     """Every flag that is needed."""
     found = argparse.ArgumentParser(
+        allow_abbrev=False,
         prog="python -m experiments.run",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,

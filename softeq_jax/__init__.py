@@ -11,16 +11,21 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from softeq_jax._sizes import TooLargeError, memory_limit
+from softeq_jax._version import version
 
 if TYPE_CHECKING:
     from softeq_jax import (
         certificates,
+        data,
         groups,
         measures,
+        models,
+        nn,
         orbits,
         regularizers,
         relaxation,
         reps,
+        training,
     )
     from softeq_jax.projections import (
         Certificate,
@@ -40,10 +45,13 @@ __all__ = [
     "TooLargeError",
     "certificates",
     "convolution_rule",
+    "data",
     "groups",
     "literal",
     "measures",
     "memory_limit",
+    "models",
+    "nn",
     "orbits",
     "plan",
     "projector",
@@ -51,20 +59,27 @@ __all__ = [
     "relaxation",
     "reps",
     "soften",
+    "training",
 ]
 
 _PACKAGES = (
     "certificates",
+    "data",
     "groups",
     "measures",
+    "models",
+    "nn",
     "orbits",
     "regularizers",
     "relaxation",
     "reps",
+    "training",
 )
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return version()
     if name not in __all__:
         raise AttributeError(f"module 'softeq_jax' has no attribute {name!r}")
     if name in _PACKAGES:
@@ -75,4 +90,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted([*__all__, "__version__"])

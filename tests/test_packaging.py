@@ -15,7 +15,8 @@ import sys
 import jax, numpy
 before = set(sys.modules)
 import softeq_jax
-parts = [getattr(softeq_jax, name) for name in softeq_jax.__all__]
+extras = {"data", "models", "nn", "training"}
+parts = [getattr(softeq_jax, name) for name in softeq_jax.__all__ if name not in extras]
 assert set(softeq_jax.__all__) <= set(dir(softeq_jax)) and not hasattr(softeq_jax, "nothing")
 new = {name.split(".")[0] for name in set(sys.modules) - before}
 print(softeq_jax.__file__)

@@ -309,7 +309,7 @@ def table(found: dict) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(allow_abbrev=False, description=__doc__.splitlines()[0])
     parser.add_argument("--torch_python", help="interpreter with torch; left out without one")
     parser.add_argument("--repeats", type=int, default=21)
     parser.add_argument("--out", type=pathlib.Path, default=RESULTS)

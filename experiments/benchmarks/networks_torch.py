@@ -41,7 +41,7 @@ def networks() -> dict[str, torch.nn.Module]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(allow_abbrev=False, description=__doc__.splitlines()[0])
     parser.add_argument("threads", type=int)
     parser.add_argument("batch", type=int)
     parser.add_argument("--channels_last", action="store_true")

@@ -227,7 +227,7 @@ def table(results: dict) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(allow_abbrev=False, description=__doc__.splitlines()[0])
     parser.add_argument("--preset", choices=("auto", "cpu", "accelerator", "tiny"), default="auto")
     parser.add_argument("--repeats", type=int, default=9)
     parser.add_argument("--out", type=pathlib.Path, default=RESULTS / "regularizers.json")

@@ -14,7 +14,9 @@ from experiments.grids.run import report
 
 def main() -> None:
     """Writes the report."""
-    parser = argparse.ArgumentParser(description="Errors of rotating patterns on pixel grids.")
+    parser = argparse.ArgumentParser(
+        allow_abbrev=False, description="Errors of rotating patterns on pixel grids."
+    )
     parser.add_argument("--out", type=pathlib.Path, required=True, help="Markdown file to write")
     out = parser.parse_args().out
     out.parent.mkdir(parents=True, exist_ok=True)

@@ -175,7 +175,7 @@ def check(folder: pathlib.Path, cases: Iterable[Counterpart]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(allow_abbrev=False, description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=pathlib.Path, help="folder to write the networks to")
     parser.add_argument("--check", type=pathlib.Path, help="folder with softened networks")
     parser.add_argument("--tiny", action="store_true", help="the small ones that tests use")

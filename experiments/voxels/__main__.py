@@ -15,7 +15,9 @@ from softeq_jax._atomic import replacing
 
 def main() -> None:
     """Writes the report."""
-    parser = argparse.ArgumentParser(description="Errors of rotating patterns on voxels.")
+    parser = argparse.ArgumentParser(
+        allow_abbrev=False, description="Errors of rotating patterns on voxels."
+    )
     parser.add_argument("--out", type=pathlib.Path, required=True, help="Markdown file to write")
     out = parser.parse_args().out
     out.parent.mkdir(parents=True, exist_ok=True)

@@ -62,3 +62,7 @@ __all__ = [
     "sandwich",
     "word_bound",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

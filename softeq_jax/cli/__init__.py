@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
+from softeq_jax._version import version
 from softeq_jax.cli import _finetune, _inspect, _measure, _models, _soften
 
 __all__ = ["main", "make_parser"]
@@ -34,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
       weights), which is told in one line on standard error. So is each warning.
 
     Raises:
-      SystemExit: with 0, after ``--help``.
+      SystemExit: with 0, after ``--help`` or ``--version``.
     """
     try:
         arguments = make_parser().parse_args(argv)
@@ -76,7 +77,10 @@ def _drop_output() -> bool:
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser whose mistakes are exceptions."""
+    """A parser whose mistakes are exceptions, and that takes no shortened options."""
+
+    def __init__(self, **options: Any):
+        super().__init__(**{"allow_abbrev": False, **options})
 
     def error(self, message: str) -> NoReturn:
         raise ValueError(f"{message} (see {self.prog} --help)")
@@ -89,7 +93,12 @@ def make_parser() -> argparse.ArgumentParser:
         description="Soft equivariance of pretrained networks: what can be filtered, filter it, "
         "measure it.",
     )
+    parser.add_argument("--version", action="version", version=f"softeq {version()}")
     commands = parser.add_subparsers(title="commands", dest="command", required=True)
     for command in _COMMANDS:
         command.register(commands)
     return parser
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,12 +1,12 @@
 """Provenance of a written file: what was done to its weights, as text metadata of safetensors."""
 
 import dataclasses
-import importlib.metadata
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from softeq_jax._version import version
 from softeq_jax.cli._certified import Certified, span
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class Provenance:
             **entries,
             "source": _name(source),
             "source_sha256": sha256(source),
-            "version": _version(),
+            "version": version(),
         }
         if before is not None and "classes" in before.entries and "training" not in own:
             own["classes"] = before.entries["classes"]
@@ -133,14 +133,6 @@ def _check(entries: Any, where: str) -> None:
             )
         for earlier in value if key == "earlier" else ():
             _check(earlier, where)
-
-
-def _version() -> str:
-    """That of this library, where it is installed."""
-    try:
-        return importlib.metadata.version("softeq-jax")
-    except importlib.metadata.PackageNotFoundError:
-        return "unknown"
 
 
 def _name(source: str) -> str:

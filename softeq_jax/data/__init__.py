@@ -103,3 +103,7 @@ __all__ = [
     "soft_label",
     "train_batches",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

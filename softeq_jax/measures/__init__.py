@@ -208,3 +208,7 @@ __all__ = [
     "worst_case_along",
     "worst_case_error",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -78,3 +78,7 @@ __all__ = [
     "segmenter",
     "soft_rules",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

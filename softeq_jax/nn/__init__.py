@@ -32,3 +32,7 @@ __all__ = [
     "fold",
     "two_branches",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

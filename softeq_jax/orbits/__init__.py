@@ -37,3 +37,7 @@ __all__ = [
     "tree_action",
     "weighted_sum",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -65,3 +65,7 @@ __all__ = [
     "remul_weights",
     "square",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

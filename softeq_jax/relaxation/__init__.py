@@ -93,3 +93,7 @@ def __getattr__(name: str) -> Any:
     from softeq_jax.relaxation import _transforms
 
     return getattr(_transforms, name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

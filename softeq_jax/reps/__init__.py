@@ -74,3 +74,7 @@ __all__ = [
     "voxel_obstacle",
     "voxels",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

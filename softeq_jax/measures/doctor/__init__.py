@@ -5,3 +5,7 @@ from softeq_jax.measures.doctor._diagnosis import KINDS, Diagnosis, Finding
 from softeq_jax.measures.doctor._doctor import doctor
 
 __all__ = ["KINDS", "Diagnosis", "Finding", "assert_equivariant", "doctor"]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -67,3 +67,7 @@ __all__ = [
     "subspace_scores",
     "svcca",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

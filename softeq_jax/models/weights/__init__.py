@@ -21,3 +21,7 @@ __all__ = [
     "save_cifar_resnet",
     "sha256",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

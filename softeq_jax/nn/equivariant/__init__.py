@@ -70,3 +70,7 @@ __all__ = [
     "vector_mean_pool",
     "vector_rules",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -39,3 +39,7 @@ __all__ = [
     "joint_frequencies",
     "kronecker",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

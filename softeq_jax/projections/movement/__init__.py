@@ -38,3 +38,7 @@ __all__ = [
     "understand",
     "word_lengths",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -12,3 +12,7 @@ __all__ = [
     "restore",
     "save",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -22,3 +22,7 @@ __all__ = [
     "device_memory",
     "equivariance_values",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
