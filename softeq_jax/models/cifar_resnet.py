@@ -8,6 +8,7 @@ from flax import linen as nn
 
 from softeq_jax._checks import whole
 from softeq_jax.groups import Group
+from softeq_jax.models.image_shape import check_images
 from softeq_jax.models.rules import ModelDials, Rule, window_rule
 from softeq_jax.models.vision import VisionModel, batch_norm
 from softeq_jax.nn import BlurPool
@@ -127,8 +128,7 @@ class CifarResNet(VisionModel):
 
         The images are of any size and number of channels; what is pooled is the last map.
         """
-        if x.ndim != 4:
-            raise ValueError(f"images must be [n, h, w, c], got shape {x.shape}")
+        check_images(x.shape)
         if self.width < 2 or self.width % 2:
             raise ValueError(f"width must be an even number >= 2, got {self.width}")
         whole(self.blur, "blur", 0)

@@ -11,6 +11,7 @@ from flax import linen as nn
 
 from softeq_jax.groups import Group
 from softeq_jax.models.depthwise import shifted_windows
+from softeq_jax.models.image_shape import check_images
 from softeq_jax.models.rules import ModelDials, Rule, window_rule
 from softeq_jax.models.vision import VisionModel, batch_norm
 
@@ -158,8 +159,7 @@ class EfficientNetLite(VisionModel):
         The images are of any size; what is pooled is the last map. There is a feature map for each
         resolution, the last of them after the last convolution.
         """
-        if x.ndim != 4:
-            raise ValueError(f"images must be [n, h, w, c], got shape {x.shape}")
+        check_images(x.shape)
         if len(self.widths) != len(_STAGES) or len(self.depths) != len(_STAGES):
             raise ValueError(
                 f"widths and depths must have {len(_STAGES)} entries, got {self.widths} and "

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from softeq_jax.groups import Group, PlanarGroup
+from softeq_jax.models.image_shape import check_images
 from softeq_jax.models.rules import ModelDials, Rule
 from softeq_jax.models.vision import VisionModel
 from softeq_jax.nn import convolve
@@ -209,8 +210,7 @@ class GroupConvNet(VisionModel):
             raise ValueError(f"GroupConvNet needs C_n or D_n, got {self.group!r}")
         if not self.widths or min(self.widths) < 1:
             raise ValueError(f"widths must be positive integers, got {self.widths}")
-        if len(shape) != 4:
-            raise ValueError(f"images must be [n, h, w, c], got shape {tuple(shape)}")
+        check_images(shape)
         if obstacle := grid_obstacle(self.group, (shape[1], shape[2])):
             raise ValueError(
                 f"images must be [n, s, s, c], square, got shape {tuple(shape)}: {obstacle}"

@@ -7,6 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
+from softeq_jax.models import image_shape
+
 
 def patch_grid(image_size: int, patch_size: int) -> int:
     """Patches along a side.
@@ -30,6 +32,7 @@ def check_patches(shape: tuple[int, ...], patch_size: int) -> None:
     if len(shape) != 4 or min(shape[1:3]) < 1 or shape[1] % patch_size or shape[2] % patch_size:
         raise ValueError(
             f"images must be [n, h, w, c] with h and w multiples of {patch_size}, got {shape}"
+            + image_shape.advice(shape)
         )
 
 
@@ -40,6 +43,7 @@ def check_size(shape: tuple[int, ...], image_size: int, advice: str = "") -> Non
       ValueError: they are not.
     """
     if len(shape) != 4 or shape[1:3] != (image_size, image_size):
+        advice = image_shape.advice(shape) or advice
         raise ValueError(
             f"images must be [n, {image_size}, {image_size}, c], got shape {shape}{advice}"
         )

@@ -9,6 +9,7 @@ from flax import linen as nn
 
 from softeq_jax._checks import whole
 from softeq_jax.groups import Group
+from softeq_jax.models.image_shape import check_images
 from softeq_jax.models.rules import ModelDials, Rule, window_rule
 from softeq_jax.models.vision import VisionModel, batch_norm
 from softeq_jax.nn import BlurPool
@@ -118,8 +119,7 @@ class ResNet(VisionModel):
 
         The images are of any size; what is pooled is the last map.
         """
-        if x.ndim != 4:
-            raise ValueError(f"images must be [n, h, w, c], got shape {x.shape}")
+        check_images(x.shape)
         stride = 1 if whole(self.blur, "blur", 0) else 2
         x = _conv(self.width, 7, stride, "conv1")(x)
         x = nn.relu(batch_norm(train=train, axis_name=self.axis_name, name="bn1")(x))

@@ -6,6 +6,7 @@ from flax import linen as nn
 
 from softeq_jax.groups import Group
 from softeq_jax.models.depthwise import shifted_windows
+from softeq_jax.models.image_shape import check_images
 from softeq_jax.models.rules import ModelDials, Rule, window_rule
 from softeq_jax.models.transformer import attend, gelu
 from softeq_jax.models.vision import VisionModel
@@ -131,8 +132,7 @@ class SegFormer(VisionModel):
         }
         if len(stages) != 1:
             raise ValueError(f"attributes need one entry for each stage, got lengths {stages}")
-        if len(shape) != 4:
-            raise ValueError(f"images must be [n, h, w, c], got shape {shape}")
+        check_images(shape)
 
     @nn.compact
     def __call__(

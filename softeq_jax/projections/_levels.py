@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from softeq_jax._checks import known_options
+from softeq_jax._checks import is_traced, known_options
 from softeq_jax.projections._dials import MASKS, Dials
 
 _RELATIVE_CLUSTER = 1e-6
@@ -107,7 +107,7 @@ def setting(dials: Dials, mask: str, what: str) -> DialSetting:
 
     Raises:
       ValueError: not exactly one of cutoff and softness, one out of range, an unknown mask.
-      TypeError: an unknown dial.
+      TypeError: an unknown dial, or one that is traced.
     """
     known_options(dials, Dials, what)
     cutoff, softness, named = dials.get("cutoff"), dials.get("softness"), dials.get("mask")
@@ -118,6 +118,12 @@ def setting(dials: Dials, mask: str, what: str) -> DialSetting:
         raise ValueError(
             f"give exactly one of cutoff and softness, got cutoff={cutoff}, softness={softness}"
         )
+    for name in ("cutoff", "softness"):
+        if is_traced(dials.get(name)):
+            raise TypeError(
+                f"{name} is traced: a projector is built once, outside jit, vmap and grad, and "
+                "given to the compiled function as an argument"
+            )
     if cutoff is not None and not float(cutoff) >= 0.0:
         raise ValueError(f"cutoff must be >= 0, got {cutoff}")
     if softness is not None and not 0.0 <= float(softness) <= 1.0:

@@ -68,7 +68,9 @@ class Projector:
         """``P w``, in the dtype of w (half precision is computed in float32).
 
         A NumPy float64 (complex128) array is computed by NumPy, and comes back as one, where JAX
-        has no such numbers (``jax_enable_x64`` is off).
+        has no such numbers (``jax_enable_x64`` is off). NaN and infinite entries are not looked
+        for, which would wait for the device: they spread over what is averaged with them. Files
+        of weights are checked when they are read (``models.load``).
 
         Raises:
           ValueError: the shape does not fit the axes.
@@ -289,6 +291,7 @@ def projector(
     Raises:
       ValueError: see ``Projector.at``; unknown axes, mismatched groups, a back end that cannot
         treat these representations.
+      TypeError: ``reps`` is no dictionary, or a dial is traced.
 
     Example:
       >>> import numpy as np, softeq_jax as sq
@@ -304,6 +307,11 @@ def projector(
     if backend is not None and convention == "stacked":
         raise ValueError(
             f"convention='stacked' has a back end of its own: leave backend={backend!r} out"
+        )
+    if not isinstance(reps, Mapping):
+        raise TypeError(
+            f"reps must be a dictionary from axes of {spec!r} to representations, such as "
+            f"{{{spec.split(' ')[0]!r}: V}}, got {reps!r}"
         )
     space = parse(spec, reps)
     strict = dials.get("cutoff") is None and dials.get("softness") is None

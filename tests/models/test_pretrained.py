@@ -260,5 +260,5 @@ def test_paths_are_no_hub_ids(hub, source, tmp_path, monkeypatch):
 def test_the_hub_needs_its_package(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
-    with pytest.raises(ImportError, match="pip install huggingface_hub"):
+    with pytest.raises(ImportError, match=r"pip install softeq-jax\[hub\]"):
         models.load("someone/network")

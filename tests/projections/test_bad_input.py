@@ -197,3 +197,19 @@ def test_a_bilinear_form_needs_other_names():
     np.testing.assert_allclose(metric, np.diag([1.0, -1.0, -1.0, -1.0]), atol=1e-14)
     own = sq.projector("i o", {"i": v("lorentz").dual, "o": v("lorentz")})
     np.testing.assert_allclose(own(np.eye(4)), np.eye(4), atol=1e-14)
+
+
+def test_representations_without_their_axes_are_refused():
+    v = sq.reps.vector(sq.groups.so(3))
+    with pytest.raises(TypeError, match=r"reps must be a dictionary from axes of 'i o'.*'i': V"):
+        sq.projector("i o", v)
+
+
+@pytest.mark.parametrize("dial", ["cutoff", "softness"])
+def test_a_traced_dial_is_named(dial):
+    v = sq.reps.vector(sq.groups.so(3))
+    axes = {"i": v, "o": v}
+    p = sq.projector("i o", axes)
+    for make in (lambda s: p.at(**{dial: s}), lambda s: sq.projector("i o", axes, **{dial: s})):
+        with pytest.raises(TypeError, match=f"{dial} is traced: a projector is built once"):
+            jax.jit(lambda s, make=make: make(s)(np.eye(3)))(0.5)

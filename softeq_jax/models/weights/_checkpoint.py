@@ -219,7 +219,7 @@ def _fetch(source: str) -> Path:
     except ModuleNotFoundError as error:
         raise ImportError(
             f"{source!r} is no file or folder here; to fetch it from the Hugging Face hub: "
-            "pip install huggingface_hub"
+            "pip install softeq-jax[hub]"
         ) from error
     try:
         return Path(hub.snapshot_download(source, allow_patterns=_HUB_FILES))
