@@ -1,4 +1,4 @@
-"""The command line ``softeq``: look at published weights, soften, measure and fine-tune them.
+"""The command line ``softeq``: published weights looked at, softened, measured, examined, tuned.
 
 JAX, Flax and whatever else a command needs are imported when it runs, so that ``--help`` is quick.
 Commands need the extra ``models``; ``measure`` and ``finetune`` also ``train`` (images, TFDS, the
@@ -14,11 +14,11 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from softeq_jax._version import version
-from softeq_jax.cli import _finetune, _inspect, _measure, _models, _soften
+from softeq_jax.cli import _doctor, _finetune, _inspect, _measure, _models, _soften
 
 __all__ = ["main", "make_parser"]
 
-_COMMANDS = (_models, _inspect, _soften, _measure, _finetune)
+_COMMANDS = (_models, _inspect, _soften, _measure, _doctor, _finetune)
 _log = logging.getLogger(__name__)
 _EXTRAS = {"PIL": "train", "tensorflow_datasets": "train", "matplotlib": "figures"}
 _MISTAKE, _INTERRUPTED, _PIPE_CLOSED = 2, 130, 141

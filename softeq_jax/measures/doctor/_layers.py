@@ -21,7 +21,7 @@ from softeq_jax.measures.doctor._elements import Trial
 from softeq_jax.measures.doctor._patient import Patient, relative
 from softeq_jax.measures.doctor._widened import in_double
 from softeq_jax.measures.finite._elements import element
-from softeq_jax.reps import voxels
+from softeq_jax.reps import GridImage, GridTokens, voxels
 
 CLOSE = 1e-6
 """Relative error up to which two arrays in float64 count as equal."""
@@ -93,7 +93,9 @@ class Inside:
     def _actions(self, a: np.ndarray) -> Iterator[tuple[tuple[int, ...], Any]]:
         group, frame = self.patient.group, self.patient.frame
         source = self.patient.source.layout
-        on_grid = isinstance(group, PlanarGroup) and isinstance(source, Image | Tokens)
+        rep = source.rep if isinstance(source, Fiber) else None
+        pixels = isinstance(source, Image | Tokens) or isinstance(rep, GridImage | GridTokens)
+        on_grid = isinstance(group, PlanarGroup) and pixels
         if on_grid:
             for layout, spatial in _grids(a.shape):
 
@@ -111,7 +113,6 @@ class Inside:
                 axes = tuple(range(1, 1 + len(dims)))
                 yield (), lambda g: source.rep.apply(g, a, axes=axes)
         yield (), lambda g: a
-        rep = source.rep if isinstance(source, Fiber) else None
         fits = [i for i in range(1, a.ndim) if a.shape[i] == group.d and not on_grid]
         for count in (1, 2, 3):
             for axes in itertools.combinations(fits, count):

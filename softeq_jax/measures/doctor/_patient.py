@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import re
 from typing import Any
 
 import jax
@@ -9,13 +10,22 @@ import jax.numpy as jnp
 import numpy as np
 
 from softeq_jax.groups import Group
-from softeq_jax.measures.attribution._graph import Graph, evaluate, flatten, path, shared_scopes
+from softeq_jax.measures.attribution._graph import (
+    Graph,
+    Operation,
+    Scope,
+    common,
+    evaluate,
+    flatten,
+)
 from softeq_jax.measures.base._functions import Function, check_outputs, one_array
 from softeq_jax.measures.base._layouts import Frame
 from softeq_jax.measures.doctor._elements import Trial
 from softeq_jax.measures.doctor._meanings import Meaning
 from softeq_jax.measures.doctor._widened import in_double, widened
 
+_TRANSFORMATION = re.compile(r"\w+\(|\)")
+"""What JAX puts around the names of scopes, as in ``vmap(conv)``."""
 MOST_PASSES = 30
 """Forward passes of one diagnosis."""
 
@@ -79,16 +89,20 @@ class Patient:
         return self.graph.dependent(self.graph.arguments)
 
     def in_double(self, x: np.ndarray) -> tuple[np.ndarray, dict[int, Any]] | None:
-        """``f(x)`` and all variables, in float64; None where f cannot be traced, or gives NaN."""
+        """``f(x)`` and all variables, in float64; None where f cannot be traced or widened, or
+        gives NaN."""
         if self.graph is None:
             return None
         key = x.tobytes()
         if key not in self._wide:
             self.passes += 1
-            y, values = widened(self.graph, [np.asarray(x, np.float64)])
-            self._wide[key] = (np.asarray(y), values)
-        found = self._wide[key]
-        return found if np.all(np.isfinite(found[0])) else None
+            try:
+                y, values = widened(self.graph, [np.asarray(x, np.float64)])
+            except (TypeError, ValueError, NotImplementedError):
+                self._wide[key] = None
+            else:
+                self._wide[key] = (np.asarray(y), values) if np.all(np.isfinite(y)) else None
+        return self._wide[key]
 
     def as_traced(self) -> dict[int, Any]:
         """All variables of ``f(x)`` in the precision that f asks for."""
@@ -128,20 +142,24 @@ class Patient:
         assert self.graph is not None
         operations = self.graph.operations
         moving = [op for op in operations if any(self.dependent[v] for v in op.outputs)]
-        named = [[s for s in op.scope if not s.call] for op in moving]
-        operation = operations[index]
-        own = tuple(s for s in operation.scope if not s.call)
+        named = [_modules(op) for op in moving]
+        operation, own = operations[index], _modules(operations[index])
         taps = [(k, op.tap) for k, op in enumerate(operations) if op.tap]
         if not any(named):
             if not taps:
                 return None
             return next((str(name) for k, name in taps if k >= index), "output")
-        shared = min(shared_scopes(moving), len(own))
-        where = path(own, shared)
-        if where:
+        shared = min(common(named), len(own))
+        if where := "/".join(scope.name for scope in own[shared:]):
             return where
         deeper = any(len(scope) > shared for scope in named)
         return operation.name if deeper or not own else own[-1].name
+
+
+def _modules(operation: Operation) -> tuple[Scope, ...]:
+    """The named scopes of an operation, without dissolved calls and names of transformations."""
+    names = [_TRANSFORMATION.sub("", scope.name) for scope in operation.scope if not scope.call]
+    return tuple(Scope(name) for name in names if name)
 
 
 def relative(found: np.ndarray, expected: np.ndarray) -> float:

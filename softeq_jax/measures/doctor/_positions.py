@@ -10,11 +10,14 @@ from typing import Any
 
 import numpy as np
 
+from softeq_jax.measures.base._layouts import Image
 from softeq_jax.measures.doctor._elements import Trial
 from softeq_jax.measures.doctor._layers import CLOSE, FirstBreak, Inside
 from softeq_jax.measures.doctor._patient import MOST_PASSES, Patient
 from softeq_jax.measures.doctor._widened import bind, in_double, wide
 
+_ENOUGH = 2
+"""Sizes that are suggested."""
 Window = tuple[int, int, int]
 """Entries of an axis, the first one that is covered, the last one."""
 
@@ -112,17 +115,15 @@ def _sound_everywhere(inside: Inside, origin: FirstBreak) -> bool:
 
 def sizes_that_work(patient: Patient, trial: Trial, tolerance: float) -> list[int]:
     """Sides of square images near the given ones on which f is equivariant, as far as it runs."""
-    if patient.x.ndim < 3 or patient.frame[0] != patient.frame[1]:
+    layout = patient.source.layout
+    if not isinstance(layout, Image) or patient.frame[0] != patient.frame[1]:
         return []
     side, found = patient.frame[0], []
-    axes = getattr(patient.source.layout, "axes", None)
-    if axes is None:
-        return []
     for size in (side + 1, side - 1, side + 2, side + 3):
-        if size < 1 or patient.passes + 2 > MOST_PASSES:
+        if len(found) == _ENOUGH or size < 1 or patient.passes + 2 > MOST_PASSES:
             continue
         x = patient.x
-        for axis in axes:
+        for axis in layout.axes:
             x = np.take(x, np.arange(size) % side, axis)
         other = Patient(patient.f, x, patient.group, patient.source, patient.target, (size, size))
         try:

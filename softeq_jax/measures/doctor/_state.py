@@ -6,6 +6,7 @@ from softeq_jax.measures.doctor._diagnosis import Finding
 from softeq_jax.measures.doctor._patient import Patient, relative
 
 _RANDOM = ("random_bits", "threefry2x32", "rng_bit_generator", "rng_uniform")
+_ELEMENTWISE = ("add", "sub", "mul", "div", "select_n", "and")
 
 
 def unsteady(patient: Patient, first: np.ndarray, tolerance: float) -> Finding | None:
@@ -55,6 +56,7 @@ def coupled(patient: Patient, first: np.ndarray, tolerance: float) -> Finding | 
     if size <= tolerance:
         return None
     index = _over_examples(patient)
+    index = _random(patient) if index is None else index
     return Finding(
         "state",
         None if index is None else patient.layer(index),
@@ -84,7 +86,8 @@ def _random(patient: Patient) -> int | None:
         if source is not None and meets:
             shapes = [graph.shapes[v].shape for v in inputs if v in drawn]
             like = [graph.shapes[v].shape for v in meets]
-            if set(shapes) & set(like) and alive.intersection(operation.outputs):
+            elementwise = operation.primitive in _ELEMENTWISE
+            if elementwise and set(shapes) & set(like) and alive.intersection(operation.outputs):
                 return source
             continue
         if source is not None:
