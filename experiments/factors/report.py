@@ -102,7 +102,8 @@ def _against_accuracy(lines: Sequence[Line], path: Path) -> None:
             x, y = ([line[key] for line in those] for key in ("shift", "accuracy"))
             axis.plot(x, y, "o", color=COLORS[family], label=name, alpha=0.8)
     axis.set(xlabel="equivariance to shifts, minus control", ylabel="accuracy (%)")
-    axis.legend(frameon=False)
+    if axis.lines:
+        axis.legend(frameon=False)
     finish(figure, path, "Accuracy against learned equivariance, a point a network")
 
 

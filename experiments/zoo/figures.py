@@ -51,7 +51,8 @@ def _points(axis: Any, lines: Sequence[Line], key: str) -> None:
         axis.plot(x, y, "o", color=COLORS.get(family), label=family, alpha=0.8)
     axis.set_xscale("log")
     axis.xaxis.set_minor_formatter(NullFormatter())
-    axis.legend(frameon=False, fontsize=8)
+    if axis.lines:
+        axis.legend(frameon=False, fontsize=8)
 
 
 def generators(
@@ -74,7 +75,7 @@ def generators(
             if line["set"] == first and (line["row"], line["seed"]) in found
         ]
         _points(axis, those, "value")
-        if name != next(iter(values)):
+        if name != next(iter(values)) and those:
             axis.get_legend().remove()
         axis.set_title(name.replace("_", " "), fontsize=10)
     for axis in axes[:, 0]:
