@@ -11,7 +11,7 @@ import numpy as np
 from softeq_jax.groups import Group, PlanarGroup
 from softeq_jax.measures.base._layouts import Fiber, Image, Invariant, Shape
 from softeq_jax.measures.doctor._meanings import Meaning, Move
-from softeq_jax.reps import Multiple, Rep, Sum, regular, tensor, vector
+from softeq_jax.reps import Multiple, Rep, Sum, irrep, regular, tensor, vector
 
 _ORDERS = 6
 """Orders of fields that are tried."""
@@ -125,6 +125,9 @@ def _types(group: Group, channels: int) -> list[Rep]:
     found = [vector(group)]
     if group.is_finite and (group.order or 0) <= 64:
         found.append(regular(group))
+    if isinstance(group, PlanarGroup):
+        highest = 3 if group.rotations is None else min(3, (group.rotations - 1) // 2)
+        found += [irrep(group, m) for m in range(2, highest + 1)]
     found.append(tensor(group, 2))
     return [rep for rep in found if channels % rep.dim == 0 and not rep.is_trivial]
 
@@ -134,7 +137,7 @@ def _of_scalars(group: Group, shape: Shape) -> Iterator[Candidate]:
         "representation",
         Meaning(Invariant(), "pseudoscalars, which reflections negate", signed=True),
     )
-    if isinstance(group, PlanarGroup) and len(shape) == 4:
+    if isinstance(group, PlanarGroup) and len(shape) in (3, 4):
         yield Candidate("representation", Meaning(Image(), "maps, which turn with the input"))
     for axis in range(len(shape) - 1, 0, -1):
         for rep in _types(group, shape[axis]):

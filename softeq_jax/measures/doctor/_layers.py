@@ -25,6 +25,8 @@ from softeq_jax.reps import GridImage, GridTokens, voxels
 
 CLOSE = 1e-6
 """Relative error up to which two arrays in float64 count as equal."""
+_MIXED = 128
+"""Channels up to which an orthogonal matrix is looked for."""
 _WIDE = 2048
 """Channels up to which permutations of them are looked for."""
 
@@ -216,7 +218,8 @@ def _channels_apart(a: np.ndarray, b: np.ndarray, spatial: tuple[int, ...]) -> f
         if best < CLOSE or not axes:
             break
         flat = [_columns(c, axes) for c in (a, b)]
-        best = min(best, _permuted(*flat), _mixed(*flat))
+        mixed = _mixed(*flat) if len(axes) == 1 or len(flat[0]) > 2 * flat[0].shape[1] else best
+        best = min(best, _permuted(*flat), mixed)
     return best
 
 
@@ -237,8 +240,16 @@ def _permuted(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def _mixed(a: np.ndarray, b: np.ndarray) -> float:
-    """The error of the best orthogonal matrix (Procrustes), where there are samples enough."""
-    if a.shape[1] > 128 or a.shape[0] < 3 * a.shape[1]:
+    """The error of the best orthogonal matrix: by Procrustes, or by what it keeps.
+
+    An orthogonal matrix that relates few samples of many channels exists if and only if the inner
+    products of the samples are the same.
+    """
+    if a.shape[0] < 2:
+        return math.inf
+    if a.shape[1] > a.shape[0]:
+        return relative(b @ b.T, a @ a.T)
+    if a.shape[1] > _MIXED:
         return math.inf
     u, _, v = np.linalg.svd(a.T @ b)
     return relative(a @ (u @ v), b)

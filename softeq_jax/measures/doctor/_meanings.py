@@ -132,8 +132,8 @@ def _suggested(group: Group, shape: Shape, what: str, source: Any) -> Any:
             return layout if meaning.order is None else getattr(layout, "rep", layout)
         if isinstance(meaning.layout, Image) and len(shape) == 4:
             return Image()
-        if isinstance(meaning.layout, Tokens) and len(shape) == 3:
-            return meaning.layout
+        if isinstance(meaning.layout, Image | Tokens) and len(shape) == 3:
+            return _map_of_three_axes(meaning, shape, input_shape)
         acts = isinstance(meaning.layout, Fiber) and len(shape) > 1 and shape[-1] == group.d
         return vector(group) if acts else "invariant"
     if planar and len(shape) == 4:
@@ -146,6 +146,16 @@ def _suggested(group: Group, shape: Shape, what: str, source: Any) -> Any:
         f"{what} has shape {shape}, from which one cannot tell how {group} acts on it: declare a "
         f"representation (as in input=reps.vector(group)) or a layout (measures.Image(...))"
     )
+
+
+def _map_of_three_axes(source: Meaning, shape: Shape, input_shape: Shape) -> Layout:
+    """Maps without channels ``[n, h, w]``, or tokens, with a class token in front or without."""
+    if isinstance(source.layout, Image) and shape[1:] == source.layout.grid(input_shape):
+        return Image()
+    for prefix in (0, 1):
+        if math.isqrt(shape[1] - prefix) ** 2 == shape[1] - prefix > 1:
+            return Tokens(prefix=prefix)
+    return Invariant()
 
 
 def _of_rep(rep: Rep, group: Group, shape: Shape, what: str) -> Meaning:
@@ -205,3 +215,24 @@ def frame_of(meaning: Meaning, shape: Shape) -> Frame:
     if isinstance(meaning.layout, Image):
         return meaning.layout.grid(shape)
     return meaning.layout.sides(shape) if isinstance(meaning.layout, Tokens) else (1, 1)
+
+
+def check_grid(group: Group, layout: Layout, shape: tuple[int, ...], what: str) -> None:
+    """ValueError where a group cannot act on the pixels that a layout says there are."""
+    if not isinstance(layout, Image | Tokens):
+        return
+    if not isinstance(group, PlanarGroup):
+        raise ValueError(
+            f"{group} does not act on the pixels of {what}: choose a group of the plane, or "
+            f"declare a representation"
+        )
+    grid = layout.grid(shape) if isinstance(layout, Image) else layout.sides(shape)
+    if obstacle := grid_obstacle(group, grid):
+        raise ValueError(f"{what} of shape {shape}: {obstacle}")
+
+
+def on_grid(meaning: Meaning) -> bool:
+    """Whether pixels move, so that elements off the lattice interpolate."""
+    layout = meaning.layout
+    rep = getattr(layout, "rep", None)
+    return isinstance(layout, Image | Tokens) or isinstance(rep, GridImage | GridTokens)

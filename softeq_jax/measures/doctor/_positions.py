@@ -26,8 +26,12 @@ def is_off_center(inside: Inside, origin: FirstBreak) -> bool:
     """Whether it is the positions of an operation, not its weights, that break equivariance."""
     graph = inside.patient.graph
     assert graph is not None
-    equation = graph.operations[origin.index].equation
+    operation = graph.operations[origin.index]
+    equation = operation.equation
     windows = _windows(equation, origin.spatial)
+    users = [op.primitive for op in graph.operations if operation.outputs[0] in op.inputs]
+    if users == ["concatenate"]:  # what is cut is put back elsewhere: a shift, not a window
+        return False
     if not any(first + last != n - 1 for n, first, last in windows):
         return False
     if equation.primitive.name != "conv_general_dilated":

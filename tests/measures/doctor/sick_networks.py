@@ -237,6 +237,18 @@ SICK: dict[str, Case] = {
     "a pool on an even side": Case(
         network("maxpool", 8), images(8), "d4", kind="position", layer="max_pool"
     ),
+    "a shift": Case(lambda x: jnp.roll(x, 1, 1), images(), "c4", kind=M),
+    "a map declared invariant": Case(
+        lambda x: (x**2).sum(-1), images(), D4, None, "invariant", "representation"
+    ),
+    "a double angle as a vector": Case(
+        lambda x: jnp.stack([x[:, 0] ** 2 - x[:, 1] ** 2, 2 * x[:, 0] * x[:, 1]], -1),
+        normal(3, 2),
+        "so2",
+        "vector",
+        "vector",
+        "representation",
+    ),
     "a skew padding": Case(network("skewpad", 9), images(), "c4", kind="position", layer="skew"),
     "every second pixel": Case(lambda x: conv(x, K)[:, ::2, ::2], images(8), "c4", kind="position"),
     "a strided convolution": Case(lambda x: conv(x, K, 2), images(8), "d4", kind="position"),
