@@ -93,7 +93,7 @@ def test_the_commands_exist():
     for module in re.findall(r"python -m (experiments[.\w]+)", TEXT):
         assert _is_program(module), module
     commands = re.findall(r"^\.venv/bin/softeq (.*)", TEXT, re.MULTILINE)
-    assert len(commands) == 6
+    assert len(commands) == 7
     for command in commands:
         make_parser().parse_args(command.split("#")[0].split())
 

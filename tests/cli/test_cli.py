@@ -53,7 +53,8 @@ def test_help_needs_no_jax_and_names_every_command():
         )
         assert done.returncode == 0, done.stderr
         assert all(
-            word in done.stdout for word in ("models", "inspect", "soften", "measure", "finetune")
+            word in done.stdout
+            for word in ("models", "inspect", "soften", "measure", "doctor", "finetune")
         )
 
 

@@ -2,6 +2,7 @@
 
 import json
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -117,6 +118,36 @@ def test_bad_input_says_what_is_missing():
         measures.doctor(lambda x: x.sum(0), x, "c4")
     with pytest.raises(TypeError, match="one array"):
         measures.doctor(lambda x: (x, x), x, "c4")
+
+
+def test_a_mask_is_found_where_it_breaks_nothing():
+    def f(x):
+        kept = jax.random.bernoulli(jax.random.key(0), 0.5, (len(x), 2))
+        return x.mean((1, 2)) * kept
+
+    found = measures.doctor(f, images(), "c4")
+    assert [finding.kind for finding in found.findings] == ["state"]
+    assert not found.equivariant
+
+
+def test_three_invariants_that_nobody_declared_are_no_vector():
+    def f(x):
+        return jnp.stack([(x**2).sum((1, 2))] * 3, -1)
+
+    assert measures.doctor(f, normal(3, 4, 3), SO3).equivariant
+    assert not measures.doctor(f, normal(3, 4, 3), SO3, output=V3).equivariant
+
+
+def test_float64_inputs_are_those_that_jax_computes_with():
+    x = np.random.default_rng(0).normal(size=(3, 9, 9, 2))
+    assert measures.doctor(lambda x: conv(x, K), x, D4).equivariant
+
+
+def test_zero_is_equivariant_though_it_is_rounded():
+    def f(x):
+        return (x[:, :, None] * 1.1 - x[:, None] * 1.1).sum((1, 2))
+
+    assert measures.doctor(f, normal(3, 5, 3), SO3).equivariant
 
 
 def test_a_function_that_cannot_be_traced_is_examined_from_outside():
