@@ -38,7 +38,7 @@ from softeq_jax.measures.base._generators import (
 )
 from softeq_jax.measures.base._layouts import Fiber, Image, Invariant, Layout, Tokens
 from softeq_jax.measures.base._options import Options
-from softeq_jax.measures.doctor import Diagnosis, Finding, assert_equivariant, doctor
+from softeq_jax.measures.diagnosis import Diagnosis, Finding, assert_equivariant, doctor
 from softeq_jax.measures.features import (
     FeatureCorrelation,
     FeatureSimilarity,

@@ -10,7 +10,7 @@ from sick_networks import C4, D4, O3, O3V, SICK, SO3, V3, conv, images, normal
 from sound_networks import SOUND
 
 from softeq_jax import measures, reps
-from softeq_jax.measures.doctor import KINDS
+from softeq_jax.measures.diagnosis import KINDS
 
 K = np.ones((3, 3, 2, 2), np.float32)
 

@@ -6,11 +6,11 @@ import numpy as np
 
 from softeq_jax._checks import coefficient, whole
 from softeq_jax.measures.base._functions import Array, Function, as_key
-from softeq_jax.measures.doctor._doctor import doctor, group_of
-from softeq_jax.measures.doctor._elements import drawn, trials
-from softeq_jax.measures.doctor._meanings import declared, frame_of, on_grid
-from softeq_jax.measures.doctor._patient import Patient
-from softeq_jax.measures.doctor._precision import tolerance_of
+from softeq_jax.measures.diagnosis._doctor import doctor, group_of
+from softeq_jax.measures.diagnosis._elements import drawn, trials
+from softeq_jax.measures.diagnosis._meanings import declared, frame_of, on_grid
+from softeq_jax.measures.diagnosis._patient import Patient
+from softeq_jax.measures.diagnosis._precision import tolerance_of
 
 
 def assert_equivariant(

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from softeq_jax.measures.doctor._diagnosis import Finding
-from softeq_jax.measures.doctor._patient import Patient, relative
+from softeq_jax.measures.diagnosis._diagnosis import Finding
+from softeq_jax.measures.diagnosis._patient import Patient, relative
 
 _RANDOM = ("random_bits", "threefry2x32", "rng_bit_generator", "rng_uniform")
 _ELEMENTWISE = ("add", "sub", "mul", "div", "select_n", "and")

@@ -5,11 +5,11 @@ import numpy as np
 
 from softeq_jax.measures._bandwidth import low_pass
 from softeq_jax.measures.base._layouts import Fiber, Image, Tokens
-from softeq_jax.measures.doctor._diagnosis import Finding
-from softeq_jax.measures.doctor._elements import Trial
-from softeq_jax.measures.doctor._meanings import Meaning, frame_of
-from softeq_jax.measures.doctor._patient import Patient, relative
-from softeq_jax.measures.doctor._widened import in_double
+from softeq_jax.measures.diagnosis._diagnosis import Finding
+from softeq_jax.measures.diagnosis._elements import Trial
+from softeq_jax.measures.diagnosis._meanings import Meaning, frame_of
+from softeq_jax.measures.diagnosis._patient import Patient, relative
+from softeq_jax.measures.diagnosis._widened import in_double
 from softeq_jax.measures.finite._elements import element
 
 _SHARE = 0.5

@@ -10,7 +10,7 @@ import numpy as np
 
 from softeq_jax.groups import Group, PlanarGroup
 from softeq_jax.measures.base._layouts import Fiber, Image, Invariant, Shape
-from softeq_jax.measures.doctor._meanings import Meaning, Move
+from softeq_jax.measures.diagnosis._meanings import Meaning, Move
 from softeq_jax.reps import Multiple, Rep, Sum, irrep, regular, tensor, vector
 
 _ORDERS = 6

@@ -7,16 +7,16 @@ from typing import Any
 import numpy as np
 
 from softeq_jax.measures.base._layouts import Image, Invariant
-from softeq_jax.measures.doctor._candidates import candidates
-from softeq_jax.measures.doctor._diagnosis import Diagnosis, Finding
-from softeq_jax.measures.doctor._elements import Trial, trials
-from softeq_jax.measures.doctor._interpolation import WORSE, between, resampling
-from softeq_jax.measures.doctor._layers import inside
-from softeq_jax.measures.doctor._meanings import Meaning, check_grid, frame_of, on_grid
-from softeq_jax.measures.doctor._patient import MOST_PASSES, Patient
-from softeq_jax.measures.doctor._positions import is_off_center, sizes_that_work
-from softeq_jax.measures.doctor._precision import close_tolerance, rounding
-from softeq_jax.measures.doctor._state import coupled, masked, unsteady
+from softeq_jax.measures.diagnosis._candidates import candidates
+from softeq_jax.measures.diagnosis._diagnosis import Diagnosis, Finding
+from softeq_jax.measures.diagnosis._elements import Trial, trials
+from softeq_jax.measures.diagnosis._interpolation import WORSE, between, resampling
+from softeq_jax.measures.diagnosis._layers import inside
+from softeq_jax.measures.diagnosis._meanings import Meaning, check_grid, frame_of, on_grid
+from softeq_jax.measures.diagnosis._patient import MOST_PASSES, Patient
+from softeq_jax.measures.diagnosis._positions import is_off_center, sizes_that_work
+from softeq_jax.measures.diagnosis._precision import close_tolerance, rounding
+from softeq_jax.measures.diagnosis._state import coupled, masked, unsteady
 
 _EXACT = 1e-6
 """Relative error in float64 below which a function counts as equivariant, or a meaning as right."""

@@ -8,12 +8,12 @@ import numpy as np
 from softeq_jax.groups import Group, from_name
 from softeq_jax.measures.base._functions import Array, Function, check_inputs
 from softeq_jax.measures.base._layouts import Invariant
-from softeq_jax.measures.doctor._diagnosis import Diagnosis
-from softeq_jax.measures.doctor._elements import Trial, trials
-from softeq_jax.measures.doctor._examination import Examination
-from softeq_jax.measures.doctor._meanings import Meaning, check_grid, declared, frame_of, on_grid
-from softeq_jax.measures.doctor._patient import Patient
-from softeq_jax.measures.doctor._precision import tolerance_of
+from softeq_jax.measures.diagnosis._diagnosis import Diagnosis
+from softeq_jax.measures.diagnosis._elements import Trial, trials
+from softeq_jax.measures.diagnosis._examination import Examination
+from softeq_jax.measures.diagnosis._meanings import Meaning, check_grid, declared, frame_of, on_grid
+from softeq_jax.measures.diagnosis._patient import Patient
+from softeq_jax.measures.diagnosis._precision import tolerance_of
 from softeq_jax.reps import Rep
 
 

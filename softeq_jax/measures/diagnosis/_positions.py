@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from softeq_jax.measures.base._layouts import Image
-from softeq_jax.measures.doctor._elements import Trial
-from softeq_jax.measures.doctor._layers import CLOSE, FirstBreak, Inside
-from softeq_jax.measures.doctor._patient import MOST_PASSES, Patient
-from softeq_jax.measures.doctor._widened import bind, in_double, wide
+from softeq_jax.measures.diagnosis._elements import Trial
+from softeq_jax.measures.diagnosis._layers import CLOSE, FirstBreak, Inside
+from softeq_jax.measures.diagnosis._patient import MOST_PASSES, Patient
+from softeq_jax.measures.diagnosis._widened import bind, in_double, wide
 
 _ENOUGH = 2
 """Sizes that are suggested."""

@@ -17,9 +17,9 @@ import numpy as np
 
 from softeq_jax.groups import PlanarGroup
 from softeq_jax.measures.base._layouts import Fiber, Image, Tokens
-from softeq_jax.measures.doctor._elements import Trial
-from softeq_jax.measures.doctor._patient import Patient, relative
-from softeq_jax.measures.doctor._widened import in_double
+from softeq_jax.measures.diagnosis._elements import Trial
+from softeq_jax.measures.diagnosis._patient import Patient, relative
+from softeq_jax.measures.diagnosis._widened import in_double
 from softeq_jax.measures.finite._elements import element
 from softeq_jax.reps import GridImage, GridTokens, voxels
 

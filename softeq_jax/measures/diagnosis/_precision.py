@@ -3,8 +3,8 @@
 import jax.numpy as jnp
 import numpy as np
 
-from softeq_jax.measures.doctor._diagnosis import Finding
-from softeq_jax.measures.doctor._patient import Patient, relative
+from softeq_jax.measures.diagnosis._diagnosis import Finding
+from softeq_jax.measures.diagnosis._patient import Patient, relative
 
 _FACTOR = 1000
 """Rounding errors that a sound network may pile up, in units of the last place."""

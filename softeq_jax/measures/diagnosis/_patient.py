@@ -20,9 +20,9 @@ from softeq_jax.measures.attribution._graph import (
 )
 from softeq_jax.measures.base._functions import Function, check_outputs, one_array
 from softeq_jax.measures.base._layouts import Frame
-from softeq_jax.measures.doctor._elements import Trial
-from softeq_jax.measures.doctor._meanings import Meaning
-from softeq_jax.measures.doctor._widened import in_double, widened
+from softeq_jax.measures.diagnosis._elements import Trial
+from softeq_jax.measures.diagnosis._meanings import Meaning
+from softeq_jax.measures.diagnosis._widened import in_double, widened
 
 _TRANSFORMATION = re.compile(r"\w+\(|\)")
 """What JAX puts around the names of scopes, as in ``vmap(conv)``."""
