@@ -129,3 +129,9 @@ def test_no_docstring_refers_to_another_by_likewise():
         if isinstance(node, kinds) and "likewise" in (ast.get_docstring(node) or "").lower()
     ]
     assert not found
+
+
+def test_test_files_have_names_of_their_own():
+    """Two of one name cannot be collected together, which shows only when all of them are run."""
+    names = collections.Counter(path.name for path in (ROOT / "tests").rglob("test_*.py"))
+    assert [name for name, count in names.items() if count > 1] == []

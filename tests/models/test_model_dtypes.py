@@ -39,6 +39,7 @@ MODELS = {
     "trajectories": (TrajectoryTransformer(3, **TRACKS), ((2, 3, 6, 2),)),
     "graph net": (models.EquivariantGraphNet(**PARTICLES), GRAPH),
     "vn pointnet": (models.VNPointNet(4, **CLOUD), ((2, 12, 3),)),
+    "volumes": (models.VolumeResNet(8, 5, 4), ((2, 5, 5, 5, 1),)),
     "vn dgcnn": (models.VNDGCNN(4, **CLOUD), ((2, 12, 3),)),
     "free vn pointnet": (models.VNPointNet(4, free=True, **CLOUD), ((2, 12, 3),)),
 }
