@@ -12,6 +12,7 @@ import numpy as np
 from flax import linen as nn
 from flax import traverse_util
 
+from experiments.shared.network_inputs import as_taken
 from experiments.shared.studies import Settings
 from softeq_jax import data, models
 from softeq_jax.measures import rotate_bilinear
@@ -123,21 +124,7 @@ def pictures(
       uint8 ``[n, side, side, 3]``, int ``[n]``.
     """
     source = data.open_source(name, split, folder)
-    size = preprocess.resize
-    short = size if preprocess.keep_aspect else (size, size)
-    steps = (
-        data.Resize(short, preprocess.interpolation),
-        data.CenterCrop(preprocess.image_size),
-    )
-    side, unused = preprocess.image_size, np.random.default_rng(0)
-    images = np.empty((len(source), side, side, 3), np.uint8)
-    labels = np.empty(len(source), np.int64)
-    for i in range(len(source)):
-        example = {"image": source[i]["image"]}
-        for step in steps:
-            example = step(example, unused)
-        images[i], labels[i] = example["image"], source[i]["label"]
-    return images, labels
+    return as_taken(source, range(len(source)), preprocess)
 
 
 def rotated_images(images: np.ndarray, tilt: float, seed: int = 0) -> np.ndarray:

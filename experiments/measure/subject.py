@@ -12,6 +12,7 @@ import jax
 import numpy as np
 from flax import linen as nn
 
+from experiments.shared.network_inputs import as_taken
 from experiments.shared.studies import Settings, StudyError
 from softeq_jax import data, measures, models
 
@@ -161,22 +162,7 @@ def pictures(
     except ValueError:
         source = data.open_source(name, "validation", data_dir)
     chosen = np.random.default_rng(0).permutation(len(source))[: count or len(source)]
-    size = preprocess.resize
-    short = size if preprocess.keep_aspect else (size, size)
-    steps = (
-        data.Resize(short, preprocess.interpolation),
-        data.CenterCrop(preprocess.image_size),
-    )
-    side, unused = preprocess.image_size, np.random.default_rng(0)
-    images = np.empty((len(chosen), side, side, 3), np.uint8)
-    labels = np.empty(len(chosen), np.int64)
-    for i, index in enumerate(chosen.tolist()):
-        record = source[index]
-        example = {"image": record["image"]}
-        for step in steps:
-            example = step(example, unused)
-        images[i], labels[i] = example["image"], record["label"]
-    return images, labels
+    return as_taken(source, chosen.tolist(), preprocess)
 
 
 def lie_rows(subject: Subject, settings: Settings) -> list[Row]:
