@@ -1,10 +1,10 @@
 """Version of the library."""
 
-import importlib.metadata
-
 
 def version() -> str:
     """That of the installed package, or ``"unknown"`` where only the sources are there."""
+    import importlib.metadata  # takes as long as all else that the library imports at once
+
     try:
         return importlib.metadata.version("softeq-jax")
     except importlib.metadata.PackageNotFoundError:

@@ -86,6 +86,14 @@ class _Parser(argparse.ArgumentParser):
         raise ValueError(f"{message} (see {self.prog} --help)")
 
 
+class _Version(argparse.Action):
+    """Looks the version up when it is asked for."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *given: Any) -> NoReturn:
+        print(f"softeq {version()}")
+        parser.exit()
+
+
 def make_parser() -> argparse.ArgumentParser:
     """The parser of all commands; its mistakes are ``ValueError``s."""
     parser = _Parser(
@@ -93,7 +101,7 @@ def make_parser() -> argparse.ArgumentParser:
         description="Soft equivariance of pretrained networks: what can be filtered, filter it, "
         "measure it.",
     )
-    parser.add_argument("--version", action="version", version=f"softeq {version()}")
+    parser.add_argument("--version", action=_Version, nargs=0, help="tell the version and exit")
     commands = parser.add_subparsers(title="commands", dest="command", required=True)
     for command in _COMMANDS:
         command.register(commands)
