@@ -20,10 +20,9 @@ from softeq_jax.groups import Group, PlanarGroup
 from softeq_jax.nn._operations import convolve
 from softeq_jax.nn.equivariant._dense import (
     Initializer,
-    equivariant_normal,
+    kernel_and_bias,
     linear_projectors,
     rules_at,
-    strict_projectors,
 )
 from softeq_jax.nn.equivariant._fields import check_features, check_real
 from softeq_jax.projections import Dials, Projector
@@ -157,16 +156,7 @@ class EquivariantConv(linen.Module):
         check_real(self.input, "inputs")
         check_features(self.input, x)
         window = conv_window(self.input.group, self.side)
-        of_kernel, of_bias = strict_projectors(self.input, self.output, window)
-        init = self.kernel_init or equivariant_normal(self.input, self.output, window=window)
-        shape = (*window.shape, self.input.dim, self.output.dim)
-        kernel = self.param("kernel", init, shape, self.param_dtype)
-        bias = None
-        if self.use_bias:
-            bias = self.param("bias", self.bias_init, shape[-1:], self.param_dtype)
-        if self.project:
-            kernel = of_kernel(kernel)
-            bias = None if bias is None else of_bias(bias)
+        kernel, bias = kernel_and_bias(self, window)
         pads = (self.side - 1) // 2 if self.padding is None else self.padding
         steps = (whole(self.strides, "strides"),) * len(window.shape)
         return convolve(

@@ -157,18 +157,31 @@ class EquivariantDense(linen.Module):
 
     @linen.compact
     def __call__(self, x: Array) -> Array:
-        of_kernel, of_bias = strict_projectors(self.input, self.output)
+        strict_projectors(self.input, self.output)  # refuses what does not fit, before x is read
         check_features(self.input, x)
-        init = self.kernel_init or equivariant_normal(self.input, self.output)
-        shape = (self.input.dim, self.output.dim)
-        kernel = self.param("kernel", init, shape, self.param_dtype)
-        bias = None
-        if self.use_bias:
-            bias = self.param("bias", self.bias_init, shape[1:], self.param_dtype)
-        if self.project:
-            kernel = of_kernel(kernel)
-            bias = None if bias is None else of_bias(bias)
-        return affine(x, kernel, bias, self.dtype)
+        return affine(x, *kernel_and_bias(self), self.dtype)
+
+
+def kernel_and_bias(layer: Any, window: Rep | None = None) -> tuple[Array, Array | None]:
+    """What a layer between two representations computes with, declared inside its call.
+
+    Args:
+      layer: a module with the attributes of ``EquivariantDense``.
+      window: what acts on the pixels or voxels of its kernel.
+
+    Returns:
+      (kernel ``[*window, in, out]``, bias ``[out]`` or None), projected if the layer does that.
+    """
+    of_kernel, of_bias = strict_projectors(layer.input, layer.output, window)
+    init = layer.kernel_init or equivariant_normal(layer.input, layer.output, window=window)
+    shape = (*(window.shape if window else ()), layer.input.dim, layer.output.dim)
+    kernel, bias = layer.param("kernel", init, shape, layer.param_dtype), None
+    if layer.use_bias:
+        bias = layer.param("bias", layer.bias_init, shape[-1:], layer.param_dtype)
+    if layer.project:
+        kernel = of_kernel(kernel)
+        bias = None if bias is None else of_bias(bias)
+    return kernel, bias
 
 
 @functools.lru_cache(maxsize=256)
