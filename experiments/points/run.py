@@ -55,34 +55,22 @@ def _trainer(shared: str) -> CloudTrainer:
     plan = sq.plan(params, models.soft_rules(network, task.GROUP))
     penalty = _layer_penalty(settings, network)
     rotations = task.TRAINED_UNDER[settings["trained_under"]]
-    own = {name: settings[name] for name in ("strength", "clouds") if name in settings}
+    own = {name: settings[name] for name in ("strength", "clouds") if penalty is not None}
     loss = task.make_loss(network, rotations, penalty, **own)
-    recipe = _recipe(settings, plan, steps, penalty is not None)
+    recipe = _recipe(settings, plan, budget, penalty is not None)
     return CloudTrainer(network, recipes.RowTrainer(recipe, budget, loss))
 
 
-def _recipe(settings: Settings, plan: sq.Plan, steps: int, opened: bool) -> recipes.Recipe:
-    method = settings["method"]
-    if method == "free":
-        return recipes.free()
-    if method == "strict":
-        return recipes.projected(plan)
-    if method == "projected after":
-        return recipes.projected_after(plan)
-    if method == "penalty":
-        return recipes.penalized(plan, settings["weight_of_penalty"])
-    if method == "mixed":
-        return recipes.mixed(plan, settings["share"])
-    if method == "ACE":
-        return recipes.dual_ascent(plan, steps, **settings["rates"])
+def _recipe(
+    settings: Settings, plan: sq.Plan, budget: recipes.Budget, opened: bool
+) -> recipes.Recipe:
+    method, strength = settings["method"], settings.get("strength")
     if method == "relaxed":
         schedule = relaxation.Schedule(
-            settings["schedule"], steps, settings["hold"], settings["theta"]
+            settings["schedule"], budget.steps, settings["hold"], settings["theta"]
         )
         return recipes.relaxed(plan, schedule, opened=opened)
-    raise ValueError(
-        f"method: got {method!r}, expected one of those in experiments/points/study.py"
-    )
+    return recipes.named(method, strength, plan, budget)
 
 
 def _layer_penalty(settings: Settings, network: Any) -> Any:

@@ -32,11 +32,11 @@ METHODS: dict[str, dict[str, Any]] = {
     "relaxed, no term": RELAXED | {"term": None},
     "relaxed, no schedule": RELAXED | {"schedule": "constant", "hold": 0.0, "theta": 0.1},
     "ACE, augmented": {
-        "method": "ACE",
-        "rates": {"primal_rate": 3e-2, "dual_rate": 1e-3, "augmentation": 0.4},
+        "method": "ace",
+        "strength": {"primal_rate": 3e-2, "dual_rate": 1e-3, "augmentation": 0.4},
     },
-    "penalty": {"method": "penalty", "weight_of_penalty": 0.01},
-    "RPP .5": {"method": "mixed", "share": 0.5},
+    "penalty": {"method": "penalty", "strength": 0.01},
+    "RPP .5": {"method": "mixed", "strength": 0.5},
     "free, projected after": {"method": "projected after"},
 }
 FEW = ("free", "strict", "relaxed")

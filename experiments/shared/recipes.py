@@ -222,6 +222,37 @@ def settings_of_step(run: Run, data_alone: Sequence[str] = ()) -> str:
     return json.dumps(shared, sort_keys=True)
 
 
+def named(method: str, strength: Any, plan: sq.Plan, budget: Budget) -> Recipe:
+    """The recipe of a method that several studies have.
+
+    Args:
+      method: "free", "strict", "projected after", "penalty", "prox", "mixed" or "ace".
+      strength: of the penalty or the prox, the share of "mixed", the rates of "ace"; the others
+        have none.
+      plan: strict.
+      budget: of all rows.
+
+    Raises:
+      ValueError: another method.
+    """
+    match method:
+        case "free":
+            return free()
+        case "strict":
+            return projected(plan)
+        case "projected after":
+            return projected_after(plan)
+        case "penalty":
+            return penalized(plan, strength)
+        case "prox":
+            return proximal(plan, strength, budget.learning_rate)
+        case "mixed":
+            return mixed(plan, strength)
+        case "ace":
+            return dual_ascent(plan, budget.steps, **strength)
+    raise ValueError(f"unknown method {method!r}")
+
+
 class RowTrainer:
     """A row with its compiled step, for all seeds and all data of one shape.
 

@@ -43,14 +43,16 @@ def budget(settings: Settings) -> recipes.Budget:
     return recipes.Budget(count, optax.exponential_decay(rate, epoch, settings["decay"], 0, True))
 
 
-def recipe(settings: Settings, net: task.SmokeNet, params: Tree, count: int) -> recipes.Recipe:
+def recipe(
+    settings: Settings, net: task.SmokeNet, params: Tree, may_spend: recipes.Budget
+) -> recipes.Recipe:
     """How a row is trained.
 
     Args:
       settings: ``method`` and its ``strength``.
       net: the network.
       params: of any seed.
-      count: steps of the run.
+      may_spend: the budget of the run.
 
     Raises:
       ValueError: there is no such method.
@@ -58,23 +60,17 @@ def recipe(settings: Settings, net: task.SmokeNet, params: Tree, count: int) -> 
     plan = task.plan(net, params)
     method, strength = settings["method"], settings["strength"]
     match method:
-        case "free" | "sampled":
+        case "sampled":
             return recipes.free()
-        case "strict":
-            return recipes.projected(plan)
         case "relaxed" | "relaxed, published term":
             seen = task.plan(net, params, published_term=method != "relaxed")
             term = functools.partial(task.turn_term, seen, strength)
-            return recipes.relaxed(plan, relaxation.triangular(count), penalty=term)
+            return recipes.relaxed(plan, relaxation.triangular(may_spend.steps), penalty=term)
         case "group weights":
             return recipes.group_weighted(plan, strength)
-        case "penalty":
-            return recipes.penalized(plan, strength)
         case "RPP":
             return recipes.two_priors(plan, *strength)
-        case "project at the end":
-            return recipes.projected_after(plan)
-    raise ValueError(f"unknown method {method!r}")
+    return recipes.named(method, strength, plan, may_spend)
 
 
 def loss(settings: Settings, net: task.SmokeNet) -> Any:
@@ -115,7 +111,7 @@ def _trainer(shared: str) -> SmokeTrainer:
     settings = json.loads(shared)
     net = network(settings)
     may_spend = budget(settings)
-    own = recipe(settings, net, task.init(net, settings["side"], 0), may_spend.steps)
+    own = recipe(settings, net, task.init(net, settings["side"], 0), may_spend)
     return SmokeTrainer(net, recipes.RowTrainer(own, may_spend, loss(settings, net)))
 
 

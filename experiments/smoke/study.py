@@ -34,7 +34,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "sampled penalty": {"method": "sampled"},
     "sampled penalty, equal time": {"method": "sampled", "share": SHARE},
     "RPP": {"method": "RPP"},
-    "trained, then projected": {"method": "project at the end"},
+    "trained, then projected": {"method": "projected after"},
 }
 TRIED: dict[str, list[Any]] = {
     "CNN": [0.0],

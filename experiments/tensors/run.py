@@ -38,25 +38,16 @@ def recipe(
     """
     method: str = settings["method"]
     strength: Any = settings.get("strength")
-    if method == "free":
+    if method == "free":  # of the perceptron too, which has no plan
         return recipes.free()
     if method == "dial":
         rules = soft_rules(network, network.group, **settings["dials"])
         return recipes.projected(sq.plan(params, rules))
     strict = sq.plan(params, soft_rules(network, network.group, cutoff=0.0))
-    match method:
-        case "level":
-            values = sorted({v for p in strict.projectors for v in p.spectrum.values})
-            return recipes.projected(strict.at(cutoff=values[strength]))
-        case "penalty":
-            return recipes.penalized(strict, strength)
-        case "prox":
-            return recipes.proximal(strict, strength, budget.learning_rate)
-        case "mixed":
-            return recipes.mixed(strict, strength)
-        case "ace":
-            return recipes.dual_ascent(strict, budget.steps, **strength)
-    raise ValueError(f"unknown method {method!r}")
+    if method == "level":
+        values = sorted({v for p in strict.projectors for v in p.spectrum.values})
+        return recipes.projected(strict.at(cutoff=values[strength]))
+    return recipes.named(method, strength, strict, budget)
 
 
 @dataclasses.dataclass(frozen=True)

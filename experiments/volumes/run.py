@@ -43,26 +43,15 @@ def _trainer(shared: str) -> VolumeTrainer:
     rate = optax.cosine_decay_schedule(settings["learning_rate"], steps)
     budget = recipes.Budget(steps, rate, settings["weight_decay"], clip=1.0)
     network = task.network(settings)
-    plan = sq.plan(task.start(network, settings["side"], 0), network.rules(**settings["dials"]))
+    plan = sq.plan(task.start(network, settings["side"], 0), network.rules())
     loss = task.make_loss(network, settings["side"], settings.get("sampled", 0.0))
-    return VolumeTrainer(network, recipes.RowTrainer(_recipe(settings, plan, steps), budget, loss))
+    return VolumeTrainer(network, recipes.RowTrainer(_recipe(settings, plan, budget), budget, loss))
 
 
-def _recipe(settings: Settings, plan: sq.Plan, steps: int) -> recipes.Recipe:
-    method = settings["method"]
-    if method == "free":
-        return recipes.free()
-    if method == "projected":
-        return recipes.projected(plan)
-    if method == "projected after":
-        return recipes.projected_after(plan)
-    if method == "penalty":
-        return recipes.penalized(plan, settings["strength"])
-    if method == "mixed":
-        return recipes.mixed(plan, settings["share"])
-    if method == "relaxed":
-        return recipes.relaxed(plan, relaxation.triangular(steps))
-    raise ValueError(f"method: got {method!r}, expected one of METHODS in the study")
+def _recipe(settings: Settings, plan: sq.Plan, budget: recipes.Budget) -> recipes.Recipe:
+    if settings["method"] == "relaxed":
+        return recipes.relaxed(plan, relaxation.triangular(budget.steps))
+    return recipes.named(settings["method"], settings.get("strength"), plan, budget)
 
 
 def do(run: Run) -> dict[str, float]:

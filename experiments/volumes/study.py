@@ -16,11 +16,11 @@ from experiments.shared.studies import Metric, Preset, Settings, Study
 from experiments.volumes import run
 
 SO3, O3, CUBE = "so3", "o3", "octahedral"
-STRICT: dict[str, Any] = {"method": "projected", "dials": {"cutoff": 0.0}}
-EXACT: dict[str, Any] = {"method": "penalty", "strength": 0.1, "dials": {"cutoff": 0.0}}
+STRICT: dict[str, Any] = {"method": "strict"}
+EXACT: dict[str, Any] = {"method": "penalty", "strength": 0.1}
 FREE: dict[str, Any] = {"method": "free", "group": SO3}
 ROWS: dict[str, dict[str, Any]] = {
-    "CNN": FREE | {"scalars": 16, "vectors": 0},
+    "CNN": FREE | {"scalars": 16, "vectors": 0, "plain_start": True},
     "free": FREE,
     "free, upright views": FREE | {"turned": False},
     "strict SO(3)": STRICT | {"group": SO3},
@@ -29,7 +29,7 @@ ROWS: dict[str, dict[str, Any]] = {
     "penalty SO(3)": EXACT | {"group": SO3},
     "penalty O(3)": EXACT | {"group": O3},
     "sampled penalty": FREE | {"sampled": 0.1},
-    "RPP .5 SO(3)": {"method": "mixed", "share": 0.5, "group": SO3},
+    "RPP .5 SO(3)": {"method": "mixed", "strength": 0.5, "group": SO3},
     "relaxed SO(3)": {"method": "relaxed", "group": SO3},
     "free, projected after": {"method": "projected after", "group": SO3},
 }
@@ -43,11 +43,11 @@ SMALL: dict[str, Any] = {
     "views": 8,
     "test_views": 4,
     "turned": True,
-    "dials": {"cutoff": 0.0},
     "scalars": 4,
     "vectors": 4,
     "layers": 3,
     "hidden": 32,
+    "plain_start": False,
     "epochs": 40,
     "batch_size": 20,
     "learning_rate": 5e-3,

@@ -45,6 +45,7 @@ class FieldNet(nn.Module):
       vectors: vectors of every layer.
       layers: convolutions.
       hidden: units of the dense layer.
+      plain_start: whether kernels start as those of any convolution, and not equivariant.
     """
 
     group: Group
@@ -52,6 +53,7 @@ class FieldNet(nn.Module):
     vectors: int
     layers: int
     hidden: int
+    plain_start: bool = False
 
     @property
     def fields(self) -> Rep:
@@ -74,7 +76,12 @@ class FieldNet(nn.Module):
             if i:
                 x = FieldLayerNorm(out, name=f"norm{i}")(x)
             conv = EquivariantConv(
-                source, gated_input(out), strides=1 if i else 2, project=False, name=f"conv{i}"
+                source,
+                gated_input(out),
+                strides=1 if i else 2,
+                project=False,
+                kernel_init=nn.initializers.lecun_normal() if self.plain_start else None,
+                name=f"conv{i}",
             )
             x = Gated(out)(conv(x))
         scalars, moved = split(out, x)
@@ -89,12 +96,12 @@ class FieldNet(nn.Module):
 
 def network(settings: Mapping[str, Any]) -> FieldNet:
     """The network of a row."""
-    sizes = (settings[name] for name in ("scalars", "vectors", "layers", "hidden"))
+    sizes = (settings[name] for name in ("scalars", "vectors", "layers", "hidden", "plain_start"))
     return FieldNet(sq.groups.from_name(settings["group"]), *sizes)
 
 
 def start(model: FieldNet, side: int, seed: int) -> Tree:
-    """Parameters before training; kernels start equivariant."""
+    """Parameters before training."""
     return jax.tree.map(np.asarray, _start(model, side, jax.random.key(seed)))
 
 

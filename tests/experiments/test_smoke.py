@@ -6,6 +6,7 @@ import jax
 import numpy as np
 import pytest
 
+from experiments.shared import recipes
 from experiments.shared.studies import find
 from experiments.smoke import records, report, run, simulator, task
 from experiments.smoke.study import METHODS
@@ -192,7 +193,7 @@ def test_every_row_starts_as_the_same_strict_network(params):
     settings = {"past": 2, "width": 4, "layers": 2}
     for name, tried in find("smoke").presets["small"].grid["tried"].items():
         row = {**settings, **METHODS[name], "strength": tried[0]}
-        own = run.recipe(row, NET, params, 100)
+        own = run.recipe(row, NET, params, recipes.Budget(100, 1e-3))
         begun = own.begin(params, second)
         seen = own.method.weights(begun, own.plan, 0)
         for one in (seen, own.finish(begun)):
@@ -202,7 +203,7 @@ def test_every_row_starts_as_the_same_strict_network(params):
         if own.method.penalty is not None:
             assert np.isfinite(own.method.penalty(begun, own.plan, 0))
     with pytest.raises(ValueError, match="unknown method 'loose'"):
-        run.recipe({"method": "loose", "strength": 0.0}, NET, params, 100)
+        run.recipe({"method": "loose", "strength": 0.0}, NET, params, recipes.Budget(100, 1e-3))
 
 
 def test_rows_claims_and_equal_time_fit():

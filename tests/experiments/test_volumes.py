@@ -78,5 +78,14 @@ def test_the_sampled_penalty_is_the_mean_over_turns_of_logits():
 
 def test_a_method_that_does_not_exist_is_refused():
     settings = study.TINY | {"method": "none", "group": "so3"}
-    with pytest.raises(ValueError, match="method: got 'none'"):
+    with pytest.raises(ValueError, match="unknown method 'none'"):
         run.trainer(Run("row", 0, settings, None, None))
+
+
+def test_a_plain_network_starts_with_kernels_that_no_group_has_shaped():
+    settings = study.TINY | {"group": "so3", "vectors": 0}
+    for plain in (False, True):
+        model = task.network(settings | {"plain_start": plain})
+        kernel = task.start(model, SIDE, 0)["conv0"]["kernel"]
+        turned = np.abs(np.swapaxes(kernel, 0, 1) - kernel).max()
+        assert turned > 0.1 if plain else turned < 1e-6
