@@ -8,6 +8,8 @@ import signal
 import threading
 import weakref
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from multiprocessing import resource_tracker
 from typing import Any, Literal, Self, TypedDict, Unpack
 
 import numpy as np
@@ -45,6 +47,7 @@ except ImportError as error:
     ) from error
 
 _FOREVER = 2**40
+_STOPPING = (signal.SIGINT, signal.SIGTERM)
 _logger = logging.getLogger(__name__)
 
 
@@ -75,10 +78,14 @@ class Prefetch(Iterator[Parcel]):
                 worker_init_fn=live_as_long_as_the_parent,
             )
         self._batches.append(iter(batches))
+        self._workers_to_start = num_workers > 0
 
     def __next__(self) -> Parcel:
         if not self._batches:
             raise StopIteration
+        if self._workers_to_start:
+            self._workers_to_start = False
+            return _next_that_starts_workers(self._batches[0])
         return next(self._batches[0])
 
     def close(self) -> None:
@@ -89,6 +96,25 @@ class Prefetch(Iterator[Parcel]):
 def _close_all(batches: list) -> None:
     while batches:
         batches.pop().close()
+
+
+def _next_that_starts_workers(batches: Iterator[Parcel]) -> Parcel:
+    """The first parcel of worker processes, which start with the stopping signals held back.
+
+    A process inherits the blocked signals of the thread that starts it. Without this a signal that
+    comes before a worker could say what to do with it would end the worker, and the run with it.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        return next(batches)
+    # The first process of all starts the tracker too, which would unblock them in that thread.
+    resource_tracker.ensure_running()
+    thread = ThreadPoolExecutor(
+        1, "start-workers", signal.pthread_sigmask, (signal.SIG_BLOCK, _STOPPING)
+    )
+    try:
+        return thread.submit(next, batches).result()
+    finally:
+        thread.shutdown(wait=False)
 
 
 def live_as_long_as_the_parent(worker: int, workers: int) -> None:
@@ -102,8 +128,10 @@ def live_as_long_as_the_parent(worker: int, workers: int) -> None:
       workers: how many there are, unused.
     """
     del worker, workers
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    for stopping in _STOPPING:
+        signal.signal(stopping, signal.SIG_IGN)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPPING)
 
     parent = multiprocessing.parent_process()
     if parent is None:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import jax
@@ -248,14 +249,31 @@ def test_worker_processes(source):
     kwargs = {"seed": 3, "transforms": [Noise()], "pairing": Blend(), "steps": 14}
     whole = list(train_batches(source, 8, **kwargs))
     before = set(multiprocessing.active_children())
-    with train_batches(source, 8, num_workers=2, start_step=1, **kwargs) as batches:
+
+    def warn(workers):
+        # A scheduler's warning goes to all processes, but the parent decides when to stop.
+        for worker in workers:
+            os.kill(worker.pid, signal.SIGTERM)
+            os.kill(worker.pid, signal.SIGINT)
+
+    def warn_at_birth():
+        warned = set()
+        while len(warned) < 2:
+            born = set(multiprocessing.active_children()) - before - warned
+            warn(born)
+            warned |= born
+        return warned
+
+    with (
+        ThreadPoolExecutor() as thread,
+        train_batches(source, 8, num_workers=2, start_step=1, **kwargs) as batches,
+    ):
+        warned = thread.submit(warn_at_birth)
         found = [next(batches)]
         workers = set(multiprocessing.active_children()) - before
         assert len(workers) == 2
-        for worker in workers:
-            # A scheduler's warning goes to all processes, but the parent decides when to stop.
-            os.kill(worker.pid, signal.SIGTERM)
-            os.kill(worker.pid, signal.SIGINT)
+        assert warned.result() == workers
+        warn(workers)
         time.sleep(0.2)
         found += [next(batches) for _ in range(9)]
         _assert_equal(found, whole[1:11])
