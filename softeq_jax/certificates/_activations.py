@@ -123,6 +123,15 @@ def activation(kind: str, rep: Rep) -> Activation:
 
     Raises:
       ValueError: an unknown name.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> V = sq.reps.vector(sq.groups.so(3))
+      >>> gelu = sq.certificates.activation("gelu", V)
+      >>> gelu.certified, gelu.reason
+      (False, 'pointwise nonlinearity gelu on V(SO(3)), which is no permutation representation')
+      >>> sq.certificates.activation("norm_relu", V).certified
+      True
     """
     known = ["identity", *POINTWISE, *_OF_NORM, *_LOCAL, *_ALIASES]
     if kind not in known:

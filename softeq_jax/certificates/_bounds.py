@@ -30,7 +30,15 @@ from softeq_jax.projections.movement import (
 
 
 class Sandwich(NamedTuple):
-    """Two-sided bound of ``sup_g ||g w - w||`` over the group."""
+    """Two-sided bound of ``sup_g ||g w - w||`` over the group.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> P = sq.projector("i", {"i": sq.reps.vector(sq.groups.so(2))})
+      >>> found = sq.certificates.sandwich(P, np.array([3.0, 4.0]))
+      >>> round(found.lower, 4), round(found.upper, 4)
+      (7.0711, 10.0)
+    """
 
     lower: float
     upper: float
@@ -47,6 +55,13 @@ def sandwich(projector: Projector, w: Any) -> Sandwich:
 
     Raises:
       ValueError: the group is not compact or acts otherwise; a weight that does not fit.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> P = sq.projector("i", {"i": sq.reps.vector(sq.groups.cyclic(2))})
+      >>> w = np.array([3.0, 4.0])
+      >>> round(sq.certificates.sandwich(P, w).upper, 6)  # reached by the half turn
+      10.0
     """
     w = weight(projector, w)
     group = projector.space.group
@@ -73,6 +88,12 @@ def generator_defects(projector: Projector, w: Any) -> np.ndarray:
 
     Raises:
       ValueError: a weight that does not fit.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> P = sq.projector("i", {"i": sq.reps.regular(sq.groups.cyclic(4))})
+      >>> sq.certificates.generator_defects(P, np.array([0.0, 0.0, 0.0, 2.0])).round(4)
+      array([2.8284])
     """
     return movement.generator_defects(projector.space, weight(projector, w))
 
@@ -94,6 +115,13 @@ def word_bound(projector: Projector, w: Any, word_or_element: Any) -> float:
     Raises:
       ValueError: an index out of range, an element that needs an exponential, a weight that does
         not fit.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> P = sq.projector("i", {"i": sq.reps.regular(sq.groups.cyclic(4))})
+      >>> w = np.array([0.0, 0.0, 0.0, 2.0])
+      >>> [round(sq.certificates.word_bound(P, w, word), 4) for word in ((), (0,), (0, 0))]
+      [0.0, 2.8284, 5.6569]
     """
     w = weight(projector, w)
     group = projector.space.group
@@ -142,6 +170,12 @@ def lie_norm(projector: Projector, w: Any) -> float:
 
     Raises:
       ValueError: a weight that does not fit.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> P = sq.projector("i", {"i": sq.reps.vector(sq.groups.so(3))})
+      >>> round(sq.certificates.lie_norm(P, np.array([0.0, 0.0, 1.0])) ** 2, 6)  # l (l + 1)
+      2.0
     """
     return speed(projector.space, weight(projector, w)).total
 
@@ -164,6 +198,13 @@ def lie_bound(projector: Projector, w: Any, t: Any) -> float:
 
     Raises:
       ValueError: a finite group, coordinates of another length, a weight that does not fit.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> P = sq.projector("i", {"i": sq.reps.vector(sq.groups.so(3))})
+      >>> w = np.array([0.0, 0.0, 2.0])
+      >>> round(sq.certificates.lie_bound(P, w, 0.1), 6)  # length times angle
+      0.2
     """
     w = weight(projector, w)
     space = projector.space
@@ -206,6 +247,14 @@ def element_bound(projector: Projector, w: Any, g: Any) -> Certificate:
 
     Raises:
       ValueError: g is not in the group, a weight that does not fit.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> P = sq.projector("i", {"i": sq.reps.vector(sq.groups.so(3))})
+      >>> g = P.space.group.exp([0.1, 0, 0])  # about z
+      >>> c = sq.certificates.element_bound(P, np.array([0.0, 3.0, 4.0]), g)
+      >>> round(c.bound, 4), c.reason
+      (0.3, 'theorem 4: exponentials and letters')
     """
     w = weight(projector, w)
     space, group = projector.space, projector.space.group

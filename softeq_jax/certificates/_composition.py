@@ -40,6 +40,12 @@ class Linear:
       name: for the report.
       source: representation of the input, where it should be checked.
       target: representation of the output.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> exact = sq.certificates.Linear(defect=0.0, norm=2.0)
+      >>> sq.certificates.compose([exact, exact]).bound
+      0.0
     """
 
     defect: float
@@ -68,6 +74,11 @@ class Activation:
       name: for the report.
       offset: ``||phi(0)||``.
       rep: the representation of the features, where it should be checked.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> sq.certificates.Activation(lipschitz=2.0, name="attention, on these inputs").certified
+      True
     """
 
     lipschitz: float
@@ -90,6 +101,13 @@ class Residual:
       layers: F.
       shortcut: S, the identity if empty; then both ends need the same representation.
       name: for the report.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> branch = sq.certificates.Residual([sq.certificates.Linear(defect=0.1, norm=2.0)])
+      >>> found = sq.certificates.compose([branch])
+      >>> round(found.bound, 6), found.lipschitz  # 1 of the shortcut and 2
+      (0.1, 3.0)
     """
 
     layers: Sequence["Layer"]
@@ -112,6 +130,13 @@ class Composition:
       terms: what each linear layer adds to ``bound``, by name.
       certified: whether it is proven.
       reasons: why not, one entry for each layer that is to blame.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> layer = sq.certificates.Linear(defect=0.1, norm=2.0, name="dense")
+      >>> found = sq.certificates.compose([layer, layer], input_norm=1.0)
+      >>> found.certified, round(found.bound, 6), found.output_norm
+      (True, 0.4, 4.0)
     """
 
     bound: float
@@ -155,6 +180,14 @@ def compose(
     Raises:
       ValueError: negative norms, another number of hidden norms than linear layers, neighbours
         with different representations, a residual whose ends have different ones.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> first = sq.certificates.Linear(defect=0.1, norm=1.0, name="first")
+      >>> second = sq.certificates.Linear(defect=0.2, norm=3.0, name="second")
+      >>> found = sq.certificates.compose([first, second])
+      >>> {name: round(term, 6) for name, term in found.terms.items()}, round(found.bound, 6)
+      ({'0 (first)': 0.3, '1 (second)': 0.2}, 0.5)
     """
     _check(input_norm, True, "input_norm")
     named = list(_named(layers, ""))

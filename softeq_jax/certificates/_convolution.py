@@ -87,6 +87,12 @@ def convolution_norm_bound(
 
     Raises:
       ValueError: the groups do not divide the outputs.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> kernel = np.ones((3, 3, 1, 1)) / 9  # a mean
+      >>> round(sq.certificates.convolution_norm_bound(kernel), 6)
+      1.0
     """
     kernel = np.asarray(kernel)
     kernel = kernel.astype(np.complex128 if np.iscomplexobj(kernel) else np.float64)
@@ -119,6 +125,13 @@ def lattice_obstacle(
     Args:
       geometry: of the layer.
       elements: quarter turns and flips of the plane, ``[m, 2, 2]``; quarter turns if left out.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> from softeq_jax.models import ConvGeometry
+      >>> strided = ConvGeometry((8, 8), (3, 3), (2, 2), ((0, 1), (0, 1)), (1, 1), 1)
+      >>> sq.certificates.lattice_obstacle(strided)
+      'the padding ((0, 1), (0, 1)) is not symmetric'
     """
     every = np.array([_TURN] if elements is None else elements).reshape(-1, 2, 2)
     swaps = bool(np.any(np.abs(every[:, 0, 1]) > 0.5))
@@ -168,6 +181,15 @@ def convolution(
 
     Raises:
       ValueError: as ``Projector.certificate``; a kernel of another size than the layer's.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> from softeq_jax.models import ConvGeometry
+      >>> same = ConvGeometry((8, 8), (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), 1)
+      >>> P = sq.projector("h w i o", {"h w": sq.reps.image(sq.groups.cyclic(4), (3, 3))})
+      >>> c = sq.certificates.convolution(P, np.ones((3, 3, 1, 1)), same)
+      >>> c.certified, c.norm, c.bound < 1e-9  # a kernel of ones commutes with quarter turns
+      (True, 'operator', True)
     """
     space = projector.space
     of_kernel = projector.certificate(kernel, **question)
@@ -248,6 +270,14 @@ def averaging(
     Returns:
       A layer of norm 1 and defect 0; not certified, with the reason, where it breaks a symmetry or
       its padding is another than zeros, circular or symmetric.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> from softeq_jax.models import ConvGeometry
+      >>> pool = ConvGeometry((8, 8), (2, 2), (2, 2), ((0, 0), (0, 0)), (1, 1), 1)
+      >>> layer = sq.certificates.averaging(pool)
+      >>> layer.certified, layer.norm, layer.defect
+      (True, 1.0, 0.0)
     """
     filling = _filling_obstacle(geometry, ("zeros", "circular", "symmetric"))
     norm = 1.0 if filling is None else math.nan

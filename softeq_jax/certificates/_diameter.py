@@ -33,6 +33,13 @@ def diameter(group: Group) -> float:
     Raises:
       ValueError: the group is neither (not compact, of several components with a Lie algebra, too
         large to list), or no formula is known.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> round(sq.certificates.diameter(sq.groups.so(3)) / np.pi, 6)
+      1.0
+      >>> sq.certificates.diameter(sq.groups.cyclic(6))  # three steps either way
+      3.0
     """
     if isinstance(group, ProductGroup):
         if group.is_finite:

@@ -23,6 +23,12 @@ class Gap(NamedTuple):
     Attributes:
       level: smallest positive level; infinity where there is none.
       moving_norm: bound of ``||N w||`` by the levels; NaN without a weight.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> P = sq.projector("i", {"i": sq.reps.vector(sq.groups.so(3))}, softness=1.0)
+      >>> round(sq.certificates.gap(P).level ** 2, 6)
+      2.0
     """
 
     level: float
@@ -52,6 +58,13 @@ def cutoff_bound(
 
     Raises:
       ValueError: a finite group, a norm or radius that is no number >= 0, no diameter.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> I = sq.reps.image(sq.groups.so(2), (5, 5))
+      >>> P = sq.projector("h w", {"h w": I}, cutoff=1.0)
+      >>> round(sq.certificates.cutoff_bound(P, norm=3.0, radius=0.1).bound, 6)
+      0.3
     """
     space, group = projector.space, projector.space.group
     if not len(group.lie_generators):
@@ -109,6 +122,14 @@ def gap(projector: Projector, w: Any = None) -> Gap:
 
     Raises:
       ValueError: the group or representation has no levels above 0.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> V = sq.reps.vector(sq.groups.so(3))
+      >>> P = sq.projector("i o", {"i": V, "o": V}, softness=1.0)
+      >>> w = np.diag([1.0, 2.0, 6.0])  # its moving part is of norm 14 ** 0.5
+      >>> sq.certificates.gap(P, w).moving_norm >= 14**0.5
+      True
     """
     complete = projector.complete()
     positive = projector.levels()[projector.levels() > 0]

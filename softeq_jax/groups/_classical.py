@@ -78,6 +78,12 @@ class OrthogonalGroup(ClassicalGroup):
       name: how the group prints.
       n: dimension, at least 2.
       special: whether the determinant is 1.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> G = sq.groups.OrthogonalGroup("SO(3)", 3)
+      >>> G == sq.groups.so(3), G.contains(np.diag([-1, 1, 1]))
+      (True, False)
     """
 
     special: bool = True
@@ -120,6 +126,13 @@ class SpecialUnitaryGroup(ClassicalGroup):
 
     The generators are ``-i/2`` times the Gell-Mann matrices: for each i < j the symmetric one and
     the skew one, then the diagonal ones. For SU(2) they are ``-i sigma_k / 2`` with k = x, y, z.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> G = sq.groups.SpecialUnitaryGroup("SU(2)", 2)
+      >>> sigma = 2j * G.lie_generators  # the Pauli matrices
+      >>> bool(np.allclose(sigma[0] @ sigma[1], 1j * sigma[2]))
+      True
     """
 
     @property
@@ -157,6 +170,12 @@ class SymplecticUnitaryGroup(ClassicalGroup):
     """USp(n), the compact Sp(n): unitary ``[2n, 2n]`` with ``g^T J g = J``, J = [[0, 1], [-1, 0]].
 
     Its matrices are ``[[A, -conj(B)], [B, conj(A)]]``; USp(1) is SU(2), with the same generators.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> G = sq.groups.SymplecticUnitaryGroup("USp(4)", 2)
+      >>> G.d, len(G.lie_generators)  # n (2n + 1) of them
+      (4, 10)
     """
 
     @property
@@ -220,7 +239,14 @@ def symmetric_basis(n: int) -> np.ndarray:
 
 
 def symplectic_form(n: int) -> np.ndarray:
-    """``J = [[0, 1], [-1, 0]]`` in blocks of ``[n, n]``."""
+    """``J = [[0, 1], [-1, 0]]`` in blocks of ``[n, n]``.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> sq.groups.symplectic_form(1)
+      array([[ 0.,  1.],
+             [-1.,  0.]])
+    """
     return np.kron(np.array([[0.0, 1.0], [-1.0, 0.0]]), np.eye(n))
 
 
@@ -274,7 +300,14 @@ def so(n: int) -> Group:
 
 
 def o(n: int) -> Group:
-    """O(n), rotations and reflections of R^n; as ``so``."""
+    """O(n), rotations and reflections of R^n; as ``so``.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> G = sq.groups.o(3)
+      >>> G.is_connected, G.contains(-np.eye(3))
+      (False, True)
+    """
     n = whole(n, "n in o(n)")
     if n == 1:
         return finite("O(1)", -np.ones((1, 1, 1)))
@@ -284,7 +317,14 @@ def o(n: int) -> Group:
 
 
 def su(n: int) -> Group:
-    """SU(n), unitary matrices of determinant 1; ValueError unless n is an int >= 1."""
+    """SU(n), unitary matrices of determinant 1; ValueError unless n is an int >= 1.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> G = sq.groups.su(3)
+      >>> len(G.lie_generators), G.is_complex  # as many as Gell-Mann matrices
+      (8, True)
+    """
     n = whole(n, "n in su(n)")
     if n == 1:
         return finite("SU(1)", np.zeros((0, 1, 1), np.complex128))
@@ -292,6 +332,13 @@ def su(n: int) -> Group:
 
 
 def usp(n: int) -> Group:
-    """USp(n), the compact symplectic group, ``[2n, 2n]`` complex; as ``su``."""
+    """USp(n), the compact symplectic group, ``[2n, 2n]`` complex; as ``su``.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> A, B = sq.groups.usp(1), sq.groups.su(2)
+      >>> bool(np.allclose(A.lie_generators, B.lie_generators))
+      True
+    """
     n = whole(n, "n in usp(n)")
     return SymplecticUnitaryGroup(f"USp({n})", n)

@@ -21,6 +21,13 @@ class FiniteGroup(GivenGroup):
     Attributes:
       name: how the group prints.
       generators: discrete generators.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> turn = sq.groups.octahedral().discrete_generators[:1]
+      >>> G = sq.groups.from_generators("turns", discrete=turn)
+      >>> type(G).__name__, G.order
+      ('FiniteGroup', 4)
     """
 
     generators: Matrices

@@ -48,6 +48,15 @@ class GeneratedGroup(GivenGroup):
       name: how the group prints.
       algebra: orthonormal basis, ``[k, d, d]``.
       generators: discrete generators, ``[m, d, d]``.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> A = np.diag([1.0, -1.0])
+      >>> G = sq.groups.from_generators("squeeze", lie=[A])
+      >>> type(G).__name__, G.is_compact
+      ('GeneratedGroup', False)
+      >>> G.contains(np.diag([2, 1 / 2])), G.contains(np.diag([2, 2]))
+      (True, False)
     """
 
     algebra: Matrices

@@ -25,6 +25,13 @@ class Group(abc.ABC):
     It is given by its defining representation on R^d or C^d: one matrix per direction of its Lie
     algebra and one per discrete generator. Together they generate a dense subgroup, so a vector
     that all of them fix is fixed by the group. ``name`` is how it prints, such as ``SO(2)``.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> G = sq.groups.so(3)
+      >>> g = G.exp([0.1, 0.2, 0.3])
+      >>> bool(np.allclose(g @ g.T, np.eye(3))), G.contains(2 * g)
+      (True, False)
     """
 
     name: str
@@ -273,6 +280,12 @@ def concrete(g: Any, group: Group, batched: bool = False) -> np.ndarray:
     Raises:
       ValueError: wrong shape or type, or entries that are no finite numbers.
       TypeError: ``g`` is being traced.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> sq.groups.concrete([[0, -1], [1, 0]], sq.groups.so(2))
+      array([[ 0., -1.],
+             [ 1.,  0.]])
     """
     if is_traced(g):
         raise TypeError(

@@ -13,6 +13,12 @@ class ConjugacyClass(NamedTuple):
     Attributes:
       weight: ``(order(h) / 2 pi)^2``, the same for every ``h`` of the class.
       elements: as ``Group.concise`` gives them: ``[s, d, d]``, or permutations, int ``[s, n]``.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> ((stage,),) = sq.groups.symmetric(3).level_factors()
+      >>> round(stage.classes[0].weight, 4), len(stage.classes[0].elements)  # (2 / 2 pi)^2
+      (0.1013, 3)
     """
 
     weight: float
@@ -30,6 +36,12 @@ class Stage(NamedTuple):
     Attributes:
       lie: indices of Lie generators.
       classes: classes of discrete elements.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> ((stage,),) = sq.groups.so(3).level_factors()
+      >>> stage.lie, stage.classes  # the Casimir: all three generators
+      ((0, 1, 2), ())
     """
 
     lie: tuple[int, ...]
@@ -42,6 +54,13 @@ class Factorization(NamedTuple):
     Attributes:
       tangents: coordinates in the basis ``lie_generators``, each float64 ``[k]``.
       word: indices of discrete generators, from left to right.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> G = sq.groups.o(3)
+      >>> f = G.factor(-np.eye(3))
+      >>> len(f.word), np.shape(f.tangents)
+      (1, (1, 3))
     """
 
     tangents: tuple[np.ndarray, ...]
@@ -57,6 +76,12 @@ class Words(NamedTuple):
     Attributes:
       parent: int ``[order]``.
       generator: int ``[order]``.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> G = sq.groups.cyclic(4)
+      >>> [G.words().spell(i) for i in range(4)]
+      [(), (0,), (0, 0), (0, 0, 0)]
     """
 
     parent: np.ndarray
@@ -77,7 +102,13 @@ def weight(order: int) -> float:
 
 
 def matrix_order(h: np.ndarray, limit: int = 10_000) -> int:
-    """The order of a matrix; ValueError if it exceeds the limit."""
+    """The order of a matrix; ValueError if it exceeds the limit.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> sq.groups.matrix_order(np.array([[0, -1], [1, 0]]))
+      4
+    """
     power = np.array(h)
     for order in range(1, limit + 1):
         if np.max(np.abs(power - np.eye(len(h)))) < 1e-9 * order:

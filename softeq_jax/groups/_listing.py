@@ -23,6 +23,12 @@ class Matrices:
 
     Attributes:
       array: read-only, any shape.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> M = sq.groups.Matrices
+      >>> M(np.eye(2)) == M(np.eye(2) + 1e-12), M(np.eye(2)) == M(2 * np.eye(2))
+      (True, False)
     """
 
     array: np.ndarray

@@ -52,6 +52,13 @@ class LorentzGroup(_NonCompact):
       name: how the group prints.
       special: whether the determinant is 1.
       orthochronous: whether the direction of time is kept.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> G = sq.groups.LorentzGroup("SO(1,3)", special=True)
+      >>> boost = G.exp([0, 0, 0, 1, 0, 0])
+      >>> bool(np.allclose(boost.T @ sq.groups.METRIC @ boost, sq.groups.METRIC))
+      True
     """
 
     special: bool = False
@@ -139,6 +146,16 @@ class SymplecticGroup(_NonCompact):
     Attributes:
       name: how the group prints.
       n: half of the dimension.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> G = sq.groups.SymplecticGroup("Sp(2,R)", 1)
+      >>> G.lie_generators[1:]  # the two that stretch
+      array([[[ 0.5,  0. ],
+              [ 0. , -0.5]],
+      <BLANKLINE>
+             [[ 0. ,  0.5],
+              [ 0.5,  0. ]]])
     """
 
     n: int = 0
@@ -194,12 +211,25 @@ def lorentz(special: bool = False, orthochronous: bool = False) -> LorentzGroup:
       special: only determinant 1: SO(1,3).
       orthochronous: only elements that keep the direction of time: O+(1,3). With both,
         SO+(1,3), the connected one.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> G = sq.groups.lorentz(orthochronous=True)
+      >>> G, G.contains(np.diag([-1, 1, 1, 1])), G.contains(np.diag([1, -1, -1, -1]))
+      (O+(1,3), False, True)
     """
     name = f"{'S' if special else ''}O{'+' if orthochronous else ''}(1,3)"
     return LorentzGroup(name, bool(special), bool(orthochronous))
 
 
 def sp(n: int) -> SymplecticGroup:
-    """Sp(2n, R), real symplectic matrices ``[2n, 2n]``; ValueError unless n is an int >= 1."""
+    """Sp(2n, R), real symplectic matrices ``[2n, 2n]``; ValueError unless n is an int >= 1.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> G = sq.groups.sp(2)
+      >>> G, G.d, G.is_compact
+      (Sp(4,R), 4, False)
+    """
     n = whole(n, "n in sp(n)")
     return SymplecticGroup(f"Sp({2 * n},R)", n)

@@ -39,6 +39,13 @@ class PermutationGroup(GivenGroup):
     Attributes:
       name: how the group prints.
       generators: permutations, int ``[m, n]``.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> swap = np.eye(3)[[1, 0, 2]]
+      >>> G = sq.groups.from_generators("swap", discrete=[swap])
+      >>> type(G).__name__, G.permutation(swap)
+      ('PermutationGroup', array([1, 0, 2]))
     """
 
     generators: Matrices
@@ -268,6 +275,12 @@ class SymmetricGroup(PermutationGroup):
     """S_n, all permutations of n coordinates.
 
     The generators are the transpositions of neighbours, ``n - 1`` of them in one conjugacy class.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> G = sq.groups.symmetric(20)
+      >>> type(G).__name__, G.order
+      ('SymmetricGroup', 2432902008176640000)
     """
 
     @property
@@ -357,6 +370,12 @@ def symmetric(n: int) -> SymmetricGroup:
 
     Levels are those of the class of transpositions, all ``n (n - 1) / 2`` of them, of which the
     ``n - 1`` generators are the ones of neighbours.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> G = sq.groups.symmetric(4)
+      >>> G.order, len(G.discrete_generators)
+      (24, 3)
     """
     n = whole(n, "n in symmetric(n)")
     instead = "generate it by two permutations with groups.from_generators"

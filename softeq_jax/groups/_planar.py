@@ -47,6 +47,12 @@ class PlanarGroup(Group):
       name: how the group prints.
       rotations: number of rotations (n for C_n and D_n), or None when every angle is allowed.
       has_flip: whether the flip belongs to the group.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> G = sq.groups.PlanarGroup("C4", rotations=4)
+      >>> np.round(G.element(np.pi / 2) @ [1, 0])  # x to the right, y up
+      array([0., 1.])
     """
 
     rotations: int | None = None
@@ -253,7 +259,14 @@ def _elements(group: PlanarGroup) -> np.ndarray:
 
 
 def trivial() -> PlanarGroup:
-    """The group of the identity alone, acting on the plane; prints as ``1``."""
+    """The group of the identity alone, acting on the plane; prints as ``1``.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> sq.groups.trivial().elements()
+      array([[[1., 0.],
+              [0., 1.]]])
+    """
     return PlanarGroup("1", rotations=1)
 
 
@@ -274,6 +287,13 @@ def cyclic(n: int) -> PlanarGroup:
 
 
 def dihedral(n: int) -> PlanarGroup:
-    """D_n: C_n and the flip, 2n elements; D_1 is the flip alone. ValueError as in ``cyclic``."""
+    """D_n: C_n and the flip, 2n elements; D_1 is the flip alone. ValueError as in ``cyclic``.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> G = sq.groups.dihedral(4)
+      >>> G.order, G.contains(np.diag([-1, 1]))
+      (8, True)
+    """
     n = whole(n, "n in dihedral(n)")
     return PlanarGroup(f"D{n}", rotations=n, has_flip=True)

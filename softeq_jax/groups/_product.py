@@ -28,6 +28,12 @@ class ProductGroup(Group):
     Attributes:
       name: how the group prints, for instance ``SO(2) x C4`` with a multiplication sign.
       factors: the groups.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> G = sq.groups.ProductGroup("S", (sq.groups.cyclic(2), sq.groups.cyclic(3)))
+      >>> G.order, G.d
+      (6, 4)
     """
 
     factors: tuple[Group, ...] = ()
@@ -214,6 +220,12 @@ def product(*groups: Group) -> ProductGroup:
     Raises:
       ValueError: fewer than two.
       TypeError: one is no group.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> G = sq.groups.product(sq.groups.so(3), sq.groups.cyclic(2))
+      >>> G.d, len(G.factors), G.is_finite
+      (5, 2, False)
     """
     for g in groups:
         if not isinstance(g, Group):

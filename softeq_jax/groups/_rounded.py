@@ -49,7 +49,13 @@ class Rounded(NamedTuple):
 def resolution(values: np.ndarray) -> float:
     """The rounding error of the coarsest format that holds all entries to the bit: half and single
     precision, 3 to 12 decimals, else double precision. Numbers of two decimals and multiples of
-    1/64 are taken to be meant."""
+    1/64 are taken to be meant.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> sq.groups.resolution(np.array([0.866])), sq.groups.resolution(np.array([1 / 3])) < 1e-15
+      (0.0005, True)
+    """
     x = np.concatenate([np.real(values).reshape(-1), np.imag(values).reshape(-1)])
     size = float(np.abs(x).max(initial=0.0))
     meant = np.array_equal(x, np.round(x, 2)) or np.array_equal(64.0 * x, np.round(64.0 * x))
@@ -64,7 +70,13 @@ def resolution(values: np.ndarray) -> float:
 
 
 def tolerance_of(unit: float) -> float:
-    """Up to which numbers count as equal that come from entries with this rounding error."""
+    """Up to which numbers count as equal that come from entries with this rounding error.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> bool(sq.groups.tolerance_of(1e-3) > sq.groups.tolerance_of(1e-9))
+      True
+    """
     return min(_UNITS * unit, 4.0 * LARGEST)
 
 
@@ -139,7 +151,13 @@ def tell(name: str, deviation: float, unknown_order: bool = False) -> None:
 
 
 def deviation_of(found: np.ndarray, given: np.ndarray) -> float:
-    """Largest difference of an entry, in units of the largest entry if that exceeds 1."""
+    """Largest difference of an entry, in units of the largest entry if that exceeds 1.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> sq.groups.deviation_of(np.array([4.0, 1.5]), np.array([4.0, 1.0]))
+      0.125
+    """
     scale = max(1.0, float(np.abs(given).max(initial=0.0)))
     return float(np.abs(found - given).max(initial=0.0)) / scale
 
@@ -182,6 +200,14 @@ def homomorphism(
 
     Returns:
       ``[m, n, n]``, the same array if they hold already; None if there is no representation near.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> words = sq.groups.cyclic(2).words()
+      >>> step = np.array([[1], [0]])  # the generator undoes itself
+      >>> nearly = np.array([[[-1.001]]])
+      >>> sq.groups.homomorphism((words.parent, words.generator), step, nearly)
+      array([[[-1.]]])
     """
     unitary = are_unitary(images)
     for _ in range(9):

@@ -22,20 +22,41 @@ from softeq_jax.groups._user import named
 
 def octahedral() -> Group:
     """The 24 rotations of a cube in R^3: a quarter turn about z, a third of a turn about
-    (1, 1, 1)."""
+    (1, 1, 1).
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> G = sq.groups.octahedral()
+      >>> G.order, G.contains(np.diag([-1, -1, 1])), G.contains(np.diag([-1, 1, 1]))
+      (24, True, False)
+    """
     turns = [_turn((0, 0, 1), 4), _turn((1, 1, 1), 3)]
     return named("Octahedral", discrete=np.rint(turns))
 
 
 def full_octahedral() -> Group:
-    """All 48 symmetries of a cube in R^3: its rotations and the inversion."""
+    """All 48 symmetries of a cube in R^3: its rotations and the inversion.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> G = sq.groups.full_octahedral()
+      >>> G.order, G.contains(-np.eye(3))
+      (48, True)
+    """
     turns = [_turn((0, 0, 1), 4), _turn((1, 1, 1), 3), -np.eye(3)]
     return named("FullOctahedral", discrete=np.rint(turns))
 
 
 def icosahedral() -> Group:
     """The 60 rotations of an icosahedron in R^3 with vertices (0, +-1, +-golden ratio) and their
-    cyclic permutations: a fifth of a turn about a vertex, a third of a turn about a face."""
+    cyclic permutations: a fifth of a turn about a vertex, a third of a turn about a face.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> G = sq.groups.icosahedral()
+      >>> G.order, sorted({sq.groups.matrix_order(g) for g in G.elements()})
+      (60, [1, 2, 3, 5])
+    """
     golden = (1 + math.sqrt(5)) / 2
     turns = [_turn((0, 1, golden), 5), _turn((1, 1, 1), 3)]
     return named("Icosahedral", discrete=np.array(turns))
@@ -48,6 +69,11 @@ def rubiks_cube() -> Group:
     that it faces. A turn of a face rotates the stickers of the cells in its layer. The order is
     43 252 003 274 489 856 000, so elements cannot be listed; membership, the order and uniform
     samples come from a stabilizer chain.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> sq.groups.rubiks_cube().order
+      43252003274489856000
     """
     stickers = [
         (cell, axis)
@@ -118,6 +144,11 @@ def from_name(name: str) -> Group:
 
     Raises:
       ValueError: there is no such name, or no such group.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> sq.groups.from_name("SO(3)"), sq.groups.from_name("c4 x s3").order
+      (SO(3), 24)
     """
     text = name.strip().lower() if isinstance(name, str) else ""
     parts = re.split(r"\s+[x\u00d7]\s+", text)

@@ -141,6 +141,12 @@ def weighted_sum(
 
     Returns:
       What ``term`` returns, in its dtypes.
+
+    Example:
+      >>> import jax.numpy as jnp, softeq_jax as sq
+      >>> w = jnp.array([0.25, 0.75])
+      >>> float(sq.orbits.weighted_sum(lambda x: 2 * x, w, jnp.array([1.0, 5.0])))
+      8.0
     """
 
     def batch(entries: tuple[Any, Any]) -> Any:

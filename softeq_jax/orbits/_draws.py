@@ -22,6 +22,13 @@ class Draw(NamedTuple):
       entries: pytree of arrays ``[n, ...]``, one entry for each element drawn.
       enter: ``(entry, x) -> g x`` on the first pytree.
       leave: ``(entry, y) -> g y`` on the second.
+
+    Example:
+      >>> import jax, softeq_jax as sq
+      >>> V = sq.reps.vector(sq.groups.so(3))
+      >>> found = sq.orbits.draw((V, V), (None, None), V.group, jax.random.key(0), 5)
+      >>> [leaf.shape[0] for leaf in jax.tree.leaves(found.entries)]
+      [5, 5]
     """
 
     entries: Any
@@ -35,6 +42,15 @@ def every_element(reps: tuple[Any, Any], axes: tuple[Any, Any]) -> Draw:
     Args:
       reps: what acts on the two pytrees, each as in ``tree_action``.
       axes: for each the axes to act on.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, softeq_jax as sq
+      >>> R = sq.reps.regular(sq.groups.cyclic(3))
+      >>> found = sq.orbits.every_element((R, R), (None, None))
+      >>> jax.vmap(lambda one: found.enter(one, jnp.arange(3)))(found.entries)
+      Array([[0, 1, 2],
+             [2, 0, 1],
+             [1, 2, 0]], dtype=int32)
     """
     actions = [tree_action(rep, axis, None) for rep, axis in zip(reps, axes, strict=True)]
     return _draw(actions)
@@ -59,6 +75,14 @@ def draw(
 
     Raises:
       ValueError: the group is not compact.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, softeq_jax as sq
+      >>> V = sq.reps.vector(sq.groups.so(3))
+      >>> found = sq.orbits.draw((V, V), (None, None), V.group, jax.random.key(0), 5)
+      >>> moved = jax.vmap(lambda one: found.enter(one, jnp.array([3.0, 0.0, 4.0])))(found.entries)
+      >>> jnp.linalg.norm(moved, axis=1).round(3)
+      Array([5., 5., 5., 5., 5.], dtype=float32)
     """
     largest = max(
         rep.dim

@@ -77,6 +77,13 @@ def canonicalize(
       ValueError: the group is infinite and there are no ``elements``; the score is no real scalar;
         the temperature is not positive; a seed beside a score; otherwise as ``orbit``.
       TypeError: as ``orbit``.
+
+    Example:
+      >>> import jax.numpy as jnp, softeq_jax as sq
+      >>> R = sq.reps.regular(sq.groups.cyclic(3))
+      >>> x, index = sq.orbits.canonicalize(R, jnp.array([1.0, 2.0, 5.0]), score=lambda x: x[0])
+      >>> x, int(index)  # the largest entry in front
+      (Array([5., 1., 2.], dtype=float32), 1)
     """
     select = _Selection(choice, "canonicalize")
     action = tree_action(rep, axes, checked(common_group(rep), choice.get("elements")))
@@ -125,6 +132,14 @@ def frame_average(
 
     Raises:
       ValueError, TypeError: as ``canonicalize`` and ``average``.
+
+    Example:
+      >>> import jax.numpy as jnp, softeq_jax as sq
+      >>> R = sq.reps.regular(sq.groups.cyclic(3))
+      >>> f = sq.orbits.frame_average(lambda x: x * jnp.arange(3), R, R, score=lambda x: x[0])
+      >>> x = jnp.array([1.0, 2.0, 5.0])
+      >>> f(x), f(jnp.roll(x, 1))  # equivariant
+      (Array([1., 4., 0.], dtype=float32), Array([0., 1., 4.], dtype=float32))
     """
     if not callable(f):
         raise TypeError(f"frame_average needs a function, got {f!r}")

@@ -69,6 +69,14 @@ def orbit_tree(reps: Any, tree: Any, elements: Any = None, axes: Any = None) -> 
 
     Raises:
       ValueError, TypeError: as ``orbit``; ValueError for representations of different groups.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> R = sq.reps.regular(sq.groups.cyclic(2))
+      >>> tree = {"x": np.array([1, 2]), "n": np.ones(1)}
+      >>> moved = sq.orbits.orbit_tree({"x": R, "n": None}, tree)
+      >>> moved["x"].tolist(), moved["n"].tolist()
+      ([[1, 2], [2, 1]], [1.0])
     """
     return tree_action(reps, axes, checked(common_group(reps), elements)).orbit(tree)
 
@@ -85,6 +93,13 @@ class TreeAction:
       axes: for each the axes, None where they follow from the shape.
       tables: for each how the elements act on an array's last axis.
       structure: the pytree prefix that has them as leaves.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, softeq_jax as sq
+      >>> R = sq.reps.regular(sq.groups.cyclic(2))
+      >>> action = sq.orbits.tree_action({"x": R, "mask": None}, None, None)
+      >>> action.move(jax.tree.map(lambda a: a[1], action.arrays), {"x": jnp.arange(2), "mask": 7})
+      {'mask': 7, 'x': Array([1, 0], dtype=int32)}
     """
 
     reps: tuple[Rep | None, ...]
@@ -174,6 +189,12 @@ def common_group(*reps: Any) -> Group:
     Raises:
       ValueError: there are several groups, or no representation at all.
       TypeError: a leaf is neither a representation nor None.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> V = sq.reps.vector(sq.groups.so(3))
+      >>> sq.orbits.common_group({"x": V, "mask": None}, V * V)
+      SO(3)
     """
     found: list[Rep] = []
     for leaf in jax.tree.leaves(reps, is_leaf=_is_rep_leaf):
@@ -204,6 +225,15 @@ def tree_action(
       elements: ``[n, d, d]``, concrete; taken as elements of the group without a check. None takes
         all elements of a finite group, in the order of ``group.elements()``.
       inverse: whether the inverses act instead.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, softeq_jax as sq
+      >>> R = sq.reps.regular(sq.groups.cyclic(3))
+      >>> action = sq.orbits.tree_action(R, None, None)
+      >>> jax.vmap(lambda one: action.move(one, jnp.arange(3)))(action.arrays)
+      Array([[0, 1, 2],
+             [2, 0, 1],
+             [1, 2, 0]], dtype=int32)
     """
     if isinstance(elements, np.ndarray):
         elements = Elements(elements)
@@ -214,6 +244,13 @@ def lie_action(reps: Any, axes: Any) -> TreeAction:
     """The action of the Lie generators on pytrees like ``reps``, for ``TreeAction.tangent``.
 
     ``reps`` and ``axes`` are those of ``tree_action``; ``arrays`` have one entry per generator.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, softeq_jax as sq
+      >>> V = sq.reps.vector(sq.groups.so(2))
+      >>> action = sq.orbits.lie_action(V, None)
+      >>> jax.vmap(lambda one: action.tangent(one, jnp.array([1.0, 2.0])))(action.arrays)
+      Array([[-2.,  1.]], dtype=float32)
     """
     return action_with(reps, axes, lie_table)
 

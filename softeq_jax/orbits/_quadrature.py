@@ -34,6 +34,12 @@ class Quadrature(NamedTuple):
     Attributes:
       elements: ``[n, d, d]``, float64 or complex128.
       weights: float64 ``[n]``, positive, with sum 1.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> rule = sq.orbits.quadrature(sq.groups.so(3), 2)
+      >>> rule.elements.shape, round(float(rule.weights.sum()), 6)
+      ((18, 3, 3), 1.0)
     """
 
     elements: np.ndarray
@@ -64,6 +70,13 @@ def quadrature(group: Group, degree: int | tuple[int, ...] = 0) -> Quadrature:
       ValueError: no rule is known for the group, which is not compact or another Lie group; the
         degree is no integer of at least 0; the rule has more than 50 000 elements.
       TypeError: ``group`` is no group.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> rule = sq.orbits.quadrature(sq.groups.so(2), 2)  # three angles
+      >>> mean = np.einsum("n,nij->ij", rule.weights, rule.elements)
+      >>> len(rule.weights), bool(abs(mean).max() < 1e-12)
+      (3, True)
     """
     if not isinstance(group, Group):
         raise TypeError(f"quadrature needs a group, got {group!r}")
@@ -104,6 +117,12 @@ def polynomial_degree(rep_in: Any, rep_out: Any, p: int = 1) -> int | tuple[int,
     Raises:
       ValueError: different groups, or one that has no quadrature; p is negative or no integer.
       TypeError: no representations.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> V = sq.reps.vector(sq.groups.so(3))
+      >>> sq.orbits.polynomial_degree(V, V), sq.orbits.polynomial_degree(V * V, V, p=3)
+      (2, 7)
     """
     group = common_group(rep_in, rep_out)
     p = whole(p, "the degree p of the polynomial", least=0)

@@ -29,6 +29,13 @@ class Splitting(NamedTuple):
 
     ``levels`` is what is known of them, ``convention`` how they are defined: ``"central"``, or
     ``"stacked"`` as in the published code.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> V = sq.reps.vector(sq.groups.so(3))
+      >>> parts = sq.projector("i o", {"i": V, "o": V}).host_splitting()
+      >>> parts.convention, parts.levels.dimensions
+      ('central', (1, 3, 5))
     """
 
     space: Space
@@ -49,6 +56,13 @@ def splitting(space: Space, complete: bool, backend: str | None, convention: str
 
     Raises:
       ValueError: the back end cannot treat these representations, or their levels are unknown.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> V = sq.reps.vector(sq.groups.so(3))
+      >>> space = sq.projector("i o", {"i": V, "o": V}).space
+      >>> sq.projections.splitting(space, True, None, "central").levels.dimensions
+      (1, 3, 5)
     """
     parts = space.blocks()
     own: dict[Atoms, BuiltBlock] = {}

@@ -33,7 +33,15 @@ class Dials(TypedDict, total=False):
 
 def continuous(dials: Dials, mask: str | None = None) -> Dials:
     """The dials with a mask that meets their softness where they name none: the smooth ``mask``
-    given, or heat. Without a softness, and at 0 and 1, which every mask meets, they stay."""
+    given, or heat. Without a softness, and at 0 and 1, which every mask meets, they stay.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> sq.projections.continuous({"softness": 0.5})
+      {'softness': 0.5, 'mask': 'heat'}
+      >>> sq.projections.continuous({"softness": 1.0})
+      {'softness': 1.0}
+    """
     if dials.get("mask") is not None or dials.get("softness") in (None, 0, 1):
         return dials
     return {**dials, "mask": "heat" if mask in (None, "hard") else mask}

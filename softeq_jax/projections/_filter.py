@@ -131,7 +131,16 @@ Filters = tuple[Filter, ...]
 
 
 def removed_part(layout: Arrangement, filters: Filters, w: Array, dropped: Array) -> Array:
-    """``w - P w`` of an array with this layout, ``dropped`` being one minus the mask."""
+    """``w - P w`` of an array with this layout, ``dropped`` being one minus the mask.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> V = sq.reps.vector(sq.groups.so(3))
+      >>> P = sq.projector("i o", {"i": V, "o": V})
+      >>> w = np.diag([1.0, 2.0, 6.0])
+      >>> np.diag(sq.projections.removed_part(P.space.layout, P.filters, w, P.dropped))
+      array([-2., -1.,  3.])
+    """
     return map_blocks(layout, filters, w, lambda filter_, block: filter_.removed(block, dropped))
 
 

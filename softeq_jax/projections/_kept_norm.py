@@ -35,6 +35,13 @@ def keep_norm(projector: Projector, w: Array) -> Any:
 
     Raises:
       ValueError, TypeError: as ``Projector.__call__``.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> V = sq.reps.vector(sq.groups.so(3))
+      >>> P = sq.projector("i o", {"i": V, "o": V})
+      >>> np.diag(sq.projections.keep_norm(P, np.diag([3.0, 0.0, 4.0]))).round(4)  # of norm 5
+      array([2.8868, 2.8868, 2.8868])
     """
     kept = projector(w)
     numpy = isinstance(kept, np.ndarray)

@@ -29,6 +29,13 @@ class Levels(NamedTuple):
       dimensions: dimension of each.
       infinite: dimension of what has no finite level, or whose level is not known.
       complete: whether all levels are known; if not, the only value is 0.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> V = sq.reps.vector(sq.groups.so(3))
+      >>> levels = sq.projector("i o", {"i": V, "o": V}, softness=1.0).spectrum
+      >>> np.round(np.square(levels.values)), levels.dimensions  # l (l + 1), 2 l + 1
+      (array([0., 2., 6.]), (1, 3, 5))
     """
 
     values: tuple[float, ...]

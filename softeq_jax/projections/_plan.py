@@ -47,6 +47,16 @@ class Plan:
       shapes: their shapes.
       chosen: for each parameter the index of its projector, or -1 if it is left untouched.
       reasons: (path, reason) of those that a rule covers and leaves untouched, see ``Untouched``.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> V = sq.reps.vector(sq.groups.so(3))
+      >>> params = {"kernel": np.diag([1.0, 2.0, 6.0]), "bias": np.ones(3)}
+      >>> plan = sq.plan(params, {"kernel": sq.projector("i o", {"i": V, "o": V})})
+      >>> plan
+      Plan(1 of 2 parameters, 1 projectors)
+      >>> np.diag(plan.project(params)["kernel"])
+      array([3., 3., 3.])
     """
 
     projectors: tuple[Projector, ...]
@@ -320,7 +330,17 @@ def soften(params: Params, rules: Mapping[str, Rule], **dials: Unpack[Dials]) ->
 
 def unmoved(before: Certificate, after: Certificate) -> list[str]:
     """Paths of the weights of a plan whose bound did not fall, by 0.1 per cent or more, between two
-    certificates; without those of which nothing is known, or that were 0 to rounding."""
+    certificates; without those of which nothing is known, or that were 0 to rounding.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> V = sq.reps.vector(sq.groups.cyclic(2))
+      >>> P = sq.projector("i", {"i": V})
+      >>> w = {"a": np.ones(2), "b": np.zeros(2)}
+      >>> plan = sq.plan(w, {"*": P})
+      >>> sq.projections.unmoved(plan.certificate(w), plan.certificate(w))
+      ['a']
+    """
 
     def falls(old: Certificate, new: Certificate) -> bool:
         unknown = not math.isfinite(old.bound + new.bound)

@@ -53,6 +53,15 @@ class Projector:
       mask: ``"hard"``, ``"heat"`` or ``"resolvent"``.
       backend: the back end that was asked for, None if it was chosen.
       convention: ``"central"`` or ``"stacked"``.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> V = sq.reps.vector(sq.groups.so(3))
+      >>> P = sq.projector("i o", {"i": V, "o": V})
+      >>> P.rank(), P.dim
+      (1, 9)
+      >>> np.diag(P(np.diag([1.0, 2.0, 6.0])))  # its mean, three times
+      array([3., 3., 3.])
     """
 
     filters: Filters

@@ -20,6 +20,13 @@ class Untouched(NamedTuple):
 
     Attributes:
       reason: why, without the path.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> P = sq.projector("i", {"i": sq.reps.vector(sq.groups.so(3))})
+      >>> rule = lambda path, w: P if path == "b" else sq.projections.Untouched("breaks the group")
+      >>> sq.plan({"a": np.ones(3), "b": np.ones(3)}, {"*": rule}).reasons
+      (('a', 'breaks the group'),)
     """
 
     reason: str

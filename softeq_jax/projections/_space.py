@@ -32,6 +32,13 @@ class Space:
     Attributes:
       names: the names of all axes, in order.
       entries: the representations, in the order of their first axis.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> V = sq.reps.vector(sq.groups.so(3))
+      >>> space = sq.projector("k i o", {"i": V, "o": 2 * V}).space
+      >>> space.names, space.dim, space.positions
+      (('k', 'i', 'o'), 18, (1, 2))
     """
 
     names: tuple[str, ...]

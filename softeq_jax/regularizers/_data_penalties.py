@@ -89,6 +89,14 @@ def lie_activation_penalty(
       ValueError: representations of different groups or none at all, axes that do not fit, a
         negative ``eps``.
       TypeError: leaves that are no representations, or an unknown option.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> V = sq.reps.vector(sq.groups.so(2))
+      >>> layer = lambda w, x: x @ w
+      >>> loss = lambda w: sq.regularizers.lie_activation_penalty(layer, w, np.eye(2), V, V)
+      >>> float(loss(np.eye(2))), float(loss(np.diag([2.0, -2.0])))
+      (0.0, 16.0)
     """
     relative, eps, axes_in, axes_out = _opened(options, "lie_activation_penalty")
     group = common_group(rep_in, rep_out)
@@ -146,6 +154,13 @@ def activation_norm_penalty(
 
     Raises:
       ValueError, TypeError: as ``lie_activation_penalty``.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> V = sq.reps.vector(sq.groups.so(2))
+      >>> x = np.array([[3.0, 4.0]])
+      >>> float(sq.regularizers.activation_norm_penalty(lambda p, x: p * x, 2.0, x, V))
+      100.0
     """
     x = jax.tree.map(lambda leaf: jax.lax.stop_gradient(jnp.asarray(leaf)), x)
     group = common_group(rep_out)
@@ -279,6 +294,15 @@ def latent_penalty(
       ValueError: as ``orbit_penalty``; an infinite group; a last axis that the order of the group
         does not divide.
       TypeError: as ``orbit_penalty``; ``axes_out`` is given, which is the last axis here.
+
+    Example:
+      >>> import jax, numpy as np, softeq_jax as sq
+      >>> R = sq.reps.regular(sq.groups.cyclic(4))
+      >>> x, key = np.arange(8.0).reshape(2, 4), jax.random.key(0)
+      >>> float(sq.regularizers.latent_penalty(lambda x: 2 * x, x, R, key))
+      0.0
+      >>> float(sq.regularizers.latent_penalty(lambda x: x[:, ::-1], x, R, key)) > 0
+      True
     """
     if "axes_out" in options:
         raise TypeError("latent_penalty acts on the last axis of e(x), so that it has no axes_out")

@@ -24,6 +24,12 @@ class PartNorms(NamedTuple):
     Attributes:
       equivariant: ``||P w||``.
       residual: ``||N w||``, ``N = 1 - P``.
+
+    Example:
+      >>> import jax.numpy as jnp, softeq_jax as sq
+      >>> norms = sq.regularizers.PartNorms(equivariant=jnp.float32(4), residual=jnp.float32(3))
+      >>> float(norms.equivariant**2 + norms.residual**2)  # that of the weight
+      25.0
     """
 
     equivariant: Array
@@ -31,7 +37,15 @@ class PartNorms(NamedTuple):
 
 
 class Squares(NamedTuple):
-    """Squared norms of the parts of one weight, and the number of its entries."""
+    """Squared norms of the parts of one weight, and the number of its entries.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> P = sq.projector("i", {"i": sq.reps.regular(sq.groups.cyclic(2))})
+      >>> w = {"bias": np.array([3.0, 1.0])}
+      >>> sq.regularizers.part_squares(sq.plan(w, {"bias": P}), w)["bias"].size
+      2
+    """
 
     equivariant: Array
     residual: Array
@@ -52,6 +66,14 @@ def part_norms(plan: Plan, params: Params) -> dict[str, PartNorms]:
       ValueError: other parameters than those of the plan, a shape that does not fit, or a smooth
         mask (names the path).
       TypeError: a weight of integers, or a real one where the representation is complex.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> P = sq.projector("i", {"i": sq.reps.regular(sq.groups.cyclic(2))})
+      >>> w = {"bias": np.array([3.0, 1.0])}  # (2, 2) and (1, -1)
+      >>> norms = sq.regularizers.part_norms(sq.plan(w, {"bias": P}), w)["bias"]
+      >>> round(float(norms.equivariant), 4), round(float(norms.residual), 4)
+      (2.8284, 1.4142)
     """
     return {
         path: PartNorms(safe_sqrt(found.equivariant), safe_sqrt(found.residual))
@@ -64,6 +86,14 @@ def part_squares(plan: Plan, params: Params) -> dict[str, Squares]:
 
     Raises:
       ValueError, TypeError: as ``part_norms``.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> P = sq.projector("i", {"i": sq.reps.regular(sq.groups.cyclic(2))})
+      >>> w = {"bias": np.array([3.0, 1.0])}  # (2, 2) and (1, -1)
+      >>> found = sq.regularizers.part_squares(sq.plan(w, {"bias": P}), w)["bias"]
+      >>> round(float(found.equivariant), 6), round(float(found.residual), 6)
+      (8.0, 2.0)
     """
     found = {}
     for path, projector, w in plan.planned(params):
@@ -75,7 +105,13 @@ def part_squares(plan: Plan, params: Params) -> dict[str, Squares]:
 
 
 def square(x: Array) -> Array:
-    """``||x||^2`` of an array of any dtype, in its precision but float32 at least."""
+    """``||x||^2`` of an array of any dtype, in its precision but float32 at least.
+
+    Example:
+      >>> import jax.numpy as jnp, softeq_jax as sq
+      >>> float(sq.regularizers.square(jnp.array([3.0, 4.0])))
+      25.0
+    """
     wide: Any = widened(x)  # NumPy's stubs know no .real where the dtype is open
     if jnp.issubdtype(wide.dtype, jnp.complexfloating):
         return (wide.real**2 + wide.imag**2).sum()

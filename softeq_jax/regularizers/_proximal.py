@@ -52,6 +52,16 @@ def prox_step(
 
     Raises:
       ValueError, TypeError: as ``projection_penalty``; a negative ``step_size``.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> w = {"bias": np.array([3.0, 1.0])}
+      >>> P = sq.projector("i", {"i": sq.reps.regular(sq.groups.cyclic(2))})
+      >>> plan = sq.plan(w, {"bias": P})
+      >>> sq.regularizers.prox_step(plan, w, 10.0)["bias"]  # exactly equivariant
+      array([2., 2.])
+      >>> sq.regularizers.prox_step(plan, w, 0.5, power=2)["bias"]  # half of what is not
+      array([2.5, 1.5])
     """
     step_size = coefficient(step_size, "step_size")
     lambda_g = coefficient(lambda_g, "lambda_g")
@@ -112,7 +122,16 @@ def _shrunk(
 
 
 class EquivarianceDecayState(NamedTuple):
-    """How many steps were taken, int32, for schedules."""
+    """How many steps were taken, int32, for schedules.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> w = {"bias": np.ones(2)}
+      >>> P = sq.projector("i", {"i": sq.reps.regular(sq.groups.cyclic(2))})
+      >>> decay = sq.regularizers.add_equivariance_decay(sq.plan(w, {"bias": P}), 0.1)
+      >>> int(decay.init(w).count)
+      0
+    """
 
     count: jax.Array
 
@@ -158,6 +177,15 @@ def add_equivariance_decay(
       ValueError: as ``prox_step``, now; when updating, ``params`` are missing or are not those of
         the plan.
       ImportError: optax is not installed.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> w = {"bias": np.array([3.0, 1.0])}
+      >>> P = sq.projector("i", {"i": sq.reps.regular(sq.groups.cyclic(2))})
+      >>> decay = sq.regularizers.add_equivariance_decay(sq.plan(w, {"bias": P}), 10.0)
+      >>> updates, _ = decay.update({"bias": np.zeros(2)}, decay.init(w), w)
+      >>> (w["bias"] + updates["bias"]).round(6)
+      array([2., 2.])
     """
     try:
         import optax

@@ -19,6 +19,12 @@ class RemulWeights(NamedTuple):
       equivariance: beta, of the penalty.
       first: both values when they were adapted for the first time, float32 ``[2]``.
       count: how often they were adapted, int32.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> weights = sq.regularizers.remul_weights(1.0, 0.5)
+      >>> float(weights.objective), float(weights.equivariance), int(weights.count)
+      (1.0, 0.5, 0)
     """
 
     objective: Any
@@ -36,6 +42,12 @@ def remul_weights(objective: Any = 1.0, equivariance: Any = 1.0) -> RemulWeights
 
     Raises:
       ValueError: a weight that is negative or NaN.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> weights = sq.regularizers.remul_weights(2.0)
+      >>> float(weights.objective), float(weights.equivariance)
+      (2.0, 1.0)
     """
     coefficient(objective, "objective")
     coefficient(equivariance, "equivariance")
@@ -57,6 +69,12 @@ def remul(objective: Any, penalty: Any, weights: RemulWeights | None = None) -> 
 
     Returns:
       A scalar.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> weights = sq.regularizers.remul_weights(1.0, 0.5)
+      >>> float(sq.regularizers.remul(2.0, 4.0, weights))
+      4.0
     """
     weights = remul_weights() if weights is None else weights
     alpha, beta = jax.lax.stop_gradient((weights.objective, weights.equivariance))
@@ -100,6 +118,14 @@ def adapt_remul(
 
     Raises:
       ValueError: a negative ``rate`` or ``asymmetry``.
+
+    Example:
+      >>> import jax.numpy as jnp, softeq_jax as sq
+      >>> weights = sq.regularizers.remul_weights()
+      >>> g = jnp.ones(2)
+      >>> new = sq.regularizers.adapt_remul(weights, 1.0, 1.0, 3 * g, g)
+      >>> bool(new.objective < new.equivariance)  # whose gradient is shorter gains
+      True
     """
     coefficient(rate, "rate")
     coefficient(asymmetry, "asymmetry")

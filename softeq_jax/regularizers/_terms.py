@@ -59,6 +59,14 @@ class ParameterGroup(NamedTuple):
       name: what they share, such as the path of their layer.
       paths: of the parameters.
       factor: what its term is multiplied by.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> w = {"dense": {"kernel": np.ones((2, 2)), "bias": np.ones(2)}}
+      >>> R = sq.reps.regular(sq.groups.cyclic(2))
+      >>> plan = sq.plan(w, {"*/bias": sq.projector("i", {"i": R})})
+      >>> sq.regularizers.parameter_groups(plan)[0].paths
+      ('dense/bias',)
     """
 
     name: str
@@ -84,6 +92,15 @@ def parameter_groups(
       ValueError: an unknown ``per``; a weight that is negative, NaN or infinite; a glob that
         decides about no planned parameter; different factors for parameters
         that belong together.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> w = {"dense": {"kernel": np.ones((2, 2)), "bias": np.ones(2)}}
+      >>> R = sq.reps.regular(sq.groups.cyclic(2))
+      >>> P, Q = sq.projector("i o", {"o": R}), sq.projector("o", {"o": R})
+      >>> plan = sq.plan(w, {"*/kernel": P, "*/bias": Q})
+      >>> sq.regularizers.parameter_groups(plan, per="layer")[0].paths
+      ('dense/bias', 'dense/kernel')
     """
     paths = [path for path, index in zip(plan.paths, plan.chosen, strict=True) if index >= 0]
     weights = {} if weights is None else weights

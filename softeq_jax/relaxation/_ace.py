@@ -45,6 +45,14 @@ class AceState(NamedTuple):
       gamma: factor of the N-part (or of the free branch). Any sign.
       dual: the multiplier lambda. Where it stays large, symmetry costs most.
       slack: the u that gamma may have in the resilient form; 0 in the equality form.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> w = {"w": np.array([3.0, 1.0])}
+      >>> plan = sq.plan(w, {"w": sq.projector("i", {"i": sq.reps.regular(sq.groups.cyclic(2))})})
+      >>> state = sq.relaxation.ace(gamma=1.0).init(plan, w)
+      >>> float(state.gamma[0]), float(state.dual[0])
+      (1.0, 0.0)
     """
 
     gamma: jax.Array
@@ -81,6 +89,14 @@ def ace(
     Raises:
       ValueError: a rate or rho that is negative, NaN or infinite, a rate or rho of 0, a negative
         augmentation or one of the resilient form, or an unknown ``per`` (from ``init``).
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> w = {"w": np.array([3.0, 1.0])}
+      >>> plan = sq.plan(w, {"w": sq.projector("i", {"i": sq.reps.regular(sq.groups.cyclic(2))})})
+      >>> control = sq.relaxation.ace(gamma=0.5)
+      >>> control.weights(plan, w, control.init(plan, w), 0)
+      {'w': array([2.5, 1.5])}
     """
     coefficient(primal_rate, "primal_rate", positive=True)
     coefficient(dual_rate, "dual_rate", positive=True)
@@ -135,6 +151,13 @@ def ace_update(
       dual_rate: eta_d.
       rho: price of the slack, or None for the equality form.
       augmentation: c of the equality form.
+
+    Example:
+      >>> import jax.numpy as jnp, softeq_jax as sq
+      >>> state = sq.relaxation.AceState(jnp.ones(1), jnp.zeros(1), jnp.zeros(1))
+      >>> new = sq.relaxation.ace_update(state, jnp.zeros(1), primal_rate=0.1, dual_rate=0.5)
+      >>> float(new.gamma[0]), float(new.dual[0])  # the multiplier grows while gamma is not 0
+      (1.0, 0.5)
     """
     gamma, dual, slack = state
     if rho is None:

@@ -38,6 +38,12 @@ class Control(NamedTuple):
       penalty: ``penalty(plan, params, state, step)``, a scalar added to the loss, or None.
       update: ``update(plan, params, state, signal) -> state``; the signal is the gradient of the
         objective in the state.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> control = sq.relaxation.scheduled(sq.relaxation.triangular(100))
+      >>> control.init(None, None), control.penalty  # nothing to remember, nothing to pay
+      ((), None)
     """
 
     init: Callable[[Any, Tree], Tree]
@@ -52,6 +58,14 @@ class Controlled(NamedTuple):
     Attributes:
       params: one weight or two branches.
       control: the state of a ``Control``.
+
+    Example:
+      >>> import jax, numpy as np, softeq_jax as sq
+      >>> w = {"w": np.array([3.0, 1.0])}
+      >>> plan = sq.plan(w, {"w": sq.projector("i", {"i": sq.reps.regular(sq.groups.cyclic(2))})})
+      >>> tree = sq.relaxation.start(sq.relaxation.ace(), plan, w)
+      >>> len(jax.tree.leaves(tree.params)), len(jax.tree.leaves(tree.control))
+      (1, 3)
     """
 
     params: Tree
@@ -64,6 +78,14 @@ def start(control: Control, plan: Any, params: Tree) -> Controlled:
     Raises:
       ValueError, TypeError: as the control's ``init``; ValueError for a plan that leaves every
         weight as it is, which any control would follow in vain.
+
+    Example:
+      >>> import jax.numpy as jnp, softeq_jax as sq
+      >>> w = {"w": jnp.array([3.0, 1.0])}
+      >>> plan = sq.plan(w, {"w": sq.projector("i", {"i": sq.reps.regular(sq.groups.cyclic(2))})})
+      >>> tree = sq.relaxation.start(sq.relaxation.recurrent(), plan, w)
+      >>> tree.params["w"].tolist(), tree.control.theta.tolist()
+      ([3.0, 1.0], [1.0])
     """
     if isinstance(plan, Plan) and all(
         plan.projectors[i].softness == 1.0 for i in plan.chosen if i >= 0
@@ -77,6 +99,14 @@ def as_method(control: Control) -> tuple[TrainerFn, TrainerFn | None]:
 
     The parameters are a ``Controlled`` tree; plain ones will do where the control's state is
     ``()``. ``softeq_jax.training.Method(*as_method(control))`` is a method of the trainer.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> w = {"w": np.array([3.0, 1.0])}
+      >>> plan = sq.plan(w, {"w": sq.projector("i", {"i": sq.reps.regular(sq.groups.cyclic(2))})})
+      >>> weights, penalty = sq.relaxation.as_method(sq.relaxation.scheduled(lambda step: 0.5))
+      >>> weights(w, plan, 0), penalty
+      ({'w': array([2.5, 1.5])}, None)
     """
 
     charge = control.penalty
@@ -112,6 +142,14 @@ def scheduled(
     Raises:
       ValueError, TypeError: see ``check_schedule``; TypeError for a penalty where there is one
         weight (from the control's penalty).
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> w = {"w": np.array([3.0, 1.0])}
+      >>> plan = sq.plan(w, {"w": sq.projector("i", {"i": sq.reps.regular(sq.groups.cyclic(2))})})
+      >>> control = sq.relaxation.scheduled(sq.relaxation.linear(100))
+      >>> [control.weights(plan, w, (), step)["w"].round(6).tolist() for step in (0, 45, 90)]
+      [[3.0, 1.0], [2.5, 1.5], [2.0, 2.0]]
     """
     if steps is not None:
         check_schedule(schedule, steps)
@@ -136,7 +174,16 @@ def scheduled(
 
 
 def weights(schedule: Callable[[Any], Any], steps: int | None = None) -> TrainerFn:
-    """``weights(params, extra, step)`` of the trainer for ``scheduled``; extra is the plan."""
+    """``weights(params, extra, step)`` of the trainer for ``scheduled``; extra is the plan.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> w = {"w": np.array([3.0, 1.0])}
+      >>> plan = sq.plan(w, {"w": sq.projector("i", {"i": sq.reps.regular(sq.groups.cyclic(2))})})
+      >>> weights = sq.relaxation.weights(sq.relaxation.constant(100))
+      >>> weights(w, plan, 0), weights(w, plan, 99)
+      ({'w': array([3., 1.])}, {'w': array([2., 2.])})
+    """
     return as_method(scheduled(schedule, steps))[0]
 
 

@@ -34,6 +34,13 @@ class GroupBanks(NamedTuple):
       first: the first kernels psi_1, a tree like the model's parameters, with the unplanned ones.
       more: the others, each a tree of the same structure with None where there are no banks.
       weights: w ``[banks, order]``, a tree of the same structure with None where there are none.
+
+    Example:
+      >>> import jax, numpy as np, softeq_jax as sq
+      >>> one = {"w": np.ones((4, 4))}
+      >>> banks = sq.relaxation.GroupBanks(first=one, more=(one,), weights={"w": np.ones((2, 4))})
+      >>> len(jax.tree.leaves(banks))
+      3
     """
 
     first: Tree
@@ -49,6 +56,12 @@ class GroupAxis(NamedTuple):
       elements: which element each entry belongs to, int ``[length]``, in the order of
         ``group.elements()``; -1 for entries that are no function on the group.
       order: of the group.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> axis = sq.relaxation.GroupAxis(position=0, elements=np.array([0, 1, -1]), order=2)
+      >>> axis.elements[axis.elements >= 0]  # the last entry is no function on the group
+      array([0, 1])
     """
 
     position: int
@@ -93,6 +106,14 @@ def mixed_banks(projector: Projector, kernels: Any, weights: Array) -> Array:
 
     Raises:
       ValueError: a smooth mask, no axis with functions on the group, weights of another shape.
+
+    Example:
+      >>> import jax.numpy as jnp, softeq_jax as sq
+      >>> R = sq.reps.regular(sq.groups.cyclic(2))
+      >>> P = sq.projector("i o", {"i": R, "o": R})
+      >>> bank = jnp.array([[[3.0, 1.0], [1.0, 3.0]]])
+      >>> sq.relaxation.mixed_banks(P, bank, jnp.array([[1.0, 2.0]])).round(4).tolist()
+      [[3.0, 1.0], [2.0, 6.0]]
     """
     axis = group_axis(projector)
     if axis is None:
@@ -126,6 +147,14 @@ def group_banks(plan: Plan, *draws: Tree) -> GroupBanks:
 
     Raises:
       ValueError: no draw, or parameters that are not those of the plan (names the path).
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> R = sq.reps.regular(sq.groups.cyclic(2))
+      >>> w, v = {"w": np.ones((2, 2))}, {"w": np.zeros((2, 2))}
+      >>> plan = sq.plan(w, {"w": sq.projector("i o", {"i": R, "o": R})})
+      >>> sq.relaxation.group_banks(plan, w, v).weights["w"].shape  # banks and elements
+      (2, 2)
     """
     if not draws:
         raise ValueError("group_banks needs at least one draw of the parameters")
@@ -161,6 +190,15 @@ def group_weights(strength: float = 0.0) -> Control:
 
     Raises:
       ValueError: a strength that is negative, NaN or infinite.
+
+    Example:
+      >>> import jax.numpy as jnp, softeq_jax as sq
+      >>> R = sq.reps.regular(sq.groups.cyclic(2))
+      >>> w = {"w": jnp.array([[3.0, 1.0], [1.0, 3.0]])}
+      >>> plan = sq.plan(w, {"w": sq.projector("i o", {"i": R, "o": R})})
+      >>> banks = sq.relaxation.group_banks(plan, w)
+      >>> float(sq.relaxation.group_weights(1.0).penalty(plan, banks, (), 0))  # they start strict
+      0.0
     """
     coefficient(strength, "strength")
 

@@ -37,6 +37,13 @@ class PerState(NamedTuple):
 
     Attributes:
       strengths: of the penalties.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> w = {"w": np.array([3.0, 1.0])}
+      >>> plan = sq.plan(w, {"w": sq.projector("i", {"i": sq.reps.regular(sq.groups.cyclic(2))})})
+      >>> sq.relaxation.per(strength=0.5).init({"flip": plan}, w).strengths.tolist()
+      [0.5]
     """
 
     strengths: jax.Array
@@ -59,6 +66,15 @@ def per(*, strength: float, rate: float = 0.01, floor: float = 1e-3) -> Control:
     Raises:
       ValueError: a negative strength, a rate outside [0, 1], a floor that is not positive; from
         ``init`` no plans, or one that leaves every weight as it is (names it).
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> w = {"w": np.array([3.0, 1.0])}
+      >>> plan = sq.plan(w, {"w": sq.projector("i", {"i": sq.reps.regular(sq.groups.cyclic(2))})})
+      >>> control = sq.relaxation.per(strength=0.5)
+      >>> state = control.init({"flip": plan}, w)
+      >>> float(control.penalty({"flip": plan}, w, state, 0)) > 0
+      True
     """
     coefficient(strength, "strength")
     share(rate, "rate")
@@ -97,6 +113,13 @@ def violations(plans: Plans, params: Tree) -> jax.Array:
 
     Raises:
       ValueError: no plans, a smooth mask, or plans built for other parameters.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> w = {"w": np.array([2.0, 2.0])}
+      >>> plan = sq.plan(w, {"w": sq.projector("i", {"i": sq.reps.regular(sq.groups.cyclic(2))})})
+      >>> sq.relaxation.violations({"flip": plan}, w).tolist()
+      [0.0]
     """
     pairs = [_violation(plans[name], params) for name in _names(plans)]
     return jnp.stack([odd / jnp.where(scale > 0, scale, 1.0) for odd, scale in pairs])

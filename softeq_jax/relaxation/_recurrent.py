@@ -34,6 +34,14 @@ class RecurrentState(NamedTuple):
       theta: one per factor, float32 ``[n]`` in [0, 1], in the order of ``factor_names``.
       gradient: the average m, like the planned parameters (None elsewhere). It costs as much
         memory as they do in float32.
+
+    Example:
+      >>> import jax.numpy as jnp, softeq_jax as sq
+      >>> w = {"w": jnp.array([3.0, 1.0])}
+      >>> plan = sq.plan(w, {"w": sq.projector("i", {"i": sq.reps.regular(sq.groups.cyclic(2))})})
+      >>> state = sq.relaxation.recurrent(theta=0.5).init(plan, w)
+      >>> state.theta.tolist(), state.gradient["w"].tolist()
+      ([0.5], [0.0, 0.0])
     """
 
     theta: jax.Array
@@ -60,6 +68,14 @@ def recurrent(
 
     Raises:
       ValueError: an argument out of range, named.
+
+    Example:
+      >>> import jax.numpy as jnp, softeq_jax as sq
+      >>> w = {"w": jnp.array([3.0, 1.0])}
+      >>> plan = sq.plan(w, {"w": sq.projector("i", {"i": sq.reps.regular(sq.groups.cyclic(2))})})
+      >>> control = sq.relaxation.recurrent(theta=0.5)
+      >>> control.weights(plan, w, control.init(plan, w), 0)["w"]
+      Array([2.5, 1.5], dtype=float32)
     """
     share(rate, "rate")
     share(theta, "theta")

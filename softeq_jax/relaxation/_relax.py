@@ -86,7 +86,13 @@ def mix(even: jax.Array, other: jax.Array, theta: Any) -> jax.Array: ...
 @overload
 def mix(even: Array, other: Array, theta: Any) -> Array: ...
 def mix(even: Array, other: Array, theta: Any) -> Array:
-    """``even + theta other``; other is left out of the computation where theta is concretely 0."""
+    """``even + theta other``; other is left out of the computation where theta is concretely 0.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> sq.relaxation.mix(np.array([2.0, 2.0]), np.array([1.0, -1.0]), 0.5).tolist()
+      [2.5, 1.5]
+    """
     return even if is_zero(theta) else even + _times(theta, other)
 
 
@@ -102,6 +108,14 @@ def branches(plan: Plan, params: Tree, *, scale: float = 1.0) -> Branches:
 
     Raises:
       ValueError: as ``relax``; a negative, NaN or infinite scale.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> w = {"w": np.array([3.0, 1.0])}
+      >>> plan = sq.plan(w, {"w": sq.projector("i", {"i": sq.reps.regular(sq.groups.cyclic(2))})})
+      >>> both = sq.relaxation.branches(plan, w)
+      >>> both.equivariant["w"], both.free["w"]
+      (array([2., 2.]), array([ 1., -1.]))
     """
     coefficient(scale, "scale")
     pairs = _trees.split(plan, params)
@@ -135,6 +149,13 @@ def finish(
 
     Raises:
       ValueError, TypeError: as ``relax``.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> w = {"w": np.array([3.0, 1.0])}
+      >>> plan = sq.plan(w, {"w": sq.projector("i", {"i": sq.reps.regular(sq.groups.cyclic(2))})})
+      >>> sq.relaxation.finish(plan, w)
+      {'w': array([2., 2.])}
     """
     if not isinstance(params, Branches):
         share(theta, "theta")
@@ -154,6 +175,12 @@ class Jump(NamedTuple):
       before: loss with the former.
       after: loss with the latter.
       moved: relative distance ``||after - before|| / ||before||`` of the weights, in float64.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> jump = sq.relaxation.Jump(before=0.5, after=0.75, moved=0.1)
+      >>> jump.change
+      0.25
     """
 
     before: float
@@ -176,6 +203,13 @@ def jump(loss_fn: Callable[[Tree], Any], before: Tree, after: Tree) -> Jump:
 
     Raises:
       ValueError: the trees differ in structure or shapes, or the loss is no scalar.
+
+    Example:
+      >>> import jax.numpy as jnp, softeq_jax as sq
+      >>> loss = lambda w: jnp.sum(w["w"] ** 2)
+      >>> before, after = {"w": jnp.array([3.0, 4.0])}, {"w": jnp.array([3.0, 0.0])}
+      >>> sq.relaxation.jump(loss, before, after).change
+      -16.0
     """
     former, structure = jax.tree.flatten(before)
     latter, other = jax.tree.flatten(after)

@@ -36,6 +36,15 @@ def rpp(*, equivariant_weight: float, free_weight: float) -> Control:
 
     Raises:
       ValueError: a weight that is negative, NaN or infinite.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> w = {"w": np.array([3.0, 1.0])}
+      >>> plan = sq.plan(w, {"w": sq.projector("i", {"i": sq.reps.regular(sq.groups.cyclic(2))})})
+      >>> control = sq.relaxation.rpp(equivariant_weight=1.0, free_weight=10.0)
+      >>> both = sq.relaxation.branches(plan, w)
+      >>> round(float(control.penalty(plan, both, (), 0)), 4)  # 8 and 10 times 2
+      28.0
     """
     coefficient(equivariant_weight, "equivariant_weight")
     coefficient(free_weight, "free_weight")

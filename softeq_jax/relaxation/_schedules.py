@@ -38,6 +38,12 @@ class Schedule:
 
     Raises:
       ValueError: a field out of range, named.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> theta = sq.relaxation.Schedule("linear", steps=100)
+      >>> [round(float(theta(step)), 4) for step in (0, 45, 90, 99)]
+      [1.0, 0.5, 0.0, 0.0]
     """
 
     shape: str
@@ -101,18 +107,39 @@ def triangular(steps: int, hold: float = 0.1, theta: float = 1.0) -> Schedule:
 
 
 def linear(steps: int, hold: float = 0.1, theta: float = 1.0) -> Schedule:
-    """From theta down to 0: ``theta (1 - x)``. Arguments and errors as ``triangular``."""
+    """From theta down to 0: ``theta (1 - x)``. Arguments and errors as ``triangular``.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> theta = sq.relaxation.linear(100)
+      >>> [round(float(theta(step)), 4) for step in (0, 45, 90)]
+      [1.0, 0.5, 0.0]
+    """
     return Schedule("linear", steps, hold, theta)
 
 
 def cosine(steps: int, hold: float = 0.1, theta: float = 1.0) -> Schedule:
     """From theta down to 0: ``theta (1 + cos(pi x)) / 2``. Arguments and errors as
-    ``triangular``."""
+    ``triangular``.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> theta = sq.relaxation.cosine(100)
+      >>> [round(float(theta(step)), 4) for step in (0, 45, 90)]
+      [1.0, 0.5, 0.0]
+    """
     return Schedule("cosine", steps, hold, theta)
 
 
 def constant(steps: int, hold: float = 0.1, theta: float = 1.0) -> Schedule:
-    """theta, then 0; with ``hold=0`` theta throughout. Arguments and errors as ``triangular``."""
+    """theta, then 0; with ``hold=0`` theta throughout. Arguments and errors as ``triangular``.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> theta = sq.relaxation.constant(100, theta=0.5)
+      >>> float(theta(0)), float(theta(89)), float(theta(90))
+      (0.5, 0.5, 0.0)
+    """
     return Schedule("constant", steps, hold, theta)
 
 
@@ -130,6 +157,12 @@ def check_schedule(schedule: Callable[[Any], Any], steps: int) -> Callable[[Any]
       ValueError: ``schedule.steps`` exceeds the run, so that theta would not come down; a value
         outside [0, 1], or no scalar (names the step).
       TypeError: the schedule is no function.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> f = sq.relaxation.check_schedule(lambda step: step / 100, steps=100)
+      >>> f(50)
+      0.5
     """
     if not callable(schedule):
         raise TypeError(f"schedule must be a function of the step, got {schedule!r}")

@@ -42,6 +42,14 @@ def freeze_residual(
     Returns:
       A transform for parameters, ``Branches``, or ``Controlled`` trees of either (whose control is
       left alone).
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> w = {"w": np.array([3.0, 1.0])}
+      >>> plan = sq.plan(w, {"w": sq.projector("i", {"i": sq.reps.regular(sq.groups.cyclic(2))})})
+      >>> frozen = sq.relaxation.freeze_residual(plan)
+      >>> frozen.update({"w": np.array([1.0, 0.0])}, frozen.init(w), w)[0]["w"].tolist()
+      [0.5, 0.5]
     """
 
     def init(params: Tree) -> FreezeState:
@@ -84,6 +92,17 @@ def control_optimizer(
     Raises:
       ValueError: from ``update``, without parameters.
       TypeError: the tree is not ``Controlled``.
+
+    Example:
+      >>> import jax
+      >>> import jax.numpy as jnp, optax, softeq_jax as sq
+      >>> w = {"w": jnp.array([3.0, 1.0])}
+      >>> plan = sq.plan(w, {"w": sq.projector("i", {"i": sq.reps.regular(sq.groups.cyclic(2))})})
+      >>> tree = sq.relaxation.start(sq.relaxation.ace(), plan, w)
+      >>> optimizer = sq.relaxation.control_optimizer(sq.relaxation.ace(), plan, optax.sgd(0.5))
+      >>> updates, _ = optimizer.update(tree, optimizer.init(tree), tree)
+      >>> updates.params["w"], bool(updates.control.gamma[0] < 0)
+      (Array([-1.5, -0.5], dtype=float32), True)
     """
     inner = optax.with_extra_args_support(inner)
 

@@ -22,6 +22,12 @@ class Branches(NamedTuple):
       equivariant: W_e, a tree like the model's parameters (with the unplanned ones, which have no
         second branch). Its N-part never acts.
       free: B, a tree of the same structure with None at the unplanned parameters.
+
+    Example:
+      >>> import jax, numpy as np, softeq_jax as sq
+      >>> both = sq.relaxation.Branches(equivariant={"w": np.ones(2)}, free={"w": np.zeros(2)})
+      >>> len(jax.tree.leaves(both))
+      2
     """
 
     equivariant: Tree
@@ -118,6 +124,15 @@ def factor_names(plan: Plan, per: Per = "layer") -> tuple[str, ...]:
 
     Raises:
       ValueError: another ``per``.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> w = {"dense": {"kernel": np.ones((2, 2)), "bias": np.ones(2)}}
+      >>> R = sq.reps.regular(sq.groups.cyclic(2))
+      >>> P, Q = sq.projector("i o", {"o": R}), sq.projector("o", {"o": R})
+      >>> plan = sq.plan(w, {"*/kernel": P, "*/bias": Q})
+      >>> sq.relaxation.factor_names(plan), sq.relaxation.factor_names(plan, per="parameter")
+      (('dense',), ('dense/bias', 'dense/kernel'))
     """
     return tuple(shared.name for shared in parameter_groups(plan, per))
 

@@ -10,17 +10,9 @@ from softeq_jax.reps._plain import Trivial, Vector, tensor, trivial, vector
 from softeq_jax.reps._planar import PlanarRep
 from softeq_jax.reps._points import Points, PointSet, permutation, points
 from softeq_jax.reps._regular import Circle, Regular, circle, regular
-from softeq_jax.reps._rep import (
-    Dual,
-    Multiple,
-    Product,
-    Real,
-    Rep,
-    Sum,
-    Term,
-    tensor_product,
-)
+from softeq_jax.reps._rep import Dual, Multiple, Product, Real, Rep, Sum, tensor_product
 from softeq_jax.reps._restrict import OnFactor, PulledBack, Restricted, factor, restrict
+from softeq_jax.reps._terms import Term
 from softeq_jax.reps._user import Function, Generated, from_function, from_generators
 from softeq_jax.reps._voxels import Voxels, voxel_obstacle, voxels
 

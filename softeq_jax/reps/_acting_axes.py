@@ -13,6 +13,12 @@ def resolve_axes(rep: Any, shape: tuple[int, ...], axes: Sequence[int] | None) -
 
     Raises:
       ValueError: the axes cannot be told, fit in several ways, or do not fit.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> I = sq.reps.image(sq.groups.cyclic(4), (5, 5))
+      >>> sq.reps.resolve_axes(I, (8, 5, 5, 3), None)  # NHWC
+      (1, 2)
     """
     r, ndim = len(rep.shape), len(shape)
     trailing, channels_last = tuple(range(ndim - r, ndim)), tuple(range(ndim - r - 1, ndim - 1))

@@ -7,7 +7,8 @@ from typing import ClassVar, NoReturn
 import numpy as np
 
 from softeq_jax.reps._matrices import permutation_matrix
-from softeq_jax.reps._rep import Composite, Rep, Term
+from softeq_jax.reps._rep import Composite, Rep
+from softeq_jax.reps._terms import Term
 
 _ZERO = 1e-9
 
@@ -18,6 +19,15 @@ class Unsigned(Rep):
 
     Attributes:
       part: the signed permutation.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> U = sq.reps.diagonal(sq.reps.vector(sq.groups.cyclic(4)))
+      >>> U
+      |V|(C4)
+      >>> U.discrete_matrices()[0]
+      array([[0., 1.],
+             [1., 0.]])
     """
 
     part: Rep
@@ -63,6 +73,12 @@ class Gains(Rep):
 
     Attributes:
       part: the representation of the feature.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> R = sq.reps.vector(sq.groups.so(3)) + sq.reps.trivial(sq.groups.so(3))
+      >>> sq.reps.diagonal(R)
+      Gains[V + 1](SO(3))
     """
 
     part: Rep
@@ -153,6 +169,13 @@ def diagonal(rep: Rep) -> Rep:
 
     Raises:
       TypeError: ``rep`` is no representation.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> gains = sq.reps.diagonal(sq.reps.vector(sq.groups.so(3)))
+      >>> P = sq.projector("c", {"c": gains})
+      >>> P(np.array([1.0, 2.0, 6.0]))  # one number for entries that are mixed
+      array([3., 3., 3.])
     """
     if not isinstance(rep, Rep):
         raise TypeError(f"diagonal needs a representation, got {rep!r}")

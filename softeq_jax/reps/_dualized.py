@@ -16,6 +16,12 @@ def is_dualized(rep: Any) -> bool:
 
     True where ``.dual`` was applied last, to it or to every part of it; parts that are real and
     orthogonal, which are their own duals, need no mark.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> V = sq.reps.vector(sq.groups.lorentz())
+      >>> sq.reps.is_dualized(V), sq.reps.is_dualized(V.dual)
+      (False, True)
     """
     if rep.dualized or (rep.is_orthogonal and not rep.is_complex):
         return True

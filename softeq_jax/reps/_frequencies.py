@@ -34,6 +34,12 @@ class Frequencies:
       odd: bool ``[dim]``, whether the flip negates the column.
       partner: int ``[dim]``, index of the other column of the pair, -1 for a column without one.
       unmatched: bool ``[dim]``.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> found = sq.reps.circle(sq.groups.so(2), 5).frequencies()
+      >>> sorted(found.frequency.tolist())
+      [0, 1, 1, 2, 2]
     """
 
     basis: np.ndarray

@@ -19,7 +19,7 @@ from softeq_jax._checks import whole
 from softeq_jax.groups import Group, PlanarGroup
 from softeq_jax.reps._frequencies import Frequencies, read_only, require_basis
 from softeq_jax.reps._planar import PlanarRep, check_planar
-from softeq_jax.reps._rep import Term
+from softeq_jax.reps._terms import Term
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -69,7 +69,15 @@ class Grid(PlanarRep):
 
 @dataclasses.dataclass(frozen=True, repr=False)
 class GridImage(Grid):
-    """Pixels as two array axes, ``(height, width)``. Made by ``image``."""
+    """Pixels as two array axes, ``(height, width)``. Made by ``image``.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> I = sq.reps.image(sq.groups.cyclic(4), (2, 2))
+      >>> I.apply(I.group.elements()[1], np.array([[0, 1], [2, 3]]))  # as np.rot90
+      array([[1, 3],
+             [0, 2]])
+    """
 
     @property
     def formula(self) -> str:
@@ -82,7 +90,14 @@ class GridImage(Grid):
 
 @dataclasses.dataclass(frozen=True, repr=False)
 class GridTokens(Grid):
-    """Pixels as one array axis, ``(prefix + height * width,)``. Made by ``tokens``."""
+    """Pixels as one array axis, ``(prefix + height * width,)``. Made by ``tokens``.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> T = sq.reps.tokens(sq.groups.cyclic(4), (2, 2), prefix=1)
+      >>> T.apply(T.group.elements()[1], np.array([9, 0, 1, 2, 3]))
+      array([9, 1, 3, 0, 2])
+    """
 
     @property
     def formula(self) -> str:
@@ -109,6 +124,13 @@ def grid_obstacle(group: Group, shape: tuple[int, int]) -> str | None:
 
     Raises:
       ValueError: it is no group of the plane.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> sq.reps.grid_obstacle(sq.groups.cyclic(4), (3, 3)) is None
+      True
+      >>> sq.reps.grid_obstacle(sq.groups.cyclic(4), (3, 4))
+      'rotations by 90 degrees, as in C4, do not map a 3 x 4 grid to itself ...'
     """
     height, width = shape
     turns = check_planar(group, "an action on a grid").rotations
@@ -184,6 +206,12 @@ def tokens(group: Group, shape: tuple[int, int], prefix: int = 0) -> GridTokens:
     Raises:
       ValueError: the group does not map such a grid to itself; ``prefix`` is negative or no int.
       TypeError: ``group`` is no group.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> T = sq.reps.tokens(sq.groups.cyclic(4), (14, 14), prefix=1)
+      >>> T, T.shape, T.is_permutation
+      (Tokens[1+14x14](C4), (197,), True)
     """
     return GridTokens(*_sides(group, shape, "tokens"), whole(prefix, "prefix", least=0))
 

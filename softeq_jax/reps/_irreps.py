@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from softeq_jax.groups import Group, OrthogonalGroup, PlanarGroup, so
+from softeq_jax.reps._acting_group import check_group
 from softeq_jax.reps._frequencies import Frequencies, read_only
 from softeq_jax.reps._planar import PlanarMatrices
-from softeq_jax.reps._rep import Rep, check_group
+from softeq_jax.reps._rep import Rep
 
 _O2 = PlanarGroup("O(2)", rotations=None, has_flip=True)
 _SO3 = so(3)
@@ -24,6 +25,13 @@ class PlanarIrrep(PlanarMatrices):
     Attributes:
       frequency: m; rotations by t turn the plane by m t, or are ``cos(m t)`` on a line.
       flip: 0 in two dimensions and where the group has no flip, else the value +-1 of the flip.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> G = sq.groups.so(2)
+      >>> D = sq.reps.irrep(G, 2)  # turns twice as far
+      >>> bool(np.allclose(D.matrix(G.element(0.3)), G.element(0.6)))
+      True
     """
 
     frequency: int = 0
@@ -68,6 +76,12 @@ class SphericalIrrep(Rep):
     Attributes:
       degree: l; the order of the harmonics is m = -l .. l.
       parity: value +-1 of the inversion, 0 for SO(3), which has none.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> odd = sq.reps.irrep(sq.groups.o(3), "1o")
+      >>> odd.dim, bool(np.allclose(odd.matrix(-np.eye(3)), -np.eye(3)))
+      (3, True)
     """
 
     degree: int = 0

@@ -93,6 +93,13 @@ def kronecker_move(a: Move, b: Move) -> Move:
     return index, np.multiply.outer(a[1], b[1]).reshape(-1)
 
 
+def block_move(moves: Sequence[Move]) -> Move:
+    """The move of a direct sum."""
+    starts = np.cumsum([0, *(len(index) for index, _ in moves)])
+    index = [move[0] + start for move, start in zip(moves, starts, strict=False)]
+    return np.concatenate(index), np.concatenate([sign for _, sign in moves])
+
+
 def pairs(left: np.ndarray, right: np.ndarray, dim: int) -> np.ndarray:
     """Positions in a tensor product, row-major, of the copies of one term for each of another.
 
@@ -107,7 +114,16 @@ def pairs(left: np.ndarray, right: np.ndarray, dim: int) -> np.ndarray:
     return index.reshape(len(left) * len(right), -1)
 
 
-def multiples(matrices: np.ndarray) -> np.ndarray:
+def multiply_to_identity(parts: Sequence[Any]) -> bool:
+    """Whether a Kronecker product is the identity: its factors are multiples of it, by numbers
+    that add to 0 (Lie generators) and multiply to 1 (discrete generators)."""
+    lie = [_multiples(part.lie_matrices()) for part in parts]
+    discrete = [_multiples(part.discrete_matrices()) for part in parts]
+    total, product = np.sum(lie, axis=0), np.prod(discrete, axis=0)
+    return bool(np.all(np.abs(total) < 1e-12) and np.all(np.abs(product - 1.0) < 1e-12))
+
+
+def _multiples(matrices: np.ndarray) -> np.ndarray:
     """The c of each matrix ``c 1``, ``[k]``; not a number for other matrices."""
     c = matrices[:, 0, 0]
     off = np.abs(matrices - c[:, None, None] * np.eye(matrices.shape[1])).max(axis=(1, 2))

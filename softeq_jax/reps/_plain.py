@@ -7,16 +7,26 @@ import numpy as np
 
 from softeq_jax._checks import whole
 from softeq_jax.groups import Group, PermutationGroup, PlanarGroup
+from softeq_jax.reps._acting_group import check_group
 from softeq_jax.reps._dualized import marked
 from softeq_jax.reps._frequencies import Frequencies, read_only, require_basis
 from softeq_jax.reps._matrices import Move, require_matrices
 from softeq_jax.reps._planar import PlanarMatrices
-from softeq_jax.reps._rep import Product, Rep, Term, check_group
+from softeq_jax.reps._rep import Product, Rep
+from softeq_jax.reps._terms import Term
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
 class Trivial(Rep):
-    """Every element of the group is the identity. Made by ``trivial``."""
+    """Every element of the group is the identity. Made by ``trivial``.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> R = sq.reps.trivial(sq.groups.so(3), 2)
+      >>> R.matrix(R.group.exp([1, 2, 3]))
+      array([[1., 0.],
+             [0., 1.]])
+    """
 
     size: int = 1
 
@@ -74,7 +84,14 @@ def _fixed(n: int) -> Frequencies:
 
 @dataclasses.dataclass(frozen=True, repr=False)
 class Vector(Rep):
-    """The defining representation on R^d or C^d. Made by ``vector``."""
+    """The defining representation on R^d or C^d. Made by ``vector``.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> V = sq.reps.vector(sq.groups.su(2))
+      >>> V.dim, V.is_complex, V.dtype
+      (2, True, dtype('complex128'))
+    """
 
     @property
     def formula(self) -> str:
@@ -145,7 +162,14 @@ def _vector_frequencies() -> Frequencies:
 
 
 def trivial(group: Group, dim: int = 1) -> Trivial:
-    """``dim`` copies of the trivial representation, prints as ``3·1(C4)``; shape ``(dim,)``."""
+    """``dim`` copies of the trivial representation, prints as ``3·1(C4)``; shape ``(dim,)``.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> R = sq.reps.trivial(sq.groups.cyclic(4), 3)
+      >>> R, R.shape
+      (3·1(C4), (3,))
+    """
     return Trivial(check_group(group, "trivial"), whole(dim, "the dimension"))
 
 

@@ -7,9 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from softeq_jax.groups import PlanarGroup
+from softeq_jax.reps._acting_group import check_group
 from softeq_jax.reps._frequencies import Frequencies
 from softeq_jax.reps._matrices import matmul, require_matrices
-from softeq_jax.reps._rep import Rep, check_group
+from softeq_jax.reps._rep import Rep
 
 
 class PlanarRep(Rep):
@@ -17,6 +18,15 @@ class PlanarRep(Rep):
 
     Rotations that are no permutation act as ``x + B ((rot - 1) (B^T x))`` with the basis B of
     ``frequencies``, where ``rot`` turns each pair by m t.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> C = sq.reps.circle(sq.groups.so(2), 7)
+      >>> isinstance(C, sq.reps.PlanarRep)
+      True
+      >>> turned = C.matrix(C.group.element(0.3))
+      >>> bool(np.allclose(turned @ turned.T, np.eye(7)))
+      True
     """
 
     group: PlanarGroup

@@ -8,16 +8,24 @@ import numpy as np
 
 from softeq_jax._checks import whole
 from softeq_jax.groups import Group
+from softeq_jax.reps._acting_group import check_group
 from softeq_jax.reps._matrices import permutation_matrix
 from softeq_jax.reps._plain import vector
-from softeq_jax.reps._rep import Multiple, Rep, check_group
+from softeq_jax.reps._rep import Multiple, Rep
 
 _TOLERANCE = 1e-6  # of positions, relative to the largest coordinate
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
 class Points(Multiple):
-    """A cloud of points, of shape ``(n, d)``. Made by ``points``."""
+    """A cloud of points, of shape ``(n, d)``. Made by ``points``.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> X = sq.reps.points(sq.groups.so(3), 5)
+      >>> X, X.shape, X.dim
+      (Points[5·V](SO(3)), (5, 3), 15)
+    """
 
     @property
     def formula(self) -> str:
@@ -41,6 +49,13 @@ def points(group: Group, n: int) -> Points:
     Raises:
       ValueError: n is no positive integer.
       TypeError: ``group`` is no group.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> X = sq.reps.points(sq.groups.cyclic(2), 2)
+      >>> X.apply(X.group.elements()[1], np.array([[1.0, 2.0], [3.0, 4.0]]))
+      array([[-1., -2.],
+             [-3., -4.]])
     """
     v = vector(group)
     return Points(group, (v,), whole(n, "the number of points"))
@@ -52,6 +67,13 @@ class PointSet(Rep):
 
     Attributes:
       points: the points.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> G = sq.groups.octahedral()
+      >>> corners = np.argwhere(np.ones((2, 2, 2))) * 2 - 1
+      >>> sq.reps.permutation(G, corners).is_permutation
+      True
     """
 
     points: tuple[tuple[complex, ...], ...] = ()
@@ -104,6 +126,12 @@ def permutation(group: Group, points: Any) -> PointSet:
       ValueError: wrong shape or numbers, two equal points, or a generator of the group that moves
         a point to where no point is.
       TypeError: ``group`` is no group.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> R = sq.reps.permutation(sq.groups.cyclic(4), [[1, 0], [0, 1], [-1, 0], [0, -1]])
+      >>> R.apply(R.group.elements()[1], np.arange(4))  # a quarter turn
+      array([3, 0, 1, 2])
     """
     check_group(group, "permutation")
     array = np.asarray(points)

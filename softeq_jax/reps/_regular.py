@@ -8,15 +8,23 @@ import numpy as np
 
 from softeq_jax._checks import whole
 from softeq_jax.groups import LISTABLE, Group, PermutationGroup, PlanarGroup
+from softeq_jax.reps._acting_group import check_group
 from softeq_jax.reps._frequencies import Frequencies, read_only, require_basis
 from softeq_jax.reps._matrices import permutation_matrix
 from softeq_jax.reps._planar import PlanarRep, check_planar
-from softeq_jax.reps._rep import Rep, check_group
+from softeq_jax.reps._rep import Rep
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
 class Regular(Rep):
-    """Functions on a finite group. Made by ``regular``."""
+    """Functions on a finite group. Made by ``regular``.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> R = sq.reps.regular(sq.groups.dihedral(4))
+      >>> R, R.dim, R.is_permutation
+      (regular(D4), 8, True)
+    """
 
     @property
     def formula(self) -> str:
@@ -81,6 +89,12 @@ def regular(group: Group) -> Regular:
     Raises:
       ValueError: the group is infinite, or has more than 50 000 elements.
       TypeError: ``group`` is no group.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> R = sq.reps.regular(sq.groups.cyclic(4))
+      >>> R.apply(R.group.elements()[1], np.arange(4))
+      array([3, 0, 1, 2])
     """
     order = check_group(group, "regular").order
     if order is None or order > LISTABLE:
@@ -97,6 +111,12 @@ class Circle(PlanarRep):
 
     Attributes:
       size: number n of samples.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> C = sq.reps.circle(sq.groups.cyclic(4), 8)
+      >>> C.apply(C.group.elements()[1], np.arange(8))
+      array([6, 7, 0, 1, 2, 3, 4, 5])
     """
 
     size: int = 1
@@ -194,5 +214,13 @@ def circle(group: PlanarGroup, n: int) -> Circle:
     Raises:
       ValueError: n is no positive integer.
       TypeError: ``group`` is no group of the plane.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> C = sq.reps.circle(sq.groups.so(2), 9)
+      >>> angles = 2 * np.pi / 9 * np.arange(9)
+      >>> turned = C.apply(C.group.element(0.1), np.cos(angles))
+      >>> bool(np.allclose(turned, np.cos(angles - 0.1)))  # of any angle, exact
+      True
     """
     return Circle(check_planar(group, "circle"), whole(n, "the number of samples"))

@@ -3,11 +3,10 @@
 import abc
 import dataclasses
 import functools
-import itertools
 import math
 import numbers
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -23,22 +22,16 @@ from softeq_jax.reps._matrices import (
     acts_by_permutations,
     acts_orthogonally,
     block_diagonal,
+    block_move,
     joint_moves,
     kronecker_move,
     mix,
-    multiples,
-    pairs,
+    multiply_to_identity,
     realified,
     require_matrices,
     signed_index,
 )
-
-
-class Term(NamedTuple):
-    """``multiplicity`` copies of the tensor product of ``atoms``; no atoms: the trivial one."""
-
-    multiplicity: int
-    atoms: tuple["Rep", ...]
+from softeq_jax.reps._terms import Term, Terms, in_copies, in_product, in_real, in_sum
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -49,6 +42,12 @@ class Rep(abc.ABC):
     made it (``dualized``) or not. Everything but ``apply`` is computed on the host in float64.
     Representations compose: ``A + B`` is the direct sum, ``A * B`` the tensor product (row-major:
     the index of A is the slower one), ``3 * A`` three copies after one another.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> V = sq.reps.vector(sq.groups.so(3))
+      >>> V + 2 * V * V
+      (V + 2·V⊗V)(SO(3))
     """
 
     group: Group
@@ -158,7 +157,7 @@ class Rep(abc.ABC):
             return np.zeros((self.dim, 0))
         return frequencies.basis[:, frequencies.unmatched]
 
-    def terms(self) -> list[tuple[Term, np.ndarray]]:
+    def terms(self) -> Terms:
         """What the representation is composed of: ``(term, index)`` pairs, where index int
         ``[multiplicity, product of atom dims]`` says which entries the term occupies."""
         if self.is_trivial:
@@ -295,10 +294,7 @@ class BlockDiagonal(Composite):
         if moves is None:
             return None
         own = dict(zip(self.parts, moves, strict=True))
-        starts = np.cumsum([0, *(part.dim for part in self.summands)])
-        each = [(own[part], start) for part, start in zip(self.summands, starts, strict=False)]
-        index = np.concatenate([move[0] + start for move, start in each])
-        return index, np.concatenate([move[1] for move, _ in each])
+        return block_move([own[part] for part in self.summands])
 
     def frequencies(self) -> Frequencies | None:
         return joined(self)
@@ -306,7 +302,14 @@ class BlockDiagonal(Composite):
 
 @dataclasses.dataclass(frozen=True, repr=False)
 class Sum(BlockDiagonal):
-    """``A + B + ...``: block-diagonal matrices. Made by ``+``."""
+    """``A + B + ...``: block-diagonal matrices. Made by ``+``.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> V = sq.reps.vector(sq.groups.cyclic(2))
+      >>> V + sq.reps.trivial(V.group)
+      (V + 1)(C2)
+    """
 
     @property
     def formula(self) -> str:
@@ -316,12 +319,8 @@ class Sum(BlockDiagonal):
     def summands(self) -> tuple[Rep, ...]:
         return self.parts
 
-    def terms(self) -> list[tuple[Term, np.ndarray]]:
-        found, start = [], 0
-        for part in self.parts:
-            found += [(term, index + start) for term, index in part.terms()]
-            start += part.dim
-        return found
+    def terms(self) -> Terms:
+        return in_sum((part.dim, part.terms()) for part in self.parts)
 
     def _act(self, x: Any, g: np.ndarray) -> Any:
         xp = np if isinstance(x, np.ndarray) else jnp
@@ -333,7 +332,14 @@ class Sum(BlockDiagonal):
 
 @dataclasses.dataclass(frozen=True, repr=False)
 class Product(Composite):
-    """``A * B * ...``: Kronecker products of matrices. Made by ``*``."""
+    """``A * B * ...``: Kronecker products of matrices. Made by ``*``.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> V = sq.reps.vector(sq.groups.so(3))
+      >>> V * V, (V * V).dim
+      ((V⊗V)(SO(3)), 9)
+    """
 
     @property
     def formula(self) -> str:
@@ -365,24 +371,14 @@ class Product(Composite):
     def is_trivial(self) -> bool:
         if all(part.is_permutation for part in self.parts):
             return all(part.is_trivial for part in self.parts)
-        # a Kronecker product is the identity if its factors are multiples of it
-        lie = [multiples(part.lie_matrices()) for part in self.parts]
-        discrete = [multiples(part.discrete_matrices()) for part in self.parts]
-        total, product = np.sum(lie, axis=0), np.prod(discrete, axis=0)
-        return bool(np.all(np.abs(total) < 1e-12) and np.all(np.abs(product - 1.0) < 1e-12))
+        return multiply_to_identity(self.parts)
 
     def frequencies(self) -> Frequencies | None:
         """None if a factor has unmatched columns: those of a product with them are not defined."""
         return super().frequencies() if all(p.unmatched.size == 0 for p in self.parts) else None
 
-    def terms(self) -> list[tuple[Term, np.ndarray]]:
-        found = [(Term(1, ()), np.zeros((1, 1), dtype=np.int64))]
-        for part in self.parts:
-            found = [
-                (Term(a.multiplicity * b.multiplicity, a.atoms + b.atoms), pairs(i, j, part.dim))
-                for (a, i), (b, j) in itertools.product(found, part.terms())
-            ]
-        return found
+    def terms(self) -> Terms:
+        return in_product((part.dim, part.terms()) for part in self.parts)
 
     def _act(self, x: Any, g: np.ndarray) -> Any:
         xp = np if isinstance(x, np.ndarray) else jnp
@@ -396,7 +392,13 @@ class Product(Composite):
 
 @dataclasses.dataclass(frozen=True, repr=False)
 class Multiple(BlockDiagonal):
-    """``n * A``: copies of A after one another. Made by ``*`` with an integer."""
+    """``n * A``: copies of A after one another. Made by ``*`` with an integer.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> 3 * sq.reps.vector(sq.groups.so(3))
+      3·V(SO(3))
+    """
 
     multiplicity: int = 1
 
@@ -412,13 +414,8 @@ class Multiple(BlockDiagonal):
     def summands(self) -> tuple[Rep, ...]:
         return self.parts * self.multiplicity
 
-    def terms(self) -> list[tuple[Term, np.ndarray]]:
-        found = []
-        starts = np.arange(self.multiplicity)[:, None, None] * self.parts[0].dim
-        for term, index in self.parts[0].terms():
-            whole = (starts + index[None]).reshape(-1, index.shape[1])
-            found.append((Term(self.multiplicity * term.multiplicity, term.atoms), whole))
-        return found
+    def terms(self) -> Terms:
+        return in_copies(self.multiplicity, self.parts[0].dim, self.parts[0].terms())
 
     def _act(self, x: Any, g: np.ndarray) -> Any:
         inner = x.reshape(*x.shape[:-1], self.multiplicity, self.parts[0].dim)
@@ -431,7 +428,14 @@ def direct_sum(*parts: Rep) -> Rep:
 
 
 def tensor_product(*parts: Rep) -> Rep:
-    """``A * B * ...``; ValueError for representations of different groups."""
+    """``A * B * ...``; ValueError for representations of different groups.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> V = sq.reps.vector(sq.groups.so(3))
+      >>> sq.reps.tensor_product(V, V, V).dim, sq.reps.tensor_product(V, V) == V * V
+      (27, True)
+    """
     return Product(parts[0].group, _flattened(Product, parts, "*"))
 
 
@@ -469,7 +473,15 @@ class Derived(Rep):
 
 @dataclasses.dataclass(frozen=True, repr=False)
 class Dual(Derived):
-    """``g -> rho(g^-1)^T`` on linear functions. Made by ``.dual``."""
+    """``g -> rho(g^-1)^T`` on linear functions. Made by ``.dual``.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> V = sq.reps.vector(sq.groups.sp(1))
+      >>> g = V.group.exp([0.1, 0.2, 0.3])
+      >>> bool(np.allclose(V.dual.matrix(g), np.linalg.inv(g).T))
+      True
+    """
 
     @property
     def formula(self) -> str:
@@ -499,7 +511,14 @@ class Dual(Derived):
 
 @dataclasses.dataclass(frozen=True, repr=False)
 class Real(Derived):
-    """A complex representation on (real parts, imaginary parts). Made by ``.real``."""
+    """A complex representation on (real parts, imaginary parts). Made by ``.real``.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> R = sq.reps.vector(sq.groups.su(2)).real
+      >>> R, R.dim
+      (Re[V](SU(2)), 4)
+    """
 
     @property
     def formula(self) -> str:
@@ -515,25 +534,7 @@ class Real(Derived):
     def lie_matrices(self) -> np.ndarray:
         return realified(self.part.lie_matrices())
 
-    def terms(self) -> list[tuple[Term, np.ndarray]]:
+    def terms(self) -> Terms:
         if self.is_trivial:
             return super().terms()
-        found, n = [], self.part.dim
-        for term, index in self.part.terms():
-            if any(atom.is_complex for atom in term.atoms):
-                atom = term.atoms[0] if len(term.atoms) == 1 else tensor_product(*term.atoms)
-                both = np.concatenate([index, index + n], axis=1)
-                found.append((Term(term.multiplicity, (atom.real,)), both))
-            else:
-                both = np.concatenate([index, index + n], axis=0)
-                found.append((Term(2 * term.multiplicity, term.atoms), both))
-        return found
-
-
-def check_group(group: Any, what: str) -> Group:
-    """The group, if it is one; TypeError otherwise."""
-    if not isinstance(group, Group):
-        raise TypeError(
-            f"{what} needs a group, such as groups.so(2) or groups.from_name('c4'), got {group!r}"
-        )
-    return group
+        return in_real(self.part.dim, self.part.terms())

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from softeq_jax.groups import Group, PermutationGroup, PlanarGroup, ProductGroup
+from softeq_jax.reps._acting_group import check_group
 from softeq_jax.reps._dualized import marked
 from softeq_jax.reps._frequencies import Frequencies
 from softeq_jax.reps._grid import Grid
@@ -19,7 +20,7 @@ from softeq_jax.reps._plain import PlaneVector, Trivial, Vector, vector
 from softeq_jax.reps._planar import PlanarRep
 from softeq_jax.reps._regular import Circle
 from softeq_jax.reps._relations import derivative, deviation, random_elements
-from softeq_jax.reps._rep import Composite, Dual, Real, Rep, check_group
+from softeq_jax.reps._rep import Composite, Dual, Real, Rep
 
 _TOLERANCE = 1e-8
 
@@ -30,6 +31,13 @@ class PulledBack(Rep):
 
     Attributes:
       part: the representation of the other group.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> V = sq.reps.vector(sq.groups.so(3))
+      >>> R = sq.reps.restrict(V, sq.groups.cyclic(2), lambda g: np.diag([g[0, 0], g[0, 0], 1]))
+      >>> isinstance(R, sq.reps.PulledBack), R.dim
+      (True, 3)
     """
 
     part: Rep
@@ -70,6 +78,16 @@ class Restricted(PulledBack):
 
     Attributes:
       embed: from matrices of the subgroup to those of the group, None where they are the same.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> def upright(g):
+      ...     return np.block([[g, np.zeros((2, 1))], [np.zeros((1, 2)), 1]])
+      >>> R = sq.reps.restrict(sq.reps.vector(sq.groups.so(3)), sq.groups.so(2), upright)
+      >>> R
+      Res[V(SO(3))](SO(2))
+      >>> R.lie_matrices().round(6).astype(int).tolist()  # the rotation about z
+      [[[0, -1, 0], [1, 0, 0], [0, 0, 0]]]
     """
 
     embed: Callable[[np.ndarray], Any] | None = None
@@ -104,6 +122,12 @@ class OnFactor(PulledBack):
 
     Attributes:
       position: which factor.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> GH = sq.groups.product(sq.groups.so(3), sq.groups.cyclic(4))
+      >>> sq.reps.factor(GH, 0, sq.reps.vector(sq.groups.so(3)))
+      V(SO(3))@0(SO(3) × C4)
     """
 
     group: ProductGroup
@@ -151,6 +175,13 @@ def restrict(rep: Rep, subgroup: Group, embed: Callable[[np.ndarray], Any] | Non
     Raises:
       ValueError: a generator of H is not mapped into G, or ``embed`` is no homomorphism.
       TypeError: an argument is no representation or no group.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> I = sq.reps.image(sq.groups.so(2), (3, 3))
+      >>> C4 = sq.groups.cyclic(4)
+      >>> sq.reps.restrict(I, C4) == sq.reps.image(C4, (3, 3))
+      True
     """
     if not isinstance(rep, Rep):
         raise TypeError(f"restrict needs a representation, got {rep!r}")
@@ -281,6 +312,14 @@ def factor(group: ProductGroup, i: int, rep: Rep) -> Rep:
     Raises:
       ValueError: there is no such factor, or ``rep`` represents another group.
       TypeError: ``group`` is no direct product, or ``rep`` no representation.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> GH = sq.groups.product(sq.groups.so(3), sq.groups.cyclic(4))
+      >>> A = sq.reps.factor(GH, 0, sq.reps.vector(sq.groups.so(3)))
+      >>> B = sq.reps.factor(GH, 1, sq.reps.regular(sq.groups.cyclic(4)))
+      >>> A * B, (A * B).dim
+      ((V(SO(3))@0⊗regular(C4)@1)(SO(3) × C4), 12)
     """
     if not isinstance(group, ProductGroup):
         raise TypeError(f"factor needs a direct product, as groups.product gives it, got {group!r}")

@@ -10,6 +10,7 @@ import numpy as np
 
 from softeq_jax._checks import frozen, whole
 from softeq_jax.groups import LISTABLE, QUIET, Group, Matrices
+from softeq_jax.reps._acting_group import check_group
 from softeq_jax.reps._relations import (
     TOLERANCE,
     derivative,
@@ -18,7 +19,7 @@ from softeq_jax.reps._relations import (
     shown,
     verify,
 )
-from softeq_jax.reps._rep import Rep, check_group
+from softeq_jax.reps._rep import Rep
 from softeq_jax.reps._rounded import nearest_images
 
 
@@ -30,6 +31,13 @@ class Generated(Rep):
       lie: images of the Lie generators, ``[k, n, n]``.
       discrete: images of the discrete generators, ``[m, n, n]``.
       moved: by how much rounded images were moved.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> cycle = np.eye(3)[[2, 0, 1]]
+      >>> R = sq.reps.from_generators(sq.groups.cyclic(3), discrete=[cycle])
+      >>> R, R.moved
+      (Rep[3](C3), 0.0)
     """
 
     lie: Matrices
@@ -98,6 +106,13 @@ def from_generators(group: Group, lie: Any = None, discrete: Any = None) -> Gene
       ValueError: wrong shapes or numbers, or a relation that does not hold; the message says
         which, and by how much.
       TypeError: ``group`` is no group.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> G = sq.groups.so(2)
+      >>> R = sq.reps.from_generators(G, lie=2 * G.lie_generators)  # turns twice as fast
+      >>> bool(np.allclose(R.matrix(G.element(np.pi / 2)), -np.eye(2)))
+      True
     """
     check_group(group, "from_generators")
     counts = len(group.lie_generators), len(group.discrete_generators)
@@ -157,6 +172,13 @@ class Function(Rep):
       matrix_of: the function.
       size: the dimension.
       complex_valued: whether its matrices are complex.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> G = sq.groups.o(3)
+      >>> R = sq.reps.from_function(G, lambda g: np.linalg.det(g).reshape(1, 1), 1)
+      >>> R.matrix(-np.eye(3))
+      array([[-1.]])
     """
 
     matrix_of: Callable[[np.ndarray], Any]
@@ -208,6 +230,13 @@ def from_function(group: Group, matrix_of: Callable[[np.ndarray], Any], dim: int
     Raises:
       ValueError: it is no homomorphism, by how much, or gives no finite ``[dim, dim]`` matrices.
       TypeError: ``group`` is no group, or ``matrix_of`` no function.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> G = sq.groups.so(2)
+      >>> twice = sq.reps.from_function(G, lambda g: g @ g, 2)
+      >>> bool(np.allclose(twice.matrix(G.element(0.3)), G.element(0.6)))
+      True
     """
     check_group(group, "from_function")
     dim = whole(dim, "the dimension")

@@ -15,6 +15,7 @@ import numpy as np
 from softeq_jax._checks import frozen, whole
 from softeq_jax._sizes import told
 from softeq_jax.groups import Group, OrthogonalGroup
+from softeq_jax.reps._acting_group import check_group
 from softeq_jax.reps._irreps import (
     SphericalIrrep,
     harmonic_generators,
@@ -23,7 +24,7 @@ from softeq_jax.reps._irreps import (
     rotation_vector,
 )
 from softeq_jax.reps._matrices import EXACT, Move, matmul, require_matrices
-from softeq_jax.reps._rep import Rep, check_group
+from softeq_jax.reps._rep import Rep
 from softeq_jax.reps._voxel_basis import LARGEST, VoxelBasis, moved_index, voxel_basis
 
 
@@ -33,6 +34,12 @@ class Voxels(Rep):
 
     Attributes:
       sides: of the volume, along (x, y, z).
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> X = sq.reps.voxels(sq.groups.octahedral(), (2, 2, 2))
+      >>> X.shape, X.is_permutation
+      ((2, 2, 2), True)
     """
 
     sides: tuple[int, int, int] = (1, 1, 1)
@@ -176,6 +183,13 @@ def voxel_obstacle(group: Group, shape: tuple[int, ...]) -> str | None:
 
     Raises:
       ValueError: it is no group of orthogonal matrices of R^3.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> sq.reps.voxel_obstacle(sq.groups.octahedral(), (3, 3, 3)) is None
+      True
+      >>> sq.reps.voxel_obstacle(sq.groups.octahedral(), (3, 3, 5))
+      'Octahedral exchanges axes of different length: 3x3x5 voxels are no cube'
     """
     if group.d != 3 or group.is_complex or not group.is_orthogonal:
         raise ValueError(

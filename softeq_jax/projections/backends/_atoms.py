@@ -28,6 +28,13 @@ class BuiltBlock(NamedTuple):
       filter: of the tensor product.
       levels: float64 ``[l]``, ascending; infinite where there is none, NaN where it is not known.
       dimensions: int ``[l]``, of each.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> V = sq.reps.vector(sq.groups.so(3))
+      >>> block = sq.projections.backends.BACKENDS["gram"]((V, V), True)
+      >>> block.dimensions, np.round(block.levels**2)  # 2 l + 1 and l (l + 1)
+      (array([1, 3, 5]), array([0., 2., 6.]))
     """
 
     filter: Filter
@@ -46,6 +53,13 @@ class Generators(NamedTuple):
     Attributes:
       lie: ``[k, n, n]``.
       discrete: ``[m, n, n]``.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> V = sq.reps.vector(sq.groups.o(3))
+      >>> found = sq.projections.backends.generators(V)
+      >>> found.dim, found.lie.shape, found.discrete.shape
+      (3, (3, 3, 3), (1, 3, 3))
     """
 
     lie: np.ndarray
@@ -71,7 +85,14 @@ class Generators(NamedTuple):
 
 def generators(atom: Rep) -> Generators:
     """The generator matrices of one atom; TooLargeError where they and what is computed from them,
-    a dozen stacks of their size, need more memory than ``memory_limit()``."""
+    a dozen stacks of their size, need more memory than ``memory_limit()``.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> V = sq.reps.vector(sq.groups.o(3))
+      >>> bool((sq.projections.backends.generators(V).lie == V.lie_matrices()).all())
+      True
+    """
     group = atom.group
     count = len(group.lie_generators) + len(group.letters())
     instead = "take a smaller representation; signed permutations need no matrices for cutoff=0"
@@ -81,7 +102,16 @@ def generators(atom: Rep) -> Generators:
 
 
 def kronecker(parts: list[Generators]) -> Generators:
-    """The tensor product of representations, row-major."""
+    """The tensor product of representations, row-major.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> V = sq.reps.vector(sq.groups.so(3))
+      >>> one = sq.projections.backends.generators(V)
+      >>> both = sq.projections.backends.kronecker([one, one])
+      >>> bool(np.allclose(both.lie, (V * V).lie_matrices()))
+      True
+    """
     total, n = parts[0], math.prod(part.dim for part in parts)
     size = 3 * (len(total.lie) + len(total.discrete)) * n**2 * total.lie.itemsize
     require_room(size, f"the generators of a product of dimension {n}", "take smaller factors")

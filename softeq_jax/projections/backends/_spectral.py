@@ -60,6 +60,13 @@ class JointFrequencies(NamedTuple):
       frequency: int ``[n]``.
       odd: bool ``[n]``.
       unmatched: bool ``[n]``.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> I = sq.reps.image(sq.groups.so(2), (3, 3))
+      >>> found = sq.projections.backends.joint_frequencies((I,))
+      >>> sorted(found.frequency.tolist())
+      [0, 0, 0, 1, 1, 2, 2, 3, 3]
     """
 
     half: HalfShape
@@ -84,6 +91,13 @@ class SpectralFilter(TransformFilter):
         array for an axis that is transformed by the FFT.
       index: int ``[n]``, level of each joint coefficient.
       halves: the shape of the coefficients of each axis.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> I = sq.reps.image(sq.groups.so(2), (3, 3))
+      >>> (found,) = sq.projector("h w", {"h w": I}).filters
+      >>> type(found).__name__, found.index.shape
+      ('SpectralFilter', (9,))
     """
 
     bases: tuple[Array, ...]
@@ -206,7 +220,15 @@ def is_shift(atom: Rep) -> bool:
 
 @functools.lru_cache(maxsize=64)
 def joint_frequencies(atoms: Atoms) -> JointFrequencies:
-    """The frequencies of the tensor product of atoms, in the order of ``analysis``."""
+    """The frequencies of the tensor product of atoms, in the order of ``analysis``.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> C = sq.reps.circle(sq.groups.so(2), 3)
+      >>> found = sq.projections.backends.joint_frequencies((C, C))
+      >>> sorted(abs(found.frequency).tolist())
+      [0, 0, 0, 1, 1, 1, 1, 2, 2]
+    """
     total = axis_frequencies(atoms[0])[1]
     for atom in atoms[1:]:
         total = _joined(total, axis_frequencies(atom)[1])

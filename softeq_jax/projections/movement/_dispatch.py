@@ -27,6 +27,14 @@ def certificate(
 
     Raises:
       ValueError: NaN or infinite weights, a question that makes no sense for the group.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> P = sq.projector("i", {"i": sq.reps.vector(sq.groups.cyclic(2))})
+      >>> w = np.array([3.0, 4.0])
+      >>> c = sq.projections.movement.certificate(P.host_splitting(), P.host_dropped(), w)
+      >>> round(c.bound, 6)
+      10.0
     """
     inquiry, plane = understand(parts.space.group, **question), _planar.plane_of(parts)
     if parts.space.group.rounding > 0.0 and inquiry.scope != "element":

@@ -136,7 +136,13 @@ def supremum(parts: Splitting, w: np.ndarray) -> tuple[float, str]:
 
 
 def unbounded(group: Group) -> str:
-    """Why an action that is not orthogonal has no bound over a whole group."""
+    """Why an action that is not orthogonal has no bound over a whole group.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> sq.projections.movement.unbounded(sq.groups.lorentz())
+      'O(1,3) is not compact and stretches weights without bound...'
+    """
     if group.is_compact:
         return (
             f"an action of {group} that is not orthogonal has no bound over the whole group here; "

@@ -39,6 +39,12 @@ class Inquiry(NamedTuple):
         more than 50 000 elements.
       angle: field of the certificate.
       flip: field of the certificate.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> asked = sq.projections.movement.understand(sq.groups.so(2), within=0.1)
+      >>> asked.scope, asked.radius
+      ('local', 0.1)
     """
 
     scope: str
@@ -66,6 +72,14 @@ def understand(group: Group, **question: Unpack[Question]) -> Inquiry:
       ValueError: its parts contradict each other, are out of range, or the group has no such
         element.
       TypeError: it has an unknown part.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> G = sq.groups.so(3)
+      >>> sq.projections.movement.understand(G).scope
+      'global'
+      >>> sq.projections.movement.understand(G, element=G.exp([0.1, 0, 0])).scope
+      'element'
     """
     known_options(question, Question, "the question of a certificate")
     element, within = question.get("element"), question.get("within")

@@ -45,18 +45,40 @@ def power_of_two(size: float) -> float:
 
 
 def frobenius(x: np.ndarray) -> float:
-    """``||x||``, whatever the size of its entries."""
+    """``||x||``, whatever the size of its entries.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> sq.projections.movement.frobenius(np.array([3e200, 4e200])) / 1e200  # squares overflow
+      5.0
+    """
     scale = power_of_two(float(np.max(np.abs(x), initial=0.0)))
     return scale * float(np.linalg.norm(x / scale))
 
 
 def is_isometric(space: Space) -> bool:
-    """Whether every group element keeps the Frobenius norm of a weight."""
+    """Whether every group element keeps the Frobenius norm of a weight.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> from softeq_jax.projections.movement import is_isometric
+      >>> is_isometric(sq.projector("i", {"i": sq.reps.vector(sq.groups.so(3))}).space)
+      True
+      >>> is_isometric(sq.projector("i", {"i": sq.reps.vector(sq.groups.lorentz())}).space)
+      False
+    """
     return all(entry.rep.is_orthogonal for entry in space.entries)
 
 
 def lie_images(space: Space, w: np.ndarray) -> np.ndarray:
-    """``A_k w`` for every generator of the Lie algebra, ``[k, *w.shape]``."""
+    """``A_k w`` for every generator of the Lie algebra, ``[k, *w.shape]``.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> space = sq.projector("i", {"i": sq.reps.vector(sq.groups.so(2))}).space
+      >>> sq.projections.movement.lie_images(space, np.array([1.0, 2.0]))
+      array([[-2.,  1.]])
+    """
     k = len(space.group.lie_generators)
     total = np.zeros((k, *w.shape), np.result_type(w, np.float64))
     for entry in space.entries:
@@ -71,7 +93,14 @@ def lie_images(space: Space, w: np.ndarray) -> np.ndarray:
 
 
 def speed(space: Space, w: np.ndarray) -> Speed:
-    """``v(w)`` and ``||L w||`` of a weight."""
+    """``v(w)`` and ``||L w||`` of a weight.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> space = sq.projector("i", {"i": sq.reps.vector(sq.groups.so(2))}).space
+      >>> sq.projections.movement.speed(space, np.array([3.0, 4.0]))
+      Speed(largest=5.0, total=5.0)
+    """
     count = len(space.group.lie_generators)
     if not count:
         return Speed(0.0, 0.0)
@@ -101,7 +130,14 @@ def operator_norm(space: Space, g: np.ndarray) -> float:
 
 
 def generator_norms(space: Space) -> list[float]:
-    """``||rho(h)||`` of each discrete generator h, without a search for it in the group."""
+    """``||rho(h)||`` of each discrete generator h, without a search for it in the group.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> space = sq.projector("i", {"i": sq.reps.regular(sq.groups.cyclic(3))}).space
+      >>> sq.projections.movement.generator_norms(space)
+      [1.0]
+    """
     count = len(space.group.letters())
     if is_isometric(space):
         return [1.0] * count
@@ -124,6 +160,13 @@ def logarithmic_norm(space: Space, t: np.ndarray) -> float:
     """``mu(B)``, largest eigenvalue of the Hermitian part of ``B = sum_k t_k A_k`` (joint action).
 
     ``||exp(s B)|| <= exp(s mu(B))``, and mu of a tensor product is the sum over its factors.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> space = sq.projector("i", {"i": sq.reps.vector(sq.groups.lorentz())}).space
+      >>> boost = np.array([0, 0, 0, 2.0, 0, 0])
+      >>> round(sq.projections.movement.logarithmic_norm(space, boost), 6)
+      2.0
     """
 
     def of_atom(atom: Rep) -> float:
@@ -140,6 +183,12 @@ def stretch_rate(space: Space) -> float:
     ``sqrt(lambda_max(sum S_k^2))`` (Cauchy-Schwarz in k) and at most its Frobenius norm, which is
     at most the root of the largest eigenvalue of the matrix ``tr(S_k S_l)``; if all traces vanish,
     the latter times ``sqrt((n - 1) / n)``.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> boosted = sq.projector("i", {"i": sq.reps.vector(sq.groups.lorentz())}).space
+      >>> round(sq.projections.movement.stretch_rate(boosted), 3)  # a boost has rate 1
+      1.225
     """
     return 0.0 if is_isometric(space) else math.fsum(_over_terms(space, _atom_rate, math.fsum))
 
@@ -159,21 +208,44 @@ def _atom_rate(atom: Rep) -> float:
 
 
 def growth(x: float) -> float:
-    """``(e^x - 1) / x``, 1 at 0: the mean of ``e^(s x)`` over s in [0, 1]; inf on overflow."""
+    """``(e^x - 1) / x``, 1 at 0: the mean of ``e^(s x)`` over s in [0, 1]; inf on overflow.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> sq.projections.movement.growth(0.0), round(sq.projections.movement.growth(1.0), 4)
+      (1.0, 1.7183)
+    """
     if abs(x) < 1e-12:
         return 1.0
     return math.expm1(x) / x if x < 700.0 else math.inf
 
 
 def moving_part(parts: Splitting, w: np.ndarray) -> np.ndarray:
-    """``N w = w - P w`` with the strict projector, the part that the group does not fix."""
+    """``N w = w - P w`` with the strict projector, the part that the group does not fix.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> V = sq.reps.vector(sq.groups.so(3))
+      >>> P = sq.projector("i o", {"i": V, "o": V})
+      >>> part = sq.projections.movement.moving_part(P.host_splitting(), np.diag([1.0, 2.0, 6.0]))
+      >>> np.diag(part).round(6).tolist()
+      [-2.0, -1.0, 3.0]
+    """
     dropped = np.ones(len(parts.levels.sizes))
     dropped[0] = 0.0
     return _part(parts, w, dropped)
 
 
 def level_parts(parts: Splitting, w: np.ndarray) -> Iterator[tuple[float, np.ndarray]]:
-    """``(sigma, part of w)`` for each level that has a dimension; infinity for what has none."""
+    """``(sigma, part of w)`` for each level that has a dimension; infinity for what has none.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> P = sq.projector("i o", dict.fromkeys("io", sq.reps.vector(sq.groups.so(3))), softness=1)
+      >>> found = sq.projections.movement.level_parts(P.host_splitting(), np.diag([1.0, 2.0, 6.0]))
+      >>> [(round(sigma**2), round(float(np.sum(part**2)))) for sigma, part in found]
+      [(0, 27), (2, 0), (6, 14)]
+    """
     sizes = parts.levels.sizes
     for j, sigma in enumerate([*parts.levels.values, math.inf]):
         if sizes[j]:
@@ -198,6 +270,11 @@ def word_lengths(group: Group) -> np.ndarray:
 
     Raises:
       ValueError: the elements cannot be listed.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> sq.projections.movement.word_lengths(sq.groups.cyclic(6)).tolist()
+      [0, 1, 2, 3, 2, 1]
     """
     words = group.words()
     order = len(words.parent)
@@ -231,6 +308,12 @@ def generator_defects(space: Space, w: np.ndarray) -> np.ndarray:
     """``||h w - w||`` for each discrete generator h, float64 ``[m]``.
 
     Generators are known to be in the group, which may be unable to find them by a search.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> space = sq.projector("i", {"i": sq.reps.regular(sq.groups.cyclic(3))}).space
+      >>> sq.projections.movement.generator_defects(space, np.array([0.0, 0.0, 2.0])).round(4)
+      array([2.8284])
     """
     images = [_discrete_images(entry.rep) for entry in space.entries]
     found = []
