@@ -22,7 +22,9 @@ PUBLIC = [
     for folder, name in SHOWN.items()
     if "__all__" in (folder / "__init__.py").read_text(encoding="utf-8")
 ]
-ROOMS = "groups reps projections orbits certificates regularizers relaxation"
+ROOMS = (
+    "groups reps projections orbits certificates regularizers relaxation nn models data training"
+)
 DONE = tuple(f"softeq_jax.{room}" for room in ROOMS.split())
 METHODS = [
     "Projector.at",

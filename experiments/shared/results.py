@@ -10,7 +10,7 @@ from typing import Any
 from experiments.shared.report import write_atomically, write_csv
 from experiments.shared.runs import Chosen, all_rows, as_name, kept
 from experiments.shared.studies import Line, StudyError
-from softeq_jax.training.run import library_versions
+from softeq_jax.training.resumption import library_versions
 
 
 @dataclasses.dataclass(frozen=True)

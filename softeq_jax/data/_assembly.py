@@ -45,6 +45,11 @@ class Position(NamedTuple):
       epoch: the pass over the examples in which the batch starts.
       batch: index of the global batch, counted from the start of the run.
       seed: of the order and of the transforms.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> sq.data.Position(epoch=1, batch=40, seed=0)._asdict()
+      {'epoch': 1, 'batch': 40, 'seed': 0}
     """
 
     epoch: int

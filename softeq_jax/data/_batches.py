@@ -186,7 +186,17 @@ class _Batches(Iterator[Batch]):
 
 
 class TrainBatches(_Batches):
-    """The iterator that `train_batches` returns."""
+    """The iterator that `train_batches` returns.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> source = sq.data.ArraySource(np.zeros((5, 2, 2, 1), np.float32), np.arange(5))
+      >>> batches = sq.data.train_batches(source, 2, seed=0, steps=3)
+      >>> [batch["image"].shape for batch in batches]
+      [(2, 2, 2, 1), (2, 2, 2, 1), (2, 2, 2, 1)]
+      >>> batches.step
+      3
+    """
 
     def __init__(
         self, assembly: TrainAssembly, start: int, stop: int, num_threads: int, num_workers: int
@@ -229,7 +239,15 @@ class TrainBatches(_Batches):
 
 
 class EvalBatches(_Batches):
-    """The iterator that `eval_batches` returns; its length is the number of batches."""
+    """The iterator that `eval_batches` returns; its length is the number of batches.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> source = sq.data.ArraySource(np.zeros((5, 2, 2, 1), np.float32), np.arange(5))
+      >>> batches = sq.data.eval_batches(source, 2)
+      >>> len(batches)  # the last one is filled up
+      3
+    """
 
     def __init__(self, assembly: EvalAssembly, num_threads: int, num_workers: int):
         super().__init__(assembly, 0, len(assembly), num_threads, num_workers)
@@ -309,6 +327,13 @@ def train_batches(
       BadExampleError: naming the example, at once for the first one of the source and while
         iterating for others: it cannot be read or transformed, its label is out of range, its
         shapes differ or it holds NaN or infinite values. With "skip", after 100 of them in a row.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> source = sq.data.ArraySource(np.zeros((4, 2, 2, 1), np.float32), np.arange(4))
+      >>> batches = sq.data.train_batches(source, 2, seed=0, epochs=1)
+      >>> sorted(label for batch in batches for label in batch["label"].tolist())
+      [0, 1, 2, 3]
     """
     if not 0 <= seed < 2**32:
         raise ValueError(f"seed must be in [0, 2**32), got {seed}")
@@ -360,6 +385,14 @@ def eval_batches(source: Source, batch_size: int, **reading: Unpack[Reading]) ->
       TypeError: an option of another name.
       ValueError: at once for arguments out of range.
       BadExampleError: as for `train_batches`.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> source = sq.data.ArraySource(np.zeros((3, 2, 2, 1), np.float32), np.arange(3))
+      >>> for batch in sq.data.eval_batches(source, 2):
+      ...     print(batch["label"], batch["weight"])
+      [0 1] [1. 1.]
+      [2 0] [1. 0.]
     """
     maker, rows, ahead = _understood(source, batch_size, reading, "eval_batches")
     layout, _ = maker.find_layout(0)

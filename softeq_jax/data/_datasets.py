@@ -33,6 +33,12 @@ def open_source(
     Raises:
       FileNotFoundError: the folder is missing or holds no prepared data set of this name.
       ValueError: the data set has no such split, or its description is damaged.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> sq.data.open_source("cifar10", "test[:256]", "nowhere")
+      Traceback (most recent call last):
+      FileNotFoundError: ...
     """
     import tensorflow_datasets as tfds
 
@@ -84,6 +90,13 @@ def load_arrays(
       ValueError: there is nothing to read.
       BadExampleError: naming the example: it cannot be read, its label is out of range, its image
         has another shape or dtype than example 0 or holds NaN or infinite values.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> source = sq.data.ArraySource(np.zeros((3, 8, 8, 1), np.uint8), np.array([5, 6, 7]))
+      >>> images, labels = sq.data.load_arrays(source, [2, 0])
+      >>> images.shape, labels
+      ((2, 8, 8, 1), array([7, 5], dtype=int32))
     """
     indices = range(len(source)) if indices is None else [int(i) for i in indices]
     if not len(indices):
@@ -117,6 +130,12 @@ def digits(seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarra
 
     Raises:
       ImportError: scikit-learn is not installed.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> images, labels, test_images, test_labels = sq.data.digits()
+      >>> images.shape, labels.dtype, test_images.shape
+      ((1437, 8, 8, 1), dtype('int32'), (360, 8, 8, 1))
     """
     try:
         from sklearn.datasets import load_digits

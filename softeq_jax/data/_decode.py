@@ -36,6 +36,15 @@ class Decode:
     Raises:
       ValueError: when called, the bytes are truncated or not an image, or one of floats or of
         integers without a known range.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> import io
+      >>> from PIL import Image
+      >>> file = io.BytesIO()
+      >>> Image.new("RGB", (4, 3), "white").save(file, "png")
+      >>> sq.data.Decode()({"image": file.getvalue()}, None)["image"].shape
+      (3, 4, 3)
     """
 
     def __call__(self, example: Example, rng: np.random.Generator) -> Example:
@@ -57,6 +66,15 @@ def read_picture(data: bytes, field: str = "image") -> np.ndarray:
     Raises:
       ValueError: they are truncated or not an image, or one of floats or of integers without a
         known range.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> import io
+      >>> from PIL import Image
+      >>> file = io.BytesIO()
+      >>> Image.new("L", (4, 3), 128).save(file, "png")
+      >>> sq.data.read_picture(file.getvalue()).shape  # height and width
+      (3, 4)
     """
     return decoded(data, field, eight_bits)
 
@@ -112,6 +130,12 @@ class RandomResizedCrop:
 
     Raises:
       ValueError: a field is out of its range; when called, encoded bytes that cannot be decoded.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> crop, rng = sq.data.RandomResizedCrop(8), np.random.default_rng(0)
+      >>> crop({"image": np.zeros((20, 30, 3), np.uint8)}, rng)["image"].shape
+      (8, 8, 3)
     """
 
     size: int | tuple[int, int]
@@ -201,6 +225,12 @@ def imagenet_train(
 
     Raises:
       ValueError: an argument is out of range.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> transforms = sq.data.imagenet_train(32, randaugment=sq.data.RandAugment())
+      >>> [type(each).__name__ for each in transforms]
+      ['RandomResizedCrop', 'RandomFlip', 'RandAugment', 'Normalize']
     """
     transforms = [RandomResizedCrop(size), RandomFlip()]
     if randaugment is not None:
@@ -231,6 +261,14 @@ def imagenet_eval(
 
     Raises:
       ValueError: an argument is out of range.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> example = {"image": np.full((300, 400, 3), 255, np.uint8)}
+      >>> for transform in sq.data.imagenet_eval(size=32, resize=36):
+      ...     example = transform(example, None)
+      >>> example["image"].shape, example["image"].dtype
+      ((32, 32, 3), dtype('float32'))
     """
     if resize < size:
         raise ValueError(f"resize must be at least size = {size}, got {resize}")
@@ -258,6 +296,14 @@ def segmentation_pairs(
 
     Raises:
       ValueError: `mask_key` is empty or "image".
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> mask = np.array([[0, 11], [3, 4]])
+      >>> record = {"image": np.zeros((2, 2, 3), np.uint8), "segmentation_mask": mask}
+      >>> sq.data.segmentation_pairs()(record, None)["mask"]
+      array([[  0, 255],
+             [  3,   4]], dtype=int32)
     """
     return _SegmentationPairs(mask_key, void, ignore)
 

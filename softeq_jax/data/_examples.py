@@ -49,6 +49,12 @@ class ArraySource:
     Attributes:
       images: `[n, h, w, c]`, any dtype.
       labels: `[n]`, integers.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> source = sq.data.ArraySource(np.zeros((5, 2, 2, 1), np.float32), np.arange(5))
+      >>> len(source), int(source[3]["label"])
+      (5, 3)
     """
 
     def __init__(self, images: np.ndarray, labels: np.ndarray):
@@ -310,6 +316,13 @@ def classification(num_classes: int | None = None) -> Check:
 
     Raises:
       ValueError: `num_classes` below 1.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> check = sq.data.classification(num_classes=10)
+      >>> example = check(0, {"image": np.zeros((2, 2, 1)), "label": 3, "id": "a"})
+      >>> sorted(example), example["label"].dtype
+      (['image', 'label'], dtype('int32'))
     """
     return _Classification(None if num_classes is None else whole(num_classes, "num_classes"))
 
@@ -328,6 +341,13 @@ def segmentation(num_classes: int, ignore: int | Sequence[int] | None = None) ->
 
     Raises:
       ValueError: `num_classes` below 1.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> check = sq.data.segmentation(num_classes=3, ignore=255)
+      >>> example = {"image": np.zeros((1, 2, 3)), "mask": np.array([[2, 255]])}
+      >>> check(0, example)["mask"]
+      array([[  2, 255]], dtype=int32)
     """
     return _Segmentation(
         whole(num_classes, "num_classes"),
@@ -341,5 +361,11 @@ def anything() -> Check:
     Returns:
       A function of an example's index and its record that returns all fields but "id" and
       "file_name" as arrays of finite numbers, or raises `BadExampleError`.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> check = sq.data.anything()
+      >>> check(0, {"x": [1.0, 2.0], "file_name": "a.txt"})
+      {'x': array([1., 2.])}
     """
     return _Anything()

@@ -41,6 +41,13 @@ class RandomCrop:
     Raises:
       ValueError: `pad` is not an integer >= 0, or a fill not a number; when called, a fill that the
         image or mask cannot hold.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> image = np.ones((4, 4, 1), np.float32)
+      >>> moved = sq.data.RandomCrop(pad=1)({"image": image}, np.random.default_rng(0))["image"]
+      >>> moved.shape, bool(moved.sum() >= 9)
+      ((4, 4, 1), True)
     """
 
     pad: int = 4
@@ -69,6 +76,13 @@ class RandomFlip:
 
     Raises:
       ValueError: `probability` is not in [0, 1].
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> image = np.array([[[1], [2], [3]]], np.uint8)
+      >>> flip = sq.data.RandomFlip(probability=1.0)
+      >>> flip({"image": image}, np.random.default_rng(0))["image"].ravel()
+      array([3, 2, 1], dtype=uint8)
     """
 
     probability: float = 0.5
@@ -98,6 +112,14 @@ class RandomRotation:
 
     Raises:
       ValueError: `degrees` is negative or not finite, or a fill as in `RandomCrop`.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> image = np.zeros((5, 5, 1), np.float32)
+      >>> image[2, 2] = 1  # the center stays
+      >>> turned = sq.data.RandomRotation(180)({"image": image}, np.random.default_rng(0))["image"]
+      >>> turned.shape, round(float(turned[2, 2, 0]), 6)
+      ((5, 5, 1), 1.0)
     """
 
     degrees: float
@@ -134,6 +156,12 @@ class Resize:
 
     Raises:
       ValueError: `size` is not positive or `resample` is none of these.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> example = {"image": np.zeros((20, 30, 3), np.uint8)}
+      >>> sq.data.Resize(10)(example, None)["image"].shape
+      (10, 15, 3)
     """
 
     size: int | tuple[int, int]
@@ -165,6 +193,13 @@ class CenterCrop:
 
     Raises:
       ValueError: `size` is not positive; when called, the image is smaller.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> image = np.arange(16, dtype=np.uint8).reshape(4, 4, 1)
+      >>> sq.data.CenterCrop(2)({"image": image}, None)["image"][..., 0]
+      array([[ 5,  6],
+             [ 9, 10]], dtype=uint8)
     """
 
     size: int | tuple[int, int]
@@ -201,6 +236,13 @@ class RandomScaleCrop:
 
     Raises:
       ValueError: a field is out of its range.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> example = {"image": np.zeros((20, 30, 3), np.uint8), "mask": np.zeros((20, 30), np.int32)}
+      >>> cut = sq.data.RandomScaleCrop((8, 16))(example, np.random.default_rng(0))
+      >>> cut["image"].shape, cut["mask"].shape
+      ((8, 16, 3), (8, 16))
     """
 
     size: int | tuple[int, int]

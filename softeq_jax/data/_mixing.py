@@ -27,6 +27,15 @@ class Mixup:
 
     Raises:
       ValueError: a field is out of its range; when called, the images or labels do not fit.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> mix = sq.data.Mixup(alpha=1.0, num_classes=2)
+      >>> black = {"image": np.zeros((8, 8, 1), np.float32), "label": np.int32(0)}
+      >>> white = {"image": np.ones((8, 8, 1), np.float32), "label": np.int32(1)}
+      >>> one, other = mix(black, white, np.random.default_rng(0))
+      >>> bool(np.isclose(one["image"][0, 0, 0], one["label"][1]))
+      True
     """
 
     alpha: float
@@ -61,6 +70,15 @@ class Cutmix:
 
     Raises:
       ValueError: a field is out of its range; when called, the images or labels do not fit.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> mix = sq.data.Cutmix(alpha=1.0, num_classes=2)
+      >>> black = {"image": np.zeros((8, 8, 1), np.float32), "label": np.int32(0)}
+      >>> white = {"image": np.ones((8, 8, 1), np.float32), "label": np.int32(1)}
+      >>> one, _ = mix(black, white, np.random.default_rng(0))
+      >>> bool(np.isclose(one["image"].mean(), one["label"][1]))  # share of white pixels
+      True
     """
 
     alpha: float
@@ -101,6 +119,13 @@ class MixupOrCutmix:
 
     Raises:
       ValueError: a field is out of its range; when called, the images or labels do not fit.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> mix = sq.data.MixupOrCutmix(0.2, 1.0, num_classes=2, probability=0.0, smoothing=0.5)
+      >>> example = {"image": np.zeros((8, 8, 1), np.float32), "label": np.int32(0)}
+      >>> mix(example, example, np.random.default_rng(0))[0]["label"]
+      array([0.75, 0.25], dtype=float32)
     """
 
     mixup_alpha: float
@@ -143,6 +168,11 @@ def soft_label(label: np.ndarray | int, num_classes: int, smoothing: float = 0.0
 
     Raises:
       ValueError: the label is neither, or out of range.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> sq.data.soft_label(0, 4, smoothing=0.5)
+      array([0.625, 0.125, 0.125, 0.125], dtype=float32)
     """
     label = np.asarray(label)
     if label.shape == (num_classes,) and np.issubdtype(label.dtype, np.floating):

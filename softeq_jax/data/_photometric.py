@@ -29,6 +29,12 @@ class Normalize:
     Raises:
       ValueError: `std` or `scale` is not positive, or the lengths differ; when called, the channels
         do not match.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> image = np.array([[[0], [255]]], np.uint8)
+      >>> sq.data.Normalize(0.5, 0.5)({"image": image}, None)["image"].ravel()
+      array([-1.,  1.], dtype=float32)
     """
 
     mean: float | Sequence[float]
@@ -84,6 +90,11 @@ def normalize(
 
     Raises:
       ValueError: the images are not uint8, the channels do not match or a `std` is not positive.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> sq.data.normalize(np.array([[0, 255]], np.uint8), [0.5, 0.5], 0.5)
+      array([[-1.,  1.]], dtype=float32)
     """
     images = np.asarray(images)
     center, spread = np.asarray(mean, np.float32), np.asarray(std, np.float32)
@@ -117,6 +128,14 @@ class RandomErasing:
 
     Raises:
       ValueError: a field is out of its range.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> erase = sq.data.RandomErasing(probability=1.0, value=0)
+      >>> white = {"image": np.ones((16, 16, 1), np.float32)}
+      >>> image = erase(white, np.random.default_rng(0))["image"]
+      >>> bool(0 < (image == 0).mean() < 0.5)
+      True
     """
 
     probability: float = 0.25

@@ -73,6 +73,13 @@ class RandAugment:
     Raises:
       ValueError: a field is out of its range; when called, the image is not uint8 with 1 or 3
         channels.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> augment = sq.data.RandAugment(num_ops=1, magnitude=10, operations=("solarize",))
+      >>> image = np.full((2, 2, 3), 200, np.uint8)
+      >>> augment({"image": image}, np.random.default_rng(0))["image"][0, 0]  # 255 - 200
+      array([55, 55, 55], dtype=uint8)
     """
 
     num_ops: int = 2

@@ -99,6 +99,17 @@ def open_trajectories(
       FileNotFoundError: a file is missing.
       ValueError: an argument is out of range, a line is malformed (the message gives file and
         line), no window has enough people, or one has more than `max_people`.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> import pathlib, tempfile
+      >>> lines = [f"{10 * t} 1 {t}.0 0.0" for t in range(20)]  # one person, walking along x
+      >>> with tempfile.TemporaryDirectory() as folder:
+      ...     pathlib.Path(folder, "all").mkdir()
+      ...     _ = pathlib.Path(folder, "all", "biwi_eth.txt").write_text("\\n".join(lines))
+      ...     source = sq.data.open_trajectories(folder, "eth", "test")
+      >>> source[0]["future"][0, 0]
+      array([8., 0.], dtype=float32)
     """
     if scene not in SCENES:
         raise ValueError(f"scene must be one of {', '.join(SCENES)}; got {scene!r}")
@@ -204,6 +215,14 @@ class RotateTrajectories:
 
     Raises:
       ValueError: `degrees` is negative or not finite.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> paths = np.ones((3, 8, 2), np.float32)  # three people, eight frames
+      >>> turn = sq.data.RotateTrajectories(180)
+      >>> turned = turn({"observed": paths, "future": paths}, np.random.default_rng(0))
+      >>> bool(np.allclose(np.linalg.norm(turned["future"], axis=-1), 2**0.5))
+      True
     """
 
     degrees: float

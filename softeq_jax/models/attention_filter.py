@@ -27,6 +27,12 @@ class AttentionFilter:
       blocks: numbers of the blocks, from 0.
       softness, cutoff, mask: dials of the projector, see ``projections.Dials``; strict if there is
         neither of the first two, heat for a softness if there is no mask.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> smooth = sq.models.AttentionFilter(sq.groups.cyclic(4), blocks=(0, 2), softness=0.5)
+      >>> smooth.projector((7, 7), prefix=1)
+      Projector('b n c', n: Tokens[1+7x7](C4), mask=heat, cutoff=0.8641, softness=0.5)
     """
 
     group: PlanarGroup

@@ -95,6 +95,13 @@ class CifarResNet(VisionModel):
     Attributes:
       depth, num_classes, width, blur, axis_name: see ``VisionModel``; ``depth`` counts the layers
         with weights, `6 n + 2` with n >= 1, ``width`` is an even number.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, softeq_jax as sq
+      >>> net, x = sq.models.CifarResNet(depth=8, width=4), jnp.ones((1, 8, 8, 3))
+      >>> y, variables = jax.eval_shape(net.init_with_output, jax.random.key(0), x)
+      >>> y.shape, variables["params"]["conv1"]["kernel"].shape
+      ((1, 10), (3, 3, 3, 4))
     """
 
     depth: int = 20

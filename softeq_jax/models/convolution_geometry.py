@@ -25,6 +25,12 @@ class ConvGeometry:
       kernel_dilation: spacing of the kernel's taps.
       feature_group_count: groups of channels (one number).
       padding_mode: what the added pixels hold: "zeros", "circular", "reflect" or "symmetric".
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> geometry = sq.models.ConvGeometry((9, 9), (3, 3), (2, 2), ((1, 1), (1, 1)), (1, 1), 1)
+      >>> sq.certificates.lattice_obstacle(geometry) is None  # 9 is 8 n + 1
+      True
     """
 
     input_shape: tuple[int, ...]
@@ -54,6 +60,14 @@ def conv_geometry(
 
     Raises:
       ValueError: one kernel is used on two different geometries, or a padding is not understood.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, softeq_jax as sq
+      >>> net, x = sq.models.CifarResNet(depth=8, width=4), jnp.ones((1, 8, 8, 3))
+      >>> variables = jax.eval_shape(net.init, jax.random.key(0), x)
+      >>> found = sq.models.conv_geometry(net, variables, x.shape)
+      >>> len(found), found["stage2_block0/conv1/kernel"].strides
+      (7, (2, 2))
     """
     found: dict[str, ConvGeometry] = {}
 

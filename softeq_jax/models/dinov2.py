@@ -30,6 +30,14 @@ class DINOv2(VisionModel):
         see ``VisionModel``; the position table is for images of ``image_size``, the head reads the
         class token beside the mean over patches.
       attention_filter: which blocks' attention outputs are projected on the grid, or None.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, softeq_jax as sq
+      >>> net = sq.models.DINOv2(width=8, depth=1, heads=2, image_size=28, registers=4)
+      >>> x = jnp.ones((1, 56, 42, 3))  # of another size than the table's
+      >>> y, variables = jax.eval_shape(net.init_with_output, jax.random.key(0), x)
+      >>> y.shape, variables["params"]["pos_embed"].shape
+      ((1, 8), (1, 5, 8))
     """
 
     width: int

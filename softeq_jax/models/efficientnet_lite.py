@@ -134,6 +134,14 @@ class EfficientNetLite(VisionModel):
         on CPUs, or as one operation each, ``shifts=False``, which ``measures.layerwise`` needs: it
         does not see that the sums are windows, and gives their neighbors a part of their errors.
       num_classes, axis_name: see ``VisionModel``.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, softeq_jax as sq
+      >>> net = sq.models.EfficientNetLite(num_classes=5)
+      >>> x = jnp.ones((1, 33, 33, 3))
+      >>> y, variables = jax.eval_shape(net.init_with_output, jax.random.key(0), x)
+      >>> y.shape
+      (1, 5)
     """
 
     widths: tuple[int, ...] = (16, 24, 40, 80, 112, 192, 320)

@@ -36,7 +36,14 @@ class Edges(NamedTuple):
 
 def complete_edges(nodes: int) -> tuple[np.ndarray, np.ndarray]:
     """(senders, receivers), int ``[nodes (nodes - 1)]``: all pairs of different nodes, those
-    with the same receiver after one another."""
+    with the same receiver after one another.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> senders, receivers = sq.models.complete_edges(3)
+      >>> senders, receivers
+      (array([1, 2, 0, 2, 0, 1]), array([0, 0, 1, 1, 2, 2]))
+    """
     receivers, senders = np.nonzero(~np.eye(nodes, dtype=bool))
     return senders, receivers
 
@@ -187,6 +194,14 @@ class EquivariantGraphNet(nn.Module):
       relaxed: which layers a plan may govern: the update layers ("update", as in the paper), or
         all dense layers ("all").
       ranges: the lengths l_k.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, softeq_jax as sq
+      >>> net = sq.models.EquivariantGraphNet(width=8, layers=1)
+      >>> x, v, q = jnp.ones((5, 3)), jnp.ones((5, 1, 3)), jnp.ones((5, 1))
+      >>> y, variables = jax.eval_shape(net.init_with_output, jax.random.key(0), x, v, q)
+      >>> y.shape
+      (5, 3)
     """
 
     width: int = 64

@@ -131,6 +131,14 @@ class GroupConvNet(VisionModel):
       num_classes, axis_name: see ``VisionModel``.
       project: whether layers project their own kernels. Otherwise they compute with what is
         stored, for a plan with ``soft_rules`` (or a penalty) to govern.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, softeq_jax as sq
+      >>> net = sq.models.GroupConvNet(sq.groups.dihedral(4), widths=(2, 3))
+      >>> x = jnp.ones((1, 8, 8, 1))
+      >>> y, variables = jax.eval_shape(net.init_with_output, jax.random.key(0), x)
+      >>> y.shape, variables["params"]["conv1"]["kernel"].shape
+      ((1, 10), (3, 3, 16, 16))
     """
 
     group: PlanarGroup

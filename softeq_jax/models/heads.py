@@ -15,6 +15,13 @@ class LinearHead(nn.Module):
 
     Attributes:
       num_classes: channels of the logits.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, softeq_jax as sq
+      >>> maps = (jnp.ones((1, 4, 4, 8)), jnp.ones((1, 2, 2, 16)))
+      >>> y, variables = sq.models.LinearHead(3).init_with_output(jax.random.key(0), maps)
+      >>> y.shape, variables["params"]["classifier"]["kernel"].shape
+      ((1, 2, 2, 3), (1, 1, 16, 3))
     """
 
     num_classes: int
@@ -34,6 +41,14 @@ class SegFormerHead(nn.Module):
       num_classes: channels of the logits.
       width: channels that every map is projected to.
       axis_name: mapped axis over which batch statistics are averaged, or None.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, softeq_jax as sq
+      >>> maps = (jnp.ones((1, 4, 4, 8)), jnp.ones((1, 2, 2, 16)))
+      >>> head = sq.models.SegFormerHead(3, width=8)
+      >>> y, variables = jax.eval_shape(head.init_with_output, jax.random.key(0), maps)
+      >>> y.shape
+      (1, 4, 4, 3)
     """
 
     num_classes: int
@@ -67,6 +82,15 @@ class Segmenter(nn.Module):
       backbone: a vision model of this package; its own head is not made.
       head: ``LinearHead`` or ``SegFormerHead``.
       upsample: whether logits are resized (bilinear) to the images.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, softeq_jax as sq
+      >>> backbone = sq.models.CifarResNet(depth=8, width=4)
+      >>> net = sq.models.Segmenter(backbone, sq.models.LinearHead(3))
+      >>> x = jnp.ones((1, 8, 8, 3))
+      >>> y, variables = jax.eval_shape(net.init_with_output, jax.random.key(0), x)
+      >>> y.shape, sorted(variables["params"])
+      ((1, 8, 8, 3), ['backbone', 'head'])
     """
 
     backbone: nn.Module

@@ -48,6 +48,14 @@ class MLPMixer(VisionModel):
         token-mixing layers fix ``image_size``.
       token_hidden: hidden units of the token-mixing perceptrons.
       channel_hidden: hidden units of the channel-mixing perceptrons.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, softeq_jax as sq
+      >>> net = sq.models.MLPMixer(8, 4, width=8, depth=1, token_hidden=6, channel_hidden=16)
+      >>> x = jnp.ones((1, 8, 8, 3))
+      >>> y, variables = jax.eval_shape(net.init_with_output, jax.random.key(0), x)
+      >>> y.shape
+      (1, 1000)
     """
 
     image_size: int

@@ -116,6 +116,12 @@ def resize_positions(
 
     Raises:
       ValueError: the table's grid is not square.
+
+    Example:
+      >>> import jax.numpy as jnp, softeq_jax as sq
+      >>> table = jnp.ones((1, 1 + 2 * 2, 8))
+      >>> sq.models.resize_positions(table, 1, (3, 4)).shape
+      (1, 13, 8)
     """
     patches = table.shape[1] - prefix
     side = math.isqrt(patches)

@@ -81,6 +81,12 @@ def create(name: str, **changes: Any) -> nn.Module:
     Raises:
       ValueError: an unknown name.
       TypeError: the model has no such attribute.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> net = sq.models.create("vit_s16", num_classes=10, image_size=32)
+      >>> type(net).__name__, net.width, net.num_classes
+      ('ViT', 384, 10)
     """
     if name not in PRESETS:
         raise ValueError(f"unknown model {name!r}; there are {', '.join(PRESETS)}")
@@ -97,6 +103,12 @@ def segmenter(backbone: nn.Module, num_classes: int, head: str = "linear") -> Se
 
     Raises:
       ValueError: an unknown head.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> net = sq.models.segmenter(sq.models.create("segformer_b0"), 3, head="segformer")
+      >>> type(net.head).__name__, net.head.num_classes
+      ('SegFormerHead', 3)
     """
     heads = {"linear": LinearHead, "segformer": SegFormerHead}
     if head not in heads:

@@ -95,6 +95,14 @@ class ResNet(VisionModel):
       depths, width, num_classes, blur, axis_name: see ``VisionModel``; ``width`` is that of the
         stem, the stages have 4 (bottlenecks) or 1, 2, 4, 8 times as many channels.
       bottleneck: bottlenecks (ResNet-50 and deeper) or pairs of 3x3 convolutions.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, softeq_jax as sq
+      >>> net = sq.models.ResNet(depths=(1, 1), width=4, num_classes=5)
+      >>> x = jnp.ones((1, 32, 32, 3))
+      >>> y, variables = jax.eval_shape(net.init_with_output, jax.random.key(0), x)
+      >>> y.shape, variables["params"]["conv1"]["kernel"].shape
+      ((1, 5), (7, 7, 3, 4))
     """
 
     depths: tuple[int, ...] = (3, 4, 6, 3)

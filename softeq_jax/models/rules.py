@@ -36,6 +36,12 @@ class ModelDials:
       own_positions: those of position tables alone, None where they follow the weights.
       min_window: windows of kernels that are smaller stay as they are; None: each family's own
         choice.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> dials = sq.models.ModelDials({"softness": 0.5}, own_positions={"softness": 1.0})
+      >>> dials.softness, dials.positions
+      (0.5, {'softness': 1.0})
     """
 
     weights: Dials = dataclasses.field(default_factory=Dials)
@@ -142,6 +148,14 @@ def soft_rules(
       ValueError: two dials for one thing, a mask without any, a dial of position tables for a
         model that has none, ``min_window`` for one without kernels, a dial out of range, a group
         that does not act on the model's grid, or a setting at which nothing would be filtered.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, softeq_jax as sq
+      >>> net = sq.models.CifarResNet(depth=8, width=4)
+      >>> rules = sq.models.soft_rules(net, sq.groups.cyclic(4), softness=0.5)
+      >>> params = jax.eval_shape(net.init, jax.random.key(0), jnp.ones((1, 8, 8, 3)))["params"]
+      >>> sq.plan(params, rules)
+      Plan(7 of 23 parameters, 1 projectors)
     """
     if not hasattr(model, "soft_rules"):
         raise TypeError(

@@ -88,6 +88,14 @@ class SegFormer(VisionModel):
       mlp_ratios: hidden channels of the perceptrons in units of the widths.
       shifts: whether depthwise windows are computed as sums of shifted maps: faster on CPUs, but
         ``measures.layerwise`` then gives their neighbors a part of their errors.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, softeq_jax as sq
+      >>> net = sq.models.SegFormer(widths=(4, 4, 8, 8), depths=(1, 1, 1, 1), heads=(1, 1, 2, 2))
+      >>> x = jnp.ones((1, 32, 32, 3))
+      >>> y, variables = jax.eval_shape(net.init_with_output, jax.random.key(0), x)
+      >>> y.shape
+      (1, 1000)
     """
 
     widths: tuple[int, ...] = (32, 64, 160, 256)

@@ -62,6 +62,16 @@ class TensorMLP(nn.Module):
       act: of scalars.
       gate: of gates (of norms).
       contractions: inner products per kind of vectors in each layer.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, softeq_jax as sq
+      >>> G = sq.groups.so(3)
+      >>> V, S = sq.reps.vector(G), sq.reps.trivial(G)
+      >>> net = sq.models.TensorMLP(G, 2 * V, [4 * V + sq.reps.trivial(G, 4)], S)
+      >>> x = jnp.ones((5, 6))
+      >>> y, variables = jax.eval_shape(net.init_with_output, jax.random.key(0), x)
+      >>> y.shape, sorted(variables["params"])
+      ((5, 1), ['contract0', 'contract_head', 'dense0', 'head'])
     """
 
     group: Group

@@ -62,6 +62,14 @@ class TrajectoryTransformer(nn.Module):
         predicts the next one; "departure": it sees the steps and predicts what is added to the last
         one, so that a head of zeros goes on at constant velocity. The latter two commute with
         translations.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, softeq_jax as sq
+      >>> net = sq.models.TrajectoryTransformer(people=3, width=16, depth=1, mlp_width=16)
+      >>> x = jnp.ones((1, 3, 8, 2))  # people, frames, x and y
+      >>> y, variables = jax.eval_shape(net.init_with_output, jax.random.key(0), x)
+      >>> y.shape
+      (1, 3, 8, 2)
     """
 
     people: int

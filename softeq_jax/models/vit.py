@@ -39,6 +39,14 @@ class ViT(VisionModel):
       interpolate: whether images of other sizes are taken (multiples of ``patch_size``), the
         position table being resized to their grid in each forward pass.
       attention_filter: which blocks' attention outputs are projected on the grid, or None.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, softeq_jax as sq
+      >>> net = sq.models.ViT(image_size=8, patch_size=4, width=8, depth=1, heads=2)
+      >>> x = jnp.ones((1, 8, 8, 3))
+      >>> y, variables = jax.eval_shape(net.init_with_output, jax.random.key(0), x)
+      >>> y.shape, variables["params"]["pos_embed"].shape  # the class token and 2 x 2 patches
+      ((1, 10), (1, 5, 8))
     """
 
     image_size: int

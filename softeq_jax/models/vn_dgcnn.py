@@ -28,6 +28,14 @@ class VNDGCNN(VectorCloudModel):
     Attributes:
       widths: vectors after each edge convolution and after the last block.
       num_classes, neighbors, hidden, free, axis_name: see ``VectorCloudModel``.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, softeq_jax as sq
+      >>> net = sq.models.VNDGCNN(5, widths=(2, 2, 4), neighbors=3, hidden=(8, 8))
+      >>> x = jnp.ones((2, 9, 3))
+      >>> y, variables = jax.eval_shape(net.init_with_output, jax.random.key(0), x)
+      >>> y.shape, variables["params"]["last"]["dense"]["kernel"].shape
+      ((2, 5), (4, 4))
     """
 
     widths: Sequence[int] = (21, 21, 42, 85, 341)

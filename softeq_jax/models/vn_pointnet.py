@@ -28,6 +28,14 @@ class VNPointNet(VectorCloudModel):
       widths: vectors after the edges and after each block on points; at least two numbers.
       cross: whether cross products are among the inputs.
       num_classes, neighbors, hidden, free, axis_name: see ``VectorCloudModel``.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, softeq_jax as sq
+      >>> net = sq.models.VNPointNet(5, widths=(2, 2, 4), neighbors=3, hidden=(8, 8))
+      >>> x = jnp.ones((2, 9, 3))
+      >>> y, variables = jax.eval_shape(net.init_with_output, jax.random.key(0), x)
+      >>> y.shape, variables["params"]["edge"]["dense"]["kernel"].shape
+      ((2, 5), (3, 2))
     """
 
     widths: Sequence[int] = (21, 21, 42, 341)

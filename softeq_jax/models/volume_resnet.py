@@ -59,6 +59,14 @@ class VolumeResNet(VisionModel):
     Attributes:
       depth, num_classes, width, axis_name: see ``VisionModel``; ``depth`` counts the layers with
         weights, `6 n + 2` with n >= 1.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, softeq_jax as sq
+      >>> net = sq.models.VolumeResNet(depth=8, num_classes=6, width=4)
+      >>> x = jnp.ones((1, 9, 9, 9, 1))
+      >>> y, variables = jax.eval_shape(net.init_with_output, jax.random.key(0), x)
+      >>> y.shape, variables["params"]["conv1"]["kernel"].shape
+      ((1, 6), (3, 3, 3, 1, 4))
     """
 
     depth: int = 8

@@ -115,6 +115,13 @@ class BlurPool(linen.Module):
 
     Call:
       x: ``[..., h, w, c]``.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, softeq_jax as sq
+      >>> checks = jnp.indices((4, 4)).sum(0)[None, ..., None] % 2.0
+      >>> y, variables = sq.nn.BlurPool(taps=2).init_with_output(jax.random.key(0), checks)
+      >>> y.shape, float(y.min()), float(y.max()), variables
+      ((1, 2, 2, 1), 0.5, 0.5, {})
     """
 
     taps: int = 3

@@ -29,6 +29,13 @@ def two_branches(params: Mapping[str, Any]) -> Branches:
 
     Raises:
       ValueError: a free branch without the parameter it belongs to (names it).
+
+    Example:
+      >>> import jax.numpy as jnp, softeq_jax as sq
+      >>> params = {"kernel": jnp.ones(2), "free_kernel": jnp.zeros(2), "bias": jnp.ones(2)}
+      >>> both = sq.nn.two_branches(params)
+      >>> both.free
+      {'kernel': Array([0., 0.], dtype=float32), 'bias': None}
     """
     return Branches(*_separated(params, ""))
 
@@ -48,6 +55,15 @@ def fold(plan: Plan, params: Mapping[str, Any], theta: float = 0.0) -> Tree:
     Raises:
       ValueError: theta outside [0, 1]; a plan built for other parameters, or one that does not
         cover exactly what has a free branch (names the path).
+
+    Example:
+      >>> import jax, jax.numpy as jnp, softeq_jax as sq
+      >>> P = sq.projector("i o", {"i": sq.reps.regular(sq.groups.cyclic(2))})
+      >>> layer = sq.nn.RelaxedDense(3, P)
+      >>> params = layer.init(jax.random.key(0), jnp.ones((1, 2)), theta=1.0)["params"]
+      >>> plan = sq.plan(sq.nn.two_branches(params).equivariant, {"kernel": P})
+      >>> sorted(params), sorted(sq.nn.fold(plan, params))
+      (['bias', 'free_kernel', 'kernel'], ['bias', 'kernel'])
     """
     pair = two_branches(params)
     covered = {p for p, index in zip(plan.paths, plan.chosen, strict=True) if index >= 0}

@@ -20,6 +20,11 @@ def affine(x: Array, kernel: Array, bias: Array | None = None, dtype: Any = None
       kernel: ``[in, out]``.
       bias: ``[out]``, or None.
       dtype: of the computation; None is the common one of all arrays.
+
+    Example:
+      >>> import jax.numpy as jnp, softeq_jax as sq
+      >>> sq.nn.affine(jnp.array([1.0, 2.0]), jnp.eye(2), jnp.ones(2))
+      Array([2., 3.], dtype=float32)
     """
     x, kernel, bias = _as_dtype(dtype, x, kernel, bias)
     y = x @ kernel
@@ -47,6 +52,13 @@ def convolve(
 
     Raises:
       ValueError: x has fewer axes.
+
+    Example:
+      >>> import jax.numpy as jnp, softeq_jax as sq
+      >>> x, kernel = jnp.ones((1, 4, 4, 1)), jnp.ones((3, 3, 1, 2))
+      >>> y = sq.nn.convolve(x, kernel, padding="VALID")
+      >>> y.shape, float(y[0, 0, 0, 0])
+      ((1, 2, 2, 2), 9.0)
     """
     x, kernel, bias = _as_dtype(dtype, x, kernel, bias)
     rank = kernel.ndim - 2

@@ -94,6 +94,15 @@ class RelaxedDense(_Relaxed):
 
     Raises:
       ValueError: theta outside [0, 1], a smooth mask, shapes or projectors that do not fit.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, softeq_jax as sq
+      >>> R = sq.reps.regular(sq.groups.cyclic(2))
+      >>> layer = sq.nn.RelaxedDense(2, sq.projector("i o", {"i": R, "o": R}), use_bias=False)
+      >>> x = jnp.array([[1.0, 0.0], [0.0, 1.0]])
+      >>> y, _ = layer.init_with_output(jax.random.key(0), x, theta=0.0)
+      >>> bool(jnp.allclose(y[0], y[1, ::-1]))  # equivariant at theta = 0
+      True
     """
 
     @linen.compact
@@ -114,6 +123,14 @@ class RelaxedConv(_Relaxed):
       strides: one or two positive integers.
       padding: ``"SAME"``, ``"VALID"``, pixels on every side, or ``((top, bottom), (left, right))``.
       projector: of the kernel, such as ``projector("h w i o", {"h w": I})``.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, softeq_jax as sq
+      >>> P = sq.projector("h w i o", {"h w": sq.reps.image(sq.groups.cyclic(4), (3, 3))})
+      >>> layer, x = sq.nn.RelaxedConv(2, P), jnp.ones((1, 5, 5, 1))
+      >>> y, variables = layer.init_with_output(jax.random.key(0), x, theta=0.0)
+      >>> y.shape, sorted(variables["params"])
+      ((1, 5, 5, 2), ['bias', 'free_kernel', 'kernel'])
     """
 
     kernel_size: int | Sequence[int] = 3

@@ -36,6 +36,15 @@ def make_evaluate(
       are floats, or NumPy arrays for metrics that are arrays. What padding
       evaluates to does not matter.
       It raises ValueError for batches without `weight`, or whose weights sum to 0.
+
+    Example:
+      >>> import jax.numpy as jnp, numpy as np, softeq_jax as sq
+      >>> def metrics(weights, model_state, batch, extra):
+      ...     return {"error": jnp.abs(batch["x"] - weights)}
+      >>> evaluate = sq.training.make_evaluate(metrics)
+      >>> batch = {"x": np.array([1.0, 3.0, 9.0]), "weight": np.array([1.0, 1.0, 0.0])}
+      >>> evaluate(sq.training.replicate(jnp.float32(1)), {}, [batch])  # the 9 is padding
+      {'error': 1.0, 'count': 2.0}
     """
     method = methods.plain() if method is None else method
 
@@ -149,6 +158,13 @@ def make_predict(apply_fn: Callable[[Tree, Tree, jax.Array, Tree], jax.Array]) -
       for images `[n, ...]`, in their order, once each; the last batch is filled up with zeros
       and cut again. `params`, `model_state` and `extra` are not replicated.
       It raises ValueError for no images or a batch size below 1.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> double = lambda params, model_state, images, extra: params * images
+      >>> predict = sq.training.make_predict(double)
+      >>> predict(2.0, {}, np.ones((5, 3), np.float32), batch_size=4).shape
+      (5, 3)
     """
     mapped = over_devices(apply_fn, in_axes=(0, 0, 0, 0))
 

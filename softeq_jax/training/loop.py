@@ -31,6 +31,12 @@ class Hook(NamedTuple):
       run: called as `run(step, state)` when every step so far is finished and found finite.
         `state` is replicated and its memory is used again by the next step: copy what is kept
         (`unreplicate` does).
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> hook = sq.training.Hook(due=sq.training.every(10), run=lambda step, state: print(step))
+      >>> hook.due(20), hook.due(25)
+      (True, False)
     """
 
     due: Callable[[int], bool]
@@ -42,6 +48,12 @@ def every(steps: int, *, total: int | None = None) -> Callable[[int], bool]:
 
     Raises:
       ValueError: a negative number of steps.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> due = sq.training.every(100, total=250)
+      >>> [step for step in range(1, 300) if due(step)]
+      [100, 200, 250]
     """
     whole(steps, "steps", 0)
     return lambda step: step == total or (steps > 0 and step % steps == 0)
@@ -123,6 +135,18 @@ def fit(
       TypeError: an option of another name.
       ValueError: `batches` ended early, a batch does not divide among the devices, or the state
         is replicated.
+
+    Example:
+      >>> import jax
+      >>> import jax.numpy as jnp, numpy as np, optax, softeq_jax as sq
+      >>> def loss(w, model_state, batch, key, extra):
+      ...     return jnp.mean((w - batch) ** 2), (model_state, {})
+      >>> optimizer = optax.sgd(0.25)
+      >>> step = sq.training.make_train_step(loss, optimizer)
+      >>> state = sq.training.init_state(jnp.zeros(()), optimizer)
+      >>> state, history = sq.training.fit(step, state, [np.ones(8, np.float32)] * 3, 3)
+      >>> state.params, history["loss"]
+      (array(0.875, dtype=float32), array([1.    , 0.25  , 0.0625], dtype=float32))
     """
     known_options(options, LoopOptions, "fit")
     whole(steps, "steps", 0)
@@ -251,6 +275,12 @@ def stop_on_signals(
 
     Yields:
       The request, to be asked between steps (`fit(..., stop=request)`).
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> with sq.training.stop_on_signals() as request:
+      ...     request()  # no signal so far
+      False
     """
     request = StopRequest()
     former: dict[int, Any] = {}

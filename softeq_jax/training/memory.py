@@ -28,6 +28,17 @@ def step_memory(step_fn: StepFn, state: TrainState, batch: Tree, extra: Tree = N
     Raises:
       ValueError: the state is replicated, the devices do not divide the batch, or the backend
         plans no memory.
+
+    Example:
+      >>> import jax
+      >>> import jax.numpy as jnp, numpy as np, optax, softeq_jax as sq
+      >>> def loss(w, model_state, batch, key, extra):
+      ...     return jnp.mean((w - batch) ** 2), (model_state, {})
+      >>> optimizer = optax.sgd(0.25)
+      >>> step = sq.training.make_train_step(loss, optimizer)
+      >>> state = sq.training.init_state(jnp.zeros(()), optimizer)
+      >>> sq.training.step_memory(step, state, np.ones(8, np.float32)) > 0
+      True
     """
     require_single(state)
     vote = shard(np.zeros(jax.local_device_count(), np.float32))

@@ -35,6 +35,13 @@ class Method(NamedTuple):
     Both functions take the stored parameters, the ``extra`` tree that is given to every step
     (a ``Plan``, coefficients, ...) and the number of steps taken, an int32 scalar. They must be
     pure and are differentiated. A penalty of None adds nothing.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> unchanged = lambda params, extra, step: params
+      >>> method = sq.training.Method(weights=unchanged)
+      >>> method.weights({"w": 1.0}, None, 0), method.penalty
+      ({'w': 1.0}, None)
     """
 
     weights: Weights

@@ -131,7 +131,14 @@ def device_sum(tree: Tree) -> Tree:
 
 
 def replicate(tree: Tree) -> Tree:
-    """Copies every leaf to all local devices: `[...]` becomes `[devices, ...]`, same dtype."""
+    """Copies every leaf to all local devices: `[...]` becomes `[devices, ...]`, same dtype.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, softeq_jax as sq
+      >>> tree = sq.training.replicate({"w": jnp.ones(3)})
+      >>> tree["w"].shape == (jax.local_device_count(), 3)
+      True
+    """
     sharding = _sharding()
     count = jax.local_device_count()
 
@@ -151,6 +158,11 @@ def unreplicate(tree: Tree) -> Tree:
 
     Raises:
       ValueError: a leaf has no axis of the devices.
+
+    Example:
+      >>> import jax.numpy as jnp, softeq_jax as sq
+      >>> sq.training.unreplicate(sq.training.replicate({"w": jnp.ones(3)}))
+      {'w': array([1., 1., 1.], dtype=float32)}
     """
     _require_device_axis("the tree to unreplicate", tree)
 
@@ -166,6 +178,12 @@ def shard(batch: Tree) -> Tree:
 
     Raises:
       ValueError: a leaf has no leading axis, or the devices do not divide it.
+
+    Example:
+      >>> import jax, numpy as np, softeq_jax as sq
+      >>> n = jax.local_device_count()
+      >>> sq.training.shard({"x": np.ones((4 * n, 3))})["x"].shape == (n, 4, 3)
+      True
     """
     count = jax.local_device_count()
 

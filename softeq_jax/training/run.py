@@ -2,11 +2,9 @@
 
 import contextlib
 import dataclasses
-import importlib.metadata
 import json
 import logging
 import os
-import platform
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -17,12 +15,11 @@ import numpy as np
 
 from softeq_jax._atomic import replacing
 from softeq_jax._checks import whole
-from softeq_jax._paths import matches
 from softeq_jax.training import hosts, watch
-from softeq_jax.training.checkpoints import Checkpoints, DamagedCheckpoint, Restored
-from softeq_jax.training.config import ABSENT, config_differences, differences
+from softeq_jax.training.checkpoints import Checkpoints, DamagedCheckpoint
 from softeq_jax.training.loop import Hook, Values, every, fit, stop_on_signals
 from softeq_jax.training.pmap import unreplicate
+from softeq_jax.training.resumption import check_resumed, library_versions
 from softeq_jax.training.step import StepFn, TrainState, require_single
 from softeq_jax.training.workdir import locked
 
@@ -32,8 +29,6 @@ if TYPE_CHECKING:
 Tree = Any
 
 _log = logging.getLogger(__name__)
-
-_VERSIONED = ("softeq-jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
 
 
 class RunBatches(Protocol):
@@ -82,6 +77,12 @@ class RunSettings:
       profile: first and last step to trace, or None.
       tensorboard: also write TensorBoard's event files.
       progress: text of the progress bar, or None or "" for no bar.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> sq.training.RunSettings(steps=1000, keep_best=1, evaluate_every=100, save_every=150)
+      Traceback (most recent call last):
+      ValueError: keep_best needs a save_every that is a multiple of evaluate_every...
     """
 
     steps: int
@@ -120,6 +121,12 @@ class Outcome:
       finished: whether these are all.
       stopped_by: the signal that ended it early, or None (another host's signal included).
       metrics: of the last evaluation.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> done = sq.training.Outcome(None, step=10, finished=True, stopped_by=None, metrics={})
+      >>> done.finished
+      True
     """
 
     state: TrainState
@@ -180,6 +187,22 @@ def train(
       NonFiniteLoss: see `fit`.
       CheckpointFailed: a checkpoint could not be written; the ones before are intact.
       BadExampleError: from the batches.
+
+    Example:
+      >>> import jax
+      >>> import jax.numpy as jnp, numpy as np, optax, softeq_jax as sq, tempfile
+      >>> def loss(w, model_state, batch, key, extra):
+      ...     return jnp.mean((w - batch["image"]) ** 2), (model_state, {})
+      >>> optimizer = optax.sgd(0.25)
+      >>> step = sq.training.make_train_step(loss, optimizer)
+      >>> state = sq.training.init_state(jnp.zeros(()), optimizer)
+      >>> source = sq.data.ArraySource(np.ones((8, 2, 2, 1), np.float32), np.zeros(8, int))
+      >>> batches = lambda start: sq.data.train_batches(source, 8, seed=0, start_step=start)
+      >>> settings = sq.training.RunSettings(steps=3, tensorboard=False, progress=None)
+      >>> with tempfile.TemporaryDirectory() as folder:
+      ...     done = sq.training.train(step, state, batches, settings, folder)
+      >>> done.finished, float(done.state.params)
+      (True, 0.875)
     """
     workdir = Path(workdir).absolute()
     require_single(state)
@@ -216,7 +239,8 @@ def train(
             "hosts": jax.process_count(),
         }
         if found is not None:
-            _check_resumed(found, made_of, may_change, stream, workdir)
+            position = stream.position(found.step)._asdict()
+            check_resumed(found, made_of, may_change, position, workdir)
         _write_config(workdir, plain)
         log = stack.enter_context(_Log(workdir, settings, stream, learning_rate, first))
         metrics: Values = {} if found is None else dict(found.meta["metrics"])
@@ -284,81 +308,12 @@ def train(
     return Outcome(state, step, finished, request.signal, metrics)
 
 
-def library_versions() -> dict[str, str]:
-    """Versions of Python and of the libraries that decide what a run computes."""
-    found = {"python": platform.python_version()}
-    for name in _VERSIONED:
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            found[name] = importlib.metadata.version(name)
-    return found
-
-
 def _fingerprint(stream: RunBatches, first: int) -> dict[str, Any]:
     """What the batches are made of, the same on all hosts."""
     own: Callable[[], dict[str, Any]] = getattr(stream, "fingerprint", dict)
     found = {"batch_size": len(stream.examples(first)), **json.loads(json.dumps(own()))}
     hosts.require_same(found, "the data")
     return found
-
-
-def _check_resumed(
-    found: Restored,
-    made_of: dict[str, Any],
-    may_change: Sequence[str],
-    stream: RunBatches,
-    workdir: Path,
-) -> None:
-    """Refuses to resume another run; logs a change of versions or devices."""
-    lacking = sorted({"config", "position", "versions", "metrics"} - found.meta.keys())
-    if lacking:
-        raise ValueError(
-            f"{workdir}: checkpoint {found.step} is not one of a run, its metadata lack {lacking}"
-        )
-    _refuse(config_differences(found.meta["config"], made_of["config"]), may_change, workdir)
-    if "batches" in found.meta:
-        pair = ({"batches": side["batches"]} for side in (found.meta, made_of))
-        changes = {
-            key: values
-            for key, values in differences(*pair).items()
-            if not (key.startswith("batches.records") and ABSENT in values)  # could not be read
-        }
-        _refuse(changes, may_change, workdir, "on other data")
-    else:
-        _log.warning("%s: checkpoint %d does not say of what data", workdir, found.step)
-    position, expected = found.meta["position"], stream.position(found.step)._asdict()
-    if position != expected:
-        raise ValueError(f"{workdir}: the data stood at {position}, these batches at {expected}")
-    for name in ("versions", "devices", "hosts"):
-        old, new = found.meta.get(name), made_of[name]
-        if old is not None and old != new:
-            changed = config_differences(old, new) if isinstance(new, dict) else f"{old}, now {new}"
-            _log.warning(
-                "resumed with other %s than before (%s): not to the bit as without", name, changed
-            )
-    _log.info("resuming at step %d: %s", found.step, position)
-
-
-def _refuse(
-    changes: dict[str, tuple[Any, Any]],
-    may_change: Sequence[str],
-    workdir: Path,
-    what: str = "with another configuration",
-    most: int = 8,
-) -> None:
-    """Refuses a change that is not allowed, and names it."""
-    kept = {
-        key: values
-        for key, values in changes.items()
-        if not any(matches(pattern, key) for pattern in may_change)
-    }
-    if kept:
-        shown = list(kept.items())[:most]
-        named = ", ".join(f"{key} was {old!r}, is {new!r}" for key, (old, new) in shown)
-        more = f", ... {len(kept)} in all" if len(kept) > most else ""
-        raise ValueError(
-            f"{workdir} holds a run {what} ({named}{more}): choose another directory, or undo the "
-            "change"
-        )
 
 
 def _write_config(workdir: Path, config: dict[str, Any]) -> None:

@@ -30,6 +30,13 @@ class TrainState:
       key: data of the key that every random number of the run comes from, uint32.
       average: exponential moving average `{"params": ..., "model_state": ...}`, or None. That of
         16-bit floats is float32: in 16 bits it would stand still.
+
+    Example:
+      >>> import jax
+      >>> import jax.numpy as jnp, optax, softeq_jax as sq
+      >>> state = sq.training.init_state({"w": jnp.ones(2)}, optax.sgd(0.1))
+      >>> int(state.step), state.params, state.average
+      (0, {'w': Array([1., 1.], dtype=float32)}, None)
     """
 
     step: Array
@@ -58,6 +65,13 @@ def init_state(
       seed: of the random keys, which depend on it, the step and the device.
       average: also keep a moving average of parameters and model variables, as
         `make_train_step(..., average_decay=...)` needs.
+
+    Example:
+      >>> import jax
+      >>> import jax.numpy as jnp, optax, softeq_jax as sq
+      >>> state = sq.training.init_state({"w": jnp.ones(2)}, optax.sgd(0.1), average=True)
+      >>> int(state.step), sorted(state.average)
+      (0, ['model_state', 'params'])
     """
     model_state = {} if model_state is None else widened(model_state)
     params = jax.tree.map(_plain, params)
@@ -76,6 +90,14 @@ def averaged(state: TrainState) -> tuple[Tree, Tree]:
     """(parameters, model variables) to evaluate with: the moving average if one is kept.
 
     They have the dtypes of the trained ones.
+
+    Example:
+      >>> import jax
+      >>> import jax.numpy as jnp, optax, softeq_jax as sq
+      >>> state = sq.training.init_state({"w": jnp.ones(2)}, optax.sgd(0.1), average=True)
+      >>> params, model_state = sq.training.averaged(state)
+      >>> params["w"].tolist()
+      [1.0, 1.0]
     """
     if state.average is None:
         return state.params, state.model_state
@@ -167,6 +189,17 @@ def make_train_step(
     Raises:
       ValueError: an option out of range, named; when called, a share of the batch that
         `accumulate` does not divide.
+
+    Example:
+      >>> import jax
+      >>> import jax.numpy as jnp, numpy as np, optax, softeq_jax as sq
+      >>> def loss(w, model_state, batch, key, extra):
+      ...     return jnp.mean((w - batch) ** 2), (model_state, {})
+      >>> optimizer = optax.sgd(0.25)
+      >>> step = sq.training.make_train_step(loss, optimizer, accumulate=2)
+      >>> state = sq.training.init_state(jnp.zeros(()), optimizer)
+      >>> float(sq.training.fit(step, state, [np.ones(8, np.float32)], 1)[0].params)
+      0.5
     """
     whole(accumulate, "accumulate")
     if remat is not None and remat not in REMAT:

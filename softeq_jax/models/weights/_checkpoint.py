@@ -86,6 +86,15 @@ def sha256(source: str | os.PathLike[str]) -> str:
 
     Raises:
       FileNotFoundError, ValueError, ImportError, OSError: see ``load``.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> import tempfile
+      >>> from safetensors.numpy import save_file
+      >>> with tempfile.TemporaryDirectory() as folder:
+      ...     save_file({"w": np.ones(2)}, f"{folder}/net.safetensors")
+      ...     len(sq.models.weights.sha256(f"{folder}/net.safetensors"))
+      64
     """
     digest = hashlib.sha256()
     for path in sorted({header.file for header in find_checkpoint(source).tensors.values()}):

@@ -34,6 +34,17 @@ def load_cifar_resnet(path: str | os.PathLike[str]) -> tuple[CifarResNet, dict[s
       FileNotFoundError: no such file.
       ValueError: not a readable safetensors file; a tensor is missing, left over, of another
         shape or dtype, not finite, or a variance is negative. The message names it.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, numpy as np, softeq_jax as sq
+      >>> import tempfile
+      >>> net, x = sq.models.CifarResNet(depth=8, width=4), jnp.ones((1, 8, 8, 3))
+      >>> shapes = jax.eval_shape(net.init, jax.random.key(0), x)
+      >>> variables = jax.tree.map(lambda a: np.ones(a.shape, a.dtype), shapes)
+      >>> with tempfile.TemporaryDirectory() as folder:
+      ...     sq.models.save_cifar_resnet(f"{folder}/net.safetensors", variables)
+      ...     sq.models.load_cifar_resnet(f"{folder}/net.safetensors")[0].depth
+      8
     """
     path = Path(path)
     if not path.is_file():
@@ -54,6 +65,17 @@ def save_cifar_resnet(path: str | os.PathLike[str], variables: Mapping[str, Any]
     Raises:
       ValueError: a variable is missing, left over, of a wrong shape or dtype, or not finite.
       FileNotFoundError: the folder does not exist.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, numpy as np, softeq_jax as sq
+      >>> import pathlib, tempfile
+      >>> net, x = sq.models.CifarResNet(depth=8, width=4), jnp.ones((1, 8, 8, 3))
+      >>> shapes = jax.eval_shape(net.init, jax.random.key(0), x)
+      >>> variables = jax.tree.map(lambda a: np.ones(a.shape, a.dtype), shapes)
+      >>> with tempfile.TemporaryDirectory() as folder:
+      ...     sq.models.save_cifar_resnet(f"{folder}/net.safetensors", variables)
+      ...     [path.name for path in pathlib.Path(folder).iterdir()]
+      ['net.safetensors']
     """
     path = Path(path)
     if not path.parent.is_dir():

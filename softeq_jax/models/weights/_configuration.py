@@ -181,6 +181,12 @@ class Preprocess:
       keep_aspect: whether resizing keeps the shape of the image.
       interpolation: ``"bilinear"``, ``"bicubic"``, ... as Pillow calls them.
       source: where this is from: a file, or "default of ...".
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> plain = sq.models.Preprocess((0.5,), (0.5,), 28, 32, True, "bilinear", "by hand")
+      >>> (1 - plain.mean[0]) / plain.std[0]  # white
+      1.0
     """
 
     mean: tuple[float, ...]

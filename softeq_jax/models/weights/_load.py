@@ -93,6 +93,17 @@ def load(
         and the tensor or the setting.
       OSError: a file cannot be read.
       TypeError: the model has no such attribute.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, numpy as np, softeq_jax as sq
+      >>> import tempfile
+      >>> net, x = sq.models.CifarResNet(depth=8, width=4), jnp.ones((1, 8, 8, 3))
+      >>> shapes = jax.eval_shape(net.init, jax.random.key(0), x)
+      >>> variables = jax.tree.map(lambda a: np.ones(a.shape, a.dtype), shapes)
+      >>> with tempfile.TemporaryDirectory() as folder:
+      ...     sq.models.save_cifar_resnet(f"{folder}/net.safetensors", variables)
+      ...     sq.models.load(f"{folder}/net.safetensors").model.width
+      4
     """
     checkpoint = find_checkpoint(source)
     config = parse_config(checkpoint.config, checkpoint.source)

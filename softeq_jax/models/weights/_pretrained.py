@@ -74,6 +74,12 @@ class LoadReport:
       used: the tensors that went into the model.
       carried: those that did not, with reasons.
       reset: arrays that were initialized anew instead.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> report = sq.models.weights.LoadReport("net", "vit", "timm", "ViT", (), (), ())
+      >>> report.parameters  # of the tensors used
+      0
     """
 
     source: str
@@ -149,6 +155,12 @@ class Origin:
       config: text of ``config.json``, or None.
       preprocessor: text of ``preprocessor_config.json``, or None.
       files: ``"file"``, ``"folder"`` or ``"shards"``; ``save`` writes one file in any case.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> origin = sq.models.weights.Origin("net", "vit", "timm", (), {}, {})
+      >>> origin.files
+      'file'
     """
 
     source: str
@@ -173,6 +185,18 @@ class Pretrained:
       report: what became of each tensor.
       origin: what ``save`` needs.
       preprocess: how images are made for it.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, numpy as np, softeq_jax as sq
+      >>> import tempfile
+      >>> net, x = sq.models.CifarResNet(depth=8, width=4), jnp.ones((1, 8, 8, 3))
+      >>> shapes = jax.eval_shape(net.init, jax.random.key(0), x)
+      >>> variables = jax.tree.map(lambda a: np.ones(a.shape, a.dtype), shapes)
+      >>> with tempfile.TemporaryDirectory() as folder:
+      ...     sq.models.save_cifar_resnet(f"{folder}/net.safetensors", variables)
+      ...     found = sq.models.load(f"{folder}/net.safetensors")
+      >>> found.origin.format, sorted(found.variables), found.preprocess.image_size
+      ('cifar', ['batch_stats', 'params'], 32)
     """
 
     model: nn.Module

@@ -38,6 +38,20 @@ def save(path: str | os.PathLike[str], variables: Mapping[str, Any], origin: Ori
         large for the file's dtype); a folder is to be written, but there was no ``config.json``,
         or the folder holds a checkpoint in shards. The message names it.
       FileNotFoundError: the parent of ``path`` does not exist.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, numpy as np, softeq_jax as sq
+      >>> import tempfile
+      >>> net, x = sq.models.CifarResNet(depth=8, width=4), jnp.ones((1, 8, 8, 3))
+      >>> shapes = jax.eval_shape(net.init, jax.random.key(0), x)
+      >>> variables = jax.tree.map(lambda a: np.ones(a.shape, a.dtype), shapes)
+      >>> with tempfile.TemporaryDirectory() as folder:
+      ...     sq.models.save_cifar_resnet(f"{folder}/a.safetensors", variables)
+      ...     found = sq.models.load(f"{folder}/a.safetensors")
+      ...     sq.models.save(f"{folder}/b.safetensors", found.variables, found.origin)
+      ...     both = [sq.models.weights.sha256(f"{folder}/{name}.safetensors") for name in "ab"]
+      >>> both[0] == both[1]
+      True
     """
     path = Path(path)
     check_place(path, origin)
@@ -65,6 +79,14 @@ def check_place(path: str | os.PathLike[str], origin: Origin) -> None:
 
     Raises:
       ValueError, FileNotFoundError: it cannot, see ``save``.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> origin = sq.models.weights.Origin("net", "vit", "timm", (), {}, {})
+      >>> sq.models.weights.check_place("net.safetensors", origin)
+      >>> sq.models.weights.check_place("nowhere/net.safetensors", origin)
+      Traceback (most recent call last):
+      FileNotFoundError: ...
     """
     path = Path(path)
     if not path.parent.is_dir():

@@ -15,7 +15,15 @@ Array = jax.Array
 
 
 def contracted(rep: Rep, features: int) -> int:
-    """Number of scalars that ``Contraction(rep, features)`` returns."""
+    """Number of scalars that ``Contraction(rep, features)`` returns.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> G = sq.groups.so(3)
+      >>> R = sq.reps.trivial(G, 5) + 2 * sq.reps.vector(G)
+      >>> sq.nn.equivariant.contracted(R, features=4)  # one kind of vectors
+      4
+    """
     return features * len(fields(rep).moved)
 
 
@@ -27,6 +35,12 @@ def contraction_maps(rep: Rep, features: int) -> dict[str, Rep]:
 
     Raises:
       ValueError: the group moves nothing in ``rep``, or ``features`` is below 1.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> V = sq.reps.vector(sq.groups.so(3))
+      >>> sq.nn.equivariant.contraction_maps(2 * V, features=4)
+      {'left': 4·V(SO(3)), 'right': 4·V(SO(3))}
     """
     moved = fields(rep).moved
     if not moved or features < 1:
@@ -71,6 +85,15 @@ class Contraction(linen.Module):
 
     Raises:
       ValueError: as ``contraction_maps``, or the last axis has another length.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, softeq_jax as sq
+      >>> V = sq.reps.vector(sq.groups.so(3))
+      >>> layer = sq.nn.equivariant.Contraction(2 * V, features=4)
+      >>> x = jnp.array([[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]])
+      >>> y, variables = layer.init_with_output(jax.random.key(0), x)
+      >>> y.shape, bool(jnp.allclose(y, layer.apply(variables, -x), atol=1e-5))
+      ((1, 4), True)
     """
 
     rep: Rep

@@ -37,6 +37,13 @@ def conv_window(group: Group, side: int) -> Rep:
 
     Raises:
       ValueError: ``side`` is no positive integer, or the group does not act on such a window.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> sq.nn.equivariant.conv_window(sq.groups.cyclic(4), 3)
+      Image[3x3](C4)
+      >>> sq.nn.equivariant.conv_window(sq.groups.so(3), 3)
+      Voxels[3x3x3](SO(3))
     """
     k = whole(side, "the side of a kernel")
     return image(group, (k, k)) if isinstance(group, PlanarGroup) else voxels(group, (k, k, k))
@@ -59,6 +66,7 @@ def conv_projectors(
         is out of range.
 
     Example:
+      >>> import softeq_jax as sq
       >>> G = sq.groups.o(3)
       >>> V = sq.reps.vector(G)
       >>> kernel, _ = sq.nn.equivariant.conv_projectors(V, V, 3)
@@ -89,6 +97,13 @@ def conv_rules(
 
     Raises:
       TypeError, ValueError: as ``conv_projectors``.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> G = sq.groups.cyclic(4)
+      >>> rules = sq.nn.equivariant.conv_rules("conv", sq.reps.trivial(G), sq.reps.regular(G), 3)
+      >>> {path: P.rank() for path, P in rules.items()}
+      {'conv/kernel': 9, 'conv/bias': 1}
     """
     return rules_at(path_prefix, conv_projectors(input, output, side, **dials), use_bias)
 
@@ -131,6 +146,7 @@ class EquivariantConv(linen.Module):
       ValueError: as ``conv_projectors``, the last axis has another length, or axes are missing.
 
     Example:
+      >>> import jax, jax.numpy as jnp, softeq_jax as sq
       >>> G = sq.groups.o(3)
       >>> scalars, vectors = sq.reps.trivial(G, 2), 3 * sq.reps.vector(G)
       >>> layer = sq.nn.equivariant.EquivariantConv(scalars, scalars + vectors)

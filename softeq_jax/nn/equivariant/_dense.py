@@ -36,6 +36,13 @@ def dense_projectors(
     Raises:
       TypeError: ``input`` or ``output`` is no representation.
       ValueError: it is complex, the groups differ, or a dial is out of range.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> V = sq.reps.vector(sq.groups.so(3))
+      >>> kernel, bias = sq.nn.equivariant.dense_projectors(2 * V, 3 * V)
+      >>> kernel.rank(), bias.rank()  # one number for each pair of vectors, and no invariant vector
+      (6, 0)
     """
     return linear_projectors(input, output, None, dials)
 
@@ -72,6 +79,12 @@ def dense_rules(
 
     Raises:
       ValueError: as ``dense_projectors``.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> V = sq.reps.vector(sq.groups.so(3))
+      >>> list(sq.nn.equivariant.dense_rules("layer0", V, 2 * V))
+      ['layer0/kernel', 'layer0/bias']
     """
     return rules_at(path_prefix, dense_projectors(input, output, **dials), use_bias)
 
@@ -109,6 +122,14 @@ def equivariant_normal(
 
     Returns:
       ``(key, shape, dtype) -> [*window, in, out]``.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, softeq_jax as sq
+      >>> V = sq.reps.vector(sq.groups.so(3))
+      >>> draw = sq.nn.equivariant.equivariant_normal(V, V)
+      >>> w = draw(jax.random.key(0), (3, 3), jnp.float32)
+      >>> bool(jnp.allclose(w, w[0, 0] * jnp.eye(3), atol=1e-6))  # all that commutes
+      True
     """
     strict = strict_projectors(input, output, window)[0]
     scale = gain * _scales(input, output, window)
@@ -144,6 +165,15 @@ class EquivariantDense(linen.Module):
     Raises:
       TypeError: ``input`` or ``output`` is no representation.
       ValueError: it is complex, the groups differ, or the last axis has another length.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, softeq_jax as sq
+      >>> V = sq.reps.vector(sq.groups.so(3))
+      >>> layer = sq.nn.equivariant.EquivariantDense(2 * V, V)
+      >>> x = jnp.arange(6.0)[None]
+      >>> y, variables = layer.init_with_output(jax.random.key(0), x)
+      >>> y.shape, jax.tree.map(jnp.shape, variables["params"])
+      ((1, 3), {'bias': (3,), 'kernel': (6, 3)})
     """
 
     input: Rep

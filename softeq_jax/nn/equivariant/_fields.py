@@ -20,6 +20,13 @@ class Field:
     Attributes:
       rep: the representation of one copy.
       index: int ``[copies, rep.dim]``, the entries that each copy occupies.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> G = sq.groups.so(3)
+      >>> (field,) = sq.nn.equivariant.fields(sq.reps.trivial(G) + 2 * sq.reps.vector(G)).moved
+      >>> field.rep, field.index.tolist()
+      (V(SO(3)), [[1, 2, 3], [4, 5, 6]])
     """
 
     rep: Rep
@@ -39,6 +46,13 @@ class Fields:
       scalars: int ``[s]``, the entries that nothing moves.
       moved: the other parts, in the order of their first entry.
       order: int ``[dim]``, where in ``scalars, moved`` each entry is.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> G = sq.groups.so(3)
+      >>> found = sq.nn.equivariant.fields(2 * sq.reps.vector(G) + sq.reps.trivial(G))
+      >>> found.scalars, found.copies
+      (array([6]), 2)
     """
 
     scalars: np.ndarray
@@ -60,6 +74,14 @@ def fields(rep: Rep) -> Fields:
     Raises:
       TypeError: ``rep`` is no representation.
       ValueError: it is complex.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> G = sq.groups.so(3)
+      >>> V = sq.reps.vector(G)
+      >>> found = sq.nn.equivariant.fields(V + sq.reps.trivial(G, 2) + V)
+      >>> found.scalars.tolist(), [(each.rep, each.copies) for each in found.moved]
+      ([3, 4], [(V(SO(3)), 2)])
     """
     check_real(rep, "the features")
     scalars, moved = [], {}
@@ -81,6 +103,13 @@ def split(rep: Rep, x: Array) -> tuple[Array, list[Array]]:
 
     Raises:
       ValueError: the last axis of ``x`` does not have length ``rep.dim``.
+
+    Example:
+      >>> import jax.numpy as jnp, softeq_jax as sq
+      >>> G = sq.groups.so(3)
+      >>> R = sq.reps.vector(G) + sq.reps.trivial(G)
+      >>> sq.nn.equivariant.split(R, jnp.array([1.0, 2.0, 3.0, 7.0]))
+      (Array([7.], dtype=float32), [Array([[1., 2., 3.]], dtype=float32)])
     """
     check_features(rep, x)
     found = fields(rep)
@@ -88,7 +117,15 @@ def split(rep: Rep, x: Array) -> tuple[Array, list[Array]]:
 
 
 def join(rep: Rep, scalars: Array, moved: Sequence[Array]) -> Array:
-    """Features ``[..., rep.dim]`` of scalars and copies: the inverse of ``split``."""
+    """Features ``[..., rep.dim]`` of scalars and copies: the inverse of ``split``.
+
+    Example:
+      >>> import jax.numpy as jnp, softeq_jax as sq
+      >>> G = sq.groups.so(3)
+      >>> R = sq.reps.vector(G) + sq.reps.trivial(G)
+      >>> sq.nn.equivariant.join(R, jnp.array([7.0]), [jnp.array([[1.0, 2.0, 3.0]])])
+      Array([1., 2., 3., 7.], dtype=float32)
+    """
     flat = [v.reshape(*v.shape[:-2], v.shape[-2] * v.shape[-1]) for v in moved]
     return taken(jnp.concatenate([scalars, *flat], axis=-1), fields(rep).order)
 

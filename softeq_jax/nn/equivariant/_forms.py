@@ -29,6 +29,12 @@ def invariant_form(rep: Rep) -> np.ndarray:
     Raises:
       ValueError: no form is known, or it is skew, as for vectors of Sp(2n, R): then ``<v, v>``
         vanishes, and there is no norm.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> V = sq.reps.vector(sq.groups.lorentz())
+      >>> np.diag(sq.nn.equivariant.invariant_form(V))
+      array([ 1., -1., -1., -1.])
     """
     form = _form(rep)
     if not np.array_equal(form, form.T):
@@ -76,6 +82,12 @@ def norms(v: Array, form: np.ndarray | None = None) -> Array:
 
     Returns:
       ``[...]``.
+
+    Example:
+      >>> import jax.numpy as jnp, softeq_jax as sq
+      >>> v = jnp.array([[3.0, 4.0], [0.0, 0.0]])
+      >>> sq.nn.equivariant.norms(v)
+      Array([5., 0.], dtype=float32)
     """
     q = inner(v, v, form)
     if form is None or _is_identity(form):

@@ -33,6 +33,12 @@ def pointwise(f: Function, rep: Rep, *, odd: bool = False) -> Function:
     Raises:
       ValueError: the group mixes entries, or changes signs and ``f`` is not declared odd; ``f``
         is declared odd and is not, at a few points.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, softeq_jax as sq
+      >>> relu = sq.nn.equivariant.pointwise(jax.nn.relu, sq.reps.regular(sq.groups.cyclic(4)))
+      >>> relu(jnp.array([-1.0, 2.0]))
+      Array([0., 2.], dtype=float32)
     """
     if rep.is_permutation:
         return f
@@ -78,6 +84,12 @@ def norm_gate(
 
     Raises:
       ValueError: the last axis does not have length ``copies * dim``.
+
+    Example:
+      >>> import jax.numpy as jnp, softeq_jax as sq
+      >>> x = jnp.array([3.0, 4.0, 0.0, 1.0])  # two vectors of the plane
+      >>> sq.nn.equivariant.norm_gate(x, 2, 2, 0.0, lambda n: 2 * n)
+      Array([30., 40.,  0.,  2.], dtype=float32)
     """
     if x.shape[-1] != copies * dim:
         raise ValueError(
@@ -110,6 +122,14 @@ class NormGate(linen.Module):
     Raises:
       ValueError: no invariant norm of a part is known (vectors of Sp(2n, R) have none), or the
         last axis has another length.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, softeq_jax as sq
+      >>> V = sq.reps.vector(sq.groups.so(3))
+      >>> layer = sq.nn.equivariant.NormGate(V, act=lambda x: x)
+      >>> y, variables = layer.init_with_output(jax.random.key(0), jnp.array([3.0, 0.0, 4.0]))
+      >>> y, variables["params"]["bias"].shape  # times the norm
+      (Array([15.,  0., 20.], dtype=float32), (1,))
     """
 
     rep: Rep
@@ -133,7 +153,14 @@ class NormGate(linen.Module):
 
 
 def gated_input(rep: Rep) -> Rep:
-    """``rep`` followed by one scalar for each copy that the group moves: what ``Gated`` takes."""
+    """``rep`` followed by one scalar for each copy that the group moves: what ``Gated`` takes.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> R = 2 * sq.reps.vector(sq.groups.so(3))
+      >>> sq.nn.equivariant.gated_input(R), sq.nn.equivariant.gated_input(R).dim
+      ((2·V + 2·1)(SO(3)), 8)
+    """
     gates = fields(rep).copies
     return rep + trivial(rep.group, gates) if gates else rep
 
@@ -157,6 +184,13 @@ class Gated(linen.Module):
 
     Raises:
       ValueError: the last axis has another length.
+
+    Example:
+      >>> import jax.numpy as jnp, softeq_jax as sq
+      >>> G = sq.groups.so(3)
+      >>> layer = sq.nn.equivariant.Gated(sq.reps.vector(G))
+      >>> layer.apply({}, jnp.array([1.0, 2.0, 4.0, 0.0]))  # sigmoid(0) of a vector
+      Array([0.5, 1. , 2. ], dtype=float32)
     """
 
     rep: Rep

@@ -30,6 +30,13 @@ class VectorNorm(linen.Module):
 
     Raises:
       ValueError: a part is not orthogonal, or the last axis has another length.
+
+    Example:
+      >>> import jax.numpy as jnp, softeq_jax as sq
+      >>> G = sq.groups.so(2)
+      >>> layer = sq.nn.equivariant.VectorNorm(sq.reps.vector(G) + sq.reps.trivial(G))
+      >>> layer.apply({}, jnp.array([3.0, 4.0, 8.0])).round(3)
+      Array([0.6, 0.8, 8. ], dtype=float32)
     """
 
     rep: Rep
@@ -61,6 +68,13 @@ class FieldLayerNorm(linen.Module):
 
     Raises:
       ValueError: a part is not orthogonal, or the last axis has another length.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, softeq_jax as sq
+      >>> layer = sq.nn.equivariant.FieldLayerNorm(sq.reps.vector(sq.groups.so(2)))
+      >>> y, _ = layer.init_with_output(jax.random.key(0), jnp.array([3.0, 4.0]))
+      >>> round(float(jnp.mean(y**2)), 3)
+      1.0
     """
 
     rep: Rep
@@ -110,6 +124,14 @@ class VectorBatchNorm(linen.Module):
 
     Raises:
       ValueError: fewer than three axes, so that there is no batch.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, softeq_jax as sq
+      >>> v = jnp.arange(24.0).reshape(4, 2, 3)
+      >>> layer = sq.nn.equivariant.VectorBatchNorm()
+      >>> y, variables = layer.init_with_output(jax.random.key(0), v, train=False)
+      >>> y.shape, sorted(variables)
+      ((4, 2, 3), ['batch_stats', 'params'])
     """
 
     momentum: float = 0.9

@@ -23,7 +23,14 @@ _TINY = 1e-6
 
 
 def free_kernel(w: Array, d: int) -> Array:
-    """``w (x) 1_d``, ``[c d, c' d]``, of a kernel on channels ``[c, c']``."""
+    """``w (x) 1_d``, ``[c d, c' d]``, of a kernel on channels ``[c, c']``.
+
+    Example:
+      >>> import jax.numpy as jnp, softeq_jax as sq
+      >>> sq.nn.equivariant.free_kernel(jnp.array([[2.0, 5.0]]), 2)
+      Array([[2., 0., 5., 0.],
+             [0., 2., 0., 5.]], dtype=float32)
+    """
     return jnp.kron(w, jnp.eye(d, dtype=w.dtype))
 
 
@@ -42,6 +49,12 @@ def strict_kernel(free: Array, d: int) -> Array:
 
     Raises:
       ValueError: the shape is not ``[c d, c' d]``.
+
+    Example:
+      >>> import jax.numpy as jnp, softeq_jax as sq
+      >>> w = jnp.array([[2.0, 5.0]])
+      >>> sq.nn.equivariant.strict_kernel(sq.nn.equivariant.free_kernel(w, 3), 3)
+      Array([[2., 5.]], dtype=float32)
     """
     if free.ndim != 2 or free.shape[0] % d or free.shape[1] % d:
         raise ValueError(f"a free kernel must be [c * {d}, c' * {d}], got {tuple(free.shape)}")
@@ -67,6 +80,12 @@ def vector_rules(
 
     Returns:
       ``{"<prefix>/kernel": projector}``.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> rules = sq.nn.equivariant.vector_rules("dense", sq.groups.o(3), channels=2, features=4)
+      >>> {path: P.rank() for path, P in rules.items()}
+      {'dense/kernel': 8}
     """
     v = vector(group)
     return dense_rules(path_prefix, channels * v, features * v, use_bias=False, **dials)
@@ -92,6 +111,13 @@ class VectorDense(linen.Module):
 
     Raises:
       ValueError: fewer than two axes.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, softeq_jax as sq
+      >>> v = jnp.ones((5, 2, 3))
+      >>> y, variables = sq.nn.equivariant.VectorDense(4).init_with_output(jax.random.key(0), v)
+      >>> y.shape, variables["params"]["kernel"].shape
+      ((5, 4, 3), (2, 4))
     """
 
     features: int
@@ -133,6 +159,13 @@ class VectorRelu(linen.Module):
     Call:
       v: ``[..., c, d]``; the result is like it.
       source: vectors s ``[..., c', d]`` that the directions come from; v itself if None.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, softeq_jax as sq
+      >>> v = jnp.ones((5, 2, 3))
+      >>> y, variables = sq.nn.equivariant.VectorRelu().init_with_output(jax.random.key(0), v)
+      >>> y.shape, variables["params"]["direction"]["kernel"].shape
+      ((5, 2, 3), (2, 2))
     """
 
     negative_slope: float = 0.2
@@ -150,7 +183,14 @@ class VectorRelu(linen.Module):
 
 
 def vector_mean_pool(v: Array, axis: int = -3) -> Array:
-    """The mean of vectors over an axis, by default the one before the channels."""
+    """The mean of vectors over an axis, by default the one before the channels.
+
+    Example:
+      >>> import jax.numpy as jnp, softeq_jax as sq
+      >>> v = jnp.array([[[1.0, 0.0]], [[0.0, 2.0]]])  # two points, one channel
+      >>> sq.nn.equivariant.vector_mean_pool(v)
+      Array([[0.5, 1. ]], dtype=float32)
+    """
     return jnp.mean(v, axis=axis)
 
 
@@ -167,6 +207,12 @@ def vector_max_pool(v: Array, keys: Array, axis: int = -3) -> Array:
 
     Raises:
       ValueError: the shapes differ, or the axis is one of the last two.
+
+    Example:
+      >>> import jax.numpy as jnp, softeq_jax as sq
+      >>> v = jnp.array([[[1.0, 0.0]], [[0.0, 2.0]]])  # two points, one channel
+      >>> sq.nn.equivariant.vector_max_pool(v, v)
+      Array([[0., 2.]], dtype=float32)
     """
     if v.shape != keys.shape:
         raise ValueError(f"keys must be like the vectors, got {keys.shape} and {v.shape}")
@@ -187,6 +233,13 @@ def invariants(v: Array, frame: Array) -> Array:
 
     Returns:
       ``[..., c, m]``, invariant under O(d).
+
+    Example:
+      >>> import jax.numpy as jnp, softeq_jax as sq
+      >>> v = jnp.array([[1.0, 2.0]])
+      >>> turn = jnp.array([[0.0, 1.0], [-1.0, 0.0]])
+      >>> sq.nn.equivariant.invariants(v, v), sq.nn.equivariant.invariants(v @ turn, v @ turn)
+      (Array([[5.]], dtype=float32), Array([[5.]], dtype=float32))
     """
     return jnp.einsum("...cd,...md->...cm", v, frame)
 

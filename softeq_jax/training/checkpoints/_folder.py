@@ -45,6 +45,15 @@ def save(path: str | os.PathLike[str], state_tree: Tree, meta: dict[str, Any]) -
       TypeError: a leaf is not an array of numbers or is empty, or `meta` is not JSON.
       ValueError: two leaves have one path (names it).
       FileExistsError: `path` holds something that is not a checkpoint.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> import tempfile
+      >>> with tempfile.TemporaryDirectory() as folder:
+      ...     sq.training.save(f"{folder}/weights", {"w": np.arange(3.0)}, {"step": 7})
+      ...     sq.training.restore(f"{folder}/weights", {"w": np.zeros(4)})  # of another shape
+      Traceback (most recent call last):
+      ValueError: ...
     """
     path = Path(path).absolute()
     partial, former = path.with_name(f".{path.name}.partial"), _former(path)
@@ -77,6 +86,15 @@ def restore(path: str | os.PathLike[str], template: Tree) -> tuple[Tree, dict[st
       OSError: the machine cannot read it now, which says nothing about it.
       ValueError: it is damaged, does not fit the template, or has changed since it was
         written; the message names the leaf.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> import tempfile
+      >>> with tempfile.TemporaryDirectory() as folder:
+      ...     sq.training.save(f"{folder}/weights", {"w": np.arange(3.0)}, {"step": 7})
+      ...     tree, meta = sq.training.restore(f"{folder}/weights", {"w": np.zeros(3)})
+      >>> tree, meta
+      ({'w': array([0., 1., 2.])}, {'step': 7})
     """
     path = Path(path).absolute()
     if not path.exists() and _former(path).exists():

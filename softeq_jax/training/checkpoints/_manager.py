@@ -25,7 +25,14 @@ _log = logging.getLogger(__name__)
 
 
 class Restored(NamedTuple):
-    """A verified checkpoint: its step, the tree with NumPy leaves, and its metadata."""
+    """A verified checkpoint: its step, the tree with NumPy leaves, and its metadata.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> found = sq.training.checkpoints.Restored(step=7, tree={"w": np.ones(2)}, meta={})
+      >>> found.step
+      7
+    """
 
     step: int
     tree: Tree
@@ -74,6 +81,16 @@ class Checkpoints:
 
     Every host calls every method; host 0 writes. One run saves in a folder at a time; others may
     read there meanwhile.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> import tempfile
+      >>> with tempfile.TemporaryDirectory() as folder, sq.training.Checkpoints(folder) as kept:
+      ...     for step in (1, 2, 3):
+      ...         kept.save(step, {"w": np.ones(2)}, {})
+      ...     kept.wait()
+      ...     kept.steps()
+      [2, 3]
     """
 
     def __init__(

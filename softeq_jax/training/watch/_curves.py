@@ -46,6 +46,14 @@ def certificate_values(
     Raises:
       ValueError: the plan filters nothing, or as `Plan.certificate`.
       TypeError: as `Plan.certificate`.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> w = {"w": np.array([3.0, 4.0])}
+      >>> plan = sq.plan(w, {"w": sq.projector("i", {"i": sq.reps.vector(sq.groups.cyclic(2))})})
+      >>> values = sq.training.watch.certificate_values(plan, w)
+      >>> round(values["certificate/bound"], 6), round(values["certificate/relative_bound"], 6)
+      (10.0, 2.0)
     """
     planned = plan.planned(params)
     if not planned:
@@ -101,6 +109,14 @@ def equivariance_values(
     Raises:
       TypeError, ValueError: see the two measures; or neither a generator nor a transform, or two
         transforms of one name.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> values = sq.training.watch.equivariance_values
+      >>> x = np.random.default_rng(0).normal(size=(2, 8, 8, 1)).astype(np.float32)
+      >>> found = values(lambda x: x.sum((1, 2)), x, generators=())  # a sum is invariant
+      >>> {name: round(value, 4) for name, value in found.items()}
+      {'equivariance/relative_error/quarter_turn_1': 0.0}
     """
     if not generators and not transforms:
         raise ValueError("expected a generator or a transform, got neither")

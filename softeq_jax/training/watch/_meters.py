@@ -29,6 +29,14 @@ class Rates:
       clock: seconds that never go back.
       step: of the last reading; None before the first.
       seconds: the clock at the last reading.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> ticks = iter([0.0, 2.0])
+      >>> rates = sq.training.watch.Rates(examples_per_step=32, clock=lambda: next(ticks))
+      >>> _, rates = rates.read(step=0)
+      >>> rates.read(step=10)[0]
+      {'rate/steps_per_second': 5.0, 'rate/examples_per_second': 160.0}
     """
 
     examples_per_step: int
@@ -77,6 +85,11 @@ def device_memory() -> dict[str, float]:
       "memory/device{i}_limit_bytes", as far as it reports them (CPU devices do not); and
       "memory/host_rss_bytes", the resident set of this process: the present one where /proc tells
       it, elsewhere its peak.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> sq.training.watch.device_memory()["memory/host_rss_bytes"] > 0
+      True
     """
     values = {}
     for index, device in enumerate(jax.local_devices()):
@@ -104,6 +117,13 @@ class Profiler:
 
     Raises:
       ValueError: unless `0 <= first_step <= last_step`.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> import tempfile
+      >>> with tempfile.TemporaryDirectory() as folder:
+      ...     with sq.training.watch.Profiler(folder, 2, 3) as profiler:
+      ...         profiler.at(1)  # nothing is traced yet
     """
 
     def __init__(self, folder: str | os.PathLike[str], first_step: int, last_step: int):

@@ -21,7 +21,18 @@ _FLUSH_SECONDS = 2
 
 
 class Writer(abc.ABC):
-    """Takes named scalars of a step; a context manager that closes itself."""
+    """Takes named scalars of a step; a context manager that closes itself.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> class Printer(sq.training.watch.Writer):
+      ...     write = lambda self, step, values: print(step, values)
+      ...     close = lambda self: print("closed")
+      >>> with Printer() as writer:
+      ...     writer.write(1, {"loss": 0.5})
+      1 {'loss': 0.5}
+      closed
+    """
 
     @abc.abstractmethod
     def write(self, step: int, values: Mapping[str, float]) -> None:
@@ -53,7 +64,13 @@ class Writer(abc.ABC):
 
 
 class NullWriter(Writer):
-    """Writes nothing: for all hosts but the first."""
+    """Writes nothing: for all hosts but the first.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> with sq.training.watch.NullWriter() as writer:
+      ...     writer.write(1, {"loss": 0.5})
+    """
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
         """Does nothing."""
@@ -67,6 +84,16 @@ class Writers(Writer):
 
     Args:
       *writers: closed together with this one, each of them even if another fails to close.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> import pathlib, tempfile
+      >>> with tempfile.TemporaryDirectory() as folder:
+      ...     files = [sq.training.watch.CsvWriter(f"{folder}/{name}.csv") for name in "ab"]
+      ...     with sq.training.watch.Writers(*files) as writer:
+      ...         writer.write(1, {"loss": 0.5})
+      ...     sorted(path.name for path in pathlib.Path(folder).iterdir())
+      ['a.csv', 'b.csv']
     """
 
     def __init__(self, *writers: Writer):
@@ -102,6 +129,15 @@ class CsvWriter(Writer):
     Raises:
       FileExistsError: `path` exists and `resume_step` is None.
       TypeError, ValueError: `resume_step` is no integer, or negative.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> import pathlib, tempfile
+      >>> with tempfile.TemporaryDirectory() as folder:
+      ...     with sq.training.watch.CsvWriter(f"{folder}/train.csv") as writer:
+      ...         writer.write(1, {"loss": 0.5})
+      ...     pathlib.Path(folder, "train.csv").read_text().split()
+      ['step,loss', '1,0.5']
     """
 
     def __init__(self, path: str | os.PathLike[str], resume_step: int | None = None):
@@ -234,6 +270,15 @@ class TensorBoardWriter(Writer):
       ImportError: tensorboardX is not installed.
       FileExistsError: the folder has event files and `resume_step` is None.
       TypeError, ValueError: `resume_step` is no integer, or negative.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> import pathlib, tempfile
+      >>> with tempfile.TemporaryDirectory() as folder:
+      ...     with sq.training.watch.TensorBoardWriter(folder) as writer:
+      ...         writer.write(1, {"loss": 0.5})
+      ...     len(list(pathlib.Path(folder).iterdir()))  # one event file
+      1
     """
 
     def __init__(self, folder: str | os.PathLike[str], resume_step: int | None = None):
