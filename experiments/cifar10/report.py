@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -20,6 +21,8 @@ COLORS = {
 }
 HEATS = ("#8fbf6f", "#3f8f4f", "#1f5f2f")
 MARKS = "os^Dv"
+FAR = ("free", "strict")
+"""Tools too far from the augmented network to be drawn beside it."""
 
 
 def sections(lines: list[Line], tables: Tables) -> list[str]:
@@ -45,23 +48,38 @@ def sections(lines: list[Line], tables: Tables) -> list[str]:
 
 
 def draw(lines: list[Line], tables: Tables, path: Path, title: str) -> None:
-    """Accuracy against KL, all runs of all networks: a color a tool, a mark a network."""
-    figure, axis = plt.subplots(figsize=(9, 5.5), layout="constrained")
+    """Accuracy against KL of all runs; beside it the tools close to the augmented network."""
+    figure, (every, near) = plt.subplots(1, 2, figsize=(11, 5.2), layout="constrained")
     marks = dict(zip(dict.fromkeys(line["network"] for line in lines), MARKS, strict=False))
     families = list(dict.fromkeys(line["family"] for line in lines if line.get("family")))
     heats = dict(zip((f for f in families if f not in COLORS), HEATS, strict=False))
     colors = {family: {**COLORS, **heats}[family] for family in families} | {PUBLISHED: "white"}
+
+    def point(axis: Any, line: Line, family: str, x: float, y: float) -> None:
+        style = {"mfc": colors[family], "mec": "black", "mew": 0.5, "ms": 7, "alpha": 0.8}
+        axis.plot(x, y, marks[line["network"]], **style)
+
+    references = {(x["network"], x["seed"]): x for x in lines if x.get("family") == REFERENCE}
     for line in lines:
         published = line["row"] == f"{PUBLISHED} on {line['network']}"
         family = PUBLISHED if published else line.get("family")
-        if family is not None:
-            style = {"mfc": colors[family], "mec": "black", "mew": 0.5, "ms": 7, "alpha": 0.8}
-            axis.plot(line["kl"], line["accuracy"], marks[line["network"]], **style)
+        if family is None:
+            continue
+        point(every, line, family, line["kl"], line["accuracy"])
+        reference = references.get((line["network"], line["seed"]))
+        if family not in (*FAR, PUBLISHED, REFERENCE) and reference is not None:
+            less = 100 * (line["kl"] / reference["kl"] - 1)
+            point(near, line, family, less, line["accuracy"] - reference["accuracy"])
     for name, color in colors.items():
-        axis.plot([], [], "o", mfc=color, mec="black", mew=0.5, label=name)
+        every.plot([], [], "o", mfc=color, mec="black", mew=0.5, label=name)
     for name, mark in marks.items():
-        axis.plot([], [], mark, color="black", label=name)
-    axis.set(xlabel="KL at 30 degrees (nats)", ylabel="accuracy (%)", xscale="log")
+        every.plot([], [], mark, color="black", label=name)
+    every.set(xlabel="KL at 30 degrees (nats)", ylabel="accuracy (%)", xscale="log")
+    every.set_title("all runs", fontsize=10)
+    near.axhline(0, color="#777777", lw=0.8)
+    near.axvline(0, color="#777777", lw=0.8)
+    near.set(xlabel="change of the KL (%)", ylabel="change of the accuracy (points)")
+    near.set_title(f"against {REFERENCE} of the same seed", fontsize=10)
     figure.legend(loc="outside lower center", ncols=5, frameon=False, fontsize=8)
     finish(figure, path, title)
 
