@@ -23,7 +23,7 @@ PUBLIC = [
     if "__all__" in (folder / "__init__.py").read_text(encoding="utf-8")
 ]
 ROOMS = (
-    "groups reps projections orbits certificates regularizers relaxation nn models data training"
+    "groups reps projections orbits certificates regularizers relaxation nn models data training measures"
 )
 DONE = tuple(f"softeq_jax.{room}" for room in ROOMS.split())
 METHODS = [
@@ -71,7 +71,8 @@ def test_examples_of(folder):
         if ">>> " not in text:
             continue
         name = ".".join((SHOWN[folder], path.stem)).removesuffix(".__init__")
-        tests = doctest.DocTestFinder().find(importlib.import_module(name), name, globs={})
+        found = doctest.DocTestFinder().find(importlib.import_module(name), name, globs={})
+        tests = {test.docstring: test for test in found if test.examples}.values()  # each once
         assert sum(len(test.examples) for test in tests) == text.count(">>> "), path
         for test in tests:
             if "." in test.name.removeprefix(f"{name}."):  # a method, which its class introduces

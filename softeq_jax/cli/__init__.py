@@ -36,6 +36,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Raises:
       SystemExit: with 0, after ``--help`` or ``--version``.
+
+    Example:
+      >>> from softeq_jax import cli
+      >>> cli.main(["models", "cifar_resnet20"])
+      model ...
+      cifar_resnet20 ...
+      0
     """
     try:
         arguments = make_parser().parse_args(argv)
@@ -95,7 +102,13 @@ class _Version(argparse.Action):
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """The parser of all commands; its mistakes are ``ValueError``s."""
+    """The parser of all commands; its mistakes are ``ValueError``s.
+
+    Example:
+      >>> from softeq_jax import cli
+      >>> cli.make_parser().prog
+      'softeq'
+    """
     parser = _Parser(
         prog="softeq",
         description="Soft equivariance of pretrained networks: what can be filtered, filter it, "

@@ -63,6 +63,14 @@ class RelativeError:
       control: of the control, in the same units.
       ratio: ``lie / control``, a ratio of means over the images, its standard error by the delta
         method (both are of the same images, whose contents cancel in part).
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> one = sq.measures.Estimate("lie", np.full((1, 4), 1.0), np.ones((1, 4)), ("",))
+      >>> two = sq.measures.Estimate("control", np.full((1, 4), 2.0), np.ones((1, 4)), ("",))
+      >>> ratio = sq.measures.Estimate("ratio", one.numerators, two.numerators, ("",))
+      >>> sq.measures.RelativeError(one, two, ratio).ratio.value
+      0.5
     """
 
     lie: Estimate

@@ -54,6 +54,14 @@ class Report:
       angles: radians, of ``polar``.
       polar: error against the angle of rotation; None where the input is no square image.
       polar_floor: what interpolation alone does; None for outputs that are no class scores.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> x = np.random.default_rng(0).normal(size=(2, 8, 8, 1)).astype("float32")
+      >>> f = lambda x: x.mean((1, 2))
+      >>> found = sq.measures.report(f, x, ["translation_x"], attribution=False, angles=[0.0])
+      >>> found.images, list(found.lie)
+      (2, ['translation_x'])
     """
 
     images: int

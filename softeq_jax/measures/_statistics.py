@@ -18,6 +18,11 @@ def mean_and_error(values: ArrayLike) -> tuple[float, float]:
     """Mean and its standard error over independent examples; host side, float64.
 
     The error is ``std / sqrt(n)`` with the unbiased standard deviation (0 for one example).
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> sq.measures.mean_and_error([1.0, 3.0])
+      (2.0, 1.0)
     """
     values = np.asarray(values, dtype=np.float64).ravel()
     if values.size == 0:
@@ -81,6 +86,14 @@ def bootstrap(
 
     Raises:
       ValueError: no image, or no draw.
+
+    Example:
+      >>> import jax, numpy as np, softeq_jax as sq
+      >>> x = np.array([1.0, 2.0, 3.0])
+      >>> mean = lambda index: x[index].mean()
+      >>> draws = sq.measures.bootstrap(mean, len(x), jax.random.key(0), samples=50)
+      >>> draws.shape, bool(1 <= draws[0] <= draws[-1] <= 3)
+      ((50,), True)
     """
     if n < 1 or samples < 1:
         raise ValueError(f"bootstrap needs images and draws, got n={n} and samples={samples}")
@@ -112,6 +125,13 @@ class Estimate:
       denominators: b, ``[transforms, n]``; ones for a plain mean.
       transforms: their names, one per row.
       span: the range of the outputs, for decibels; None: the plain ratio.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> numerators = np.array([[1.0, 3.0]])  # one transform, two images
+      >>> estimate = sq.measures.Estimate("error", numerators, np.ones((1, 2)), ("flip",))
+      >>> estimate.value, estimate.standard_error, estimate.per_image
+      (2.0, 1.0, array([1., 3.]))
     """
 
     name: str

@@ -155,6 +155,13 @@ def tap(x: jax.Array, name: str) -> jax.Array:
 
     Raises:
       ValueError: an empty name.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> x = np.arange(32.0, dtype="float32").reshape(2, 4, 4, 1)
+      >>> f = lambda x: sq.measures.tap(x**2, "squared").mean((1, 2))
+      >>> sq.measures.layerwise(f, x, "translation_x", by="taps").layers
+      ('squared', 'output')
     """
     if not name:
         raise ValueError("a tap needs a name")

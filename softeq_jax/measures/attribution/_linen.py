@@ -39,6 +39,15 @@ def linen(
     Raises:
       TypeError: no Flax module.
       ValueError: on the first call, a pattern that matches no module that was called.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, softeq_jax as sq
+      >>> from flax import linen
+      >>> net = linen.Sequential([linen.Conv(2, (3, 3)), linen.relu])
+      >>> x = jnp.ones((1, 4, 4, 1))
+      >>> f = sq.measures.linen(net, net.init(jax.random.key(0), x))
+      >>> f(x).shape
+      (1, 4, 4, 2)
     """
     try:
         from flax import linen as nn

@@ -68,6 +68,11 @@ class Stencil:
       name: one of the table above.
       boundary: what a local stencil reads beyond the edge; the spectral ones have their own.
       support: a of ``lanczos``, at least 2.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> sq.measures.Stencil("central").weights
+      {-1: -0.5, 1: 0.5}
     """
 
     name: str = "central"

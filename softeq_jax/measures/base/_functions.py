@@ -268,6 +268,12 @@ def batches(images: Array, batch_size: int | None) -> Iterator[tuple[Array, int]
 
     Raises:
       ValueError: ``batch_size`` is below 1.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> pieces = sq.measures.batches(np.arange(5), 2)
+      >>> [(piece.tolist(), real) for piece, real in pieces]
+      [([0, 1], 2), ([2, 3], 2), ([4, 0], 1)]
     """
     n = len(images)
     size = n if batch_size is None else min(whole(batch_size, "batch_size"), n)

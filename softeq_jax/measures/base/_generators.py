@@ -31,6 +31,11 @@ class Generator:
 
     Attributes:
       name: as it appears in tables.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> isinstance(sq.measures.flow("rotation"), sq.measures.Generator)
+      True
     """
 
     name: str
@@ -46,6 +51,12 @@ class Flow(Generator):
       border: the velocity is multiplied by a window that is 0 up to this many pixels from the
         edge of the input and rises linearly to 1 within as many again; 0: no window. The flow
         then leaves the border in place, at every layer alike.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> shear = sq.measures.Flow("shear", matrix=((0.0, 1.0), (0.0, 0.0)))
+      >>> shear.is_translation, shear.is_similarity
+      (False, False)
     """
 
     matrix: tuple[tuple[float, float], tuple[float, float]] = ((0.0, 0.0), (0.0, 0.0))
@@ -85,6 +96,12 @@ class Color(Generator):
       mean: of the normalization ``(pixel - mean) / std`` that the network's inputs went through,
         one per channel, or a number for all.
       std: of the same normalization.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> made = sq.measures.color("brightness", mean=[0.5], std=[0.25])
+      >>> made == sq.measures.Color("brightness", mean=(0.5,), std=(0.25,))
+      True
     """
 
     mean: tuple[float, ...] = (0.0,)
@@ -122,6 +139,12 @@ class LieElement(Generator):
     Attributes:
       group: the group.
       coefficients: c, one per ``group.lie_generators``.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> X = sq.measures.lie_element(sq.groups.so(3), [0, 0, 2])
+      >>> X.name, X.coefficients
+      ('SO(3)[0.0, 0.0, 2.0]', (0.0, 0.0, 2.0))
     """
 
     group: Group
@@ -135,6 +158,14 @@ class Action(Generator):
     Attributes:
       function: ``(a, layout) -> D a``, an array like ``a``, for the input and for every layout
         at which the function is to be compared (zero on ``Invariant`` ones, as a rule).
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> double = sq.measures.Action("double", lambda a, layout: 2 * a)
+      >>> x = np.ones((1, 4, 4, 1), "float32")
+      >>> found = sq.measures.lie_derivative(lambda x: x**2, x, double, output="image")
+      >>> found[0, 0, 0]  # 2 x * 2 x, and 2 x^2 of it are expected
+      Array([2.], dtype=float32)
     """
 
     function: Callable[[Any, Any], Any]
@@ -168,6 +199,11 @@ def flow(name: str, *, border: float = 0.0) -> Flow:
 
     Raises:
       ValueError: an unknown name or a negative border.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> sq.measures.flow("translation_x").shift, sq.measures.flow("rotation").matrix
+      ((1.0, 0.0), ((0.0, 1.0), (-1.0, 0.0)))
     """
     if name not in FLOWS:
         raise ValueError(f"no flow is called {name!r}, choose from {list(FLOWS)}")
@@ -186,6 +222,12 @@ def color(name: str, *, mean: Sequence[float] = (0.0,), std: Sequence[float] = (
 
     Raises:
       ValueError: an unknown name, or a std that is not positive.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> made = sq.measures.color("contrast", mean=[0.5], std=[0.25])
+      >>> made.name, made.mean, made.std
+      ('contrast', (0.5,), (0.25,))
     """
     if name not in COLORS:
         raise ValueError(f"no color generator is called {name!r}, choose from {list(COLORS)}")
@@ -203,6 +245,12 @@ def lie_element(group: Group, coefficients: int | Sequence[float]) -> LieElement
 
     Raises:
       ValueError: a group without such a generator, or another number of coefficients.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> X = sq.measures.lie_element(sq.groups.so(3), 1)
+      >>> X.name, [float(c) for c in X.coefficients]
+      ('SO(3)[1]', [0.0, 1.0, 0.0])
     """
     k = len(group.lie_generators)
     if isinstance(coefficients, int | np.integer):
@@ -221,6 +269,11 @@ def lie_basis(group: Group) -> tuple[LieElement, ...]:
 
     Raises:
       ValueError: the group is finite: its Lie derivative says nothing; measure its elements.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> [X.name for X in sq.measures.lie_basis(sq.groups.so(3))]
+      ['SO(3)[0]', 'SO(3)[1]', 'SO(3)[2]']
     """
     k = len(group.lie_generators)
     if not k:

@@ -49,7 +49,13 @@ def centered(grid: tuple[int, int], pitch: Pair) -> Placement:
 
 @dataclasses.dataclass(frozen=True)
 class Layout(abc.ABC):
-    """How an array ``[n, ...]`` of one entry per image is to be read."""
+    """How an array ``[n, ...]`` of one entry per image is to be read.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> isinstance(sq.measures.Image(), sq.measures.Layout)
+      True
+    """
 
     @abc.abstractmethod
     def check(self, shape: Shape, what: str) -> None:
@@ -58,7 +64,15 @@ class Layout(abc.ABC):
 
 @dataclasses.dataclass(frozen=True)
 class Invariant(Layout):
-    """Nothing acts on the array: class scores, pooled features; any shape."""
+    """Nothing acts on the array: class scores, pooled features; any shape.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> x = np.random.default_rng(0).normal(size=(2, 4, 4, 1)).astype("float32")
+      >>> turn, invariant = sq.measures.quarter_turn(), sq.measures.Invariant()
+      >>> sq.measures.relative_error(lambda x: x.max((1, 2)), x, turn, output=invariant).value
+      0.0
+    """
 
     def check(self, shape: Shape, what: str) -> None:
         """Every shape will do."""
@@ -94,6 +108,14 @@ class Image(Layout):
         frequencies; its copies fill the channel axis. None: every channel is a scalar field.
       color: whether the channels are color values, on which brightness, saturation and hue act.
       rectangular: allows rotations (and hyperbolic ones) of grids that are not square.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> layout = sq.measures.Image(axes=(2, 3), channel=1)  # channels first
+      >>> x = np.arange(4.0, dtype="float32").reshape(1, 1, 2, 2)
+      >>> sq.measures.quarter_turn()(x, layout, (2, 2))[0, 0]
+      Array([[1., 3.],
+             [0., 2.]], dtype=float32)
     """
 
     axes: tuple[int, int] = (1, 2)
@@ -142,6 +164,13 @@ class Tokens(Layout):
       pitch: see ``Image``.
       origin: see ``Image``.
       rectangular: see ``Image``.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> layout = sq.measures.Tokens(prefix=1)
+      >>> x = np.array([9.0, 0, 1, 2, 3], "float32").reshape(1, 5, 1)  # a class token, 2 x 2
+      >>> sq.measures.quarter_turn()(x, layout, (8, 8)).ravel()
+      Array([9., 1., 3., 0., 2.], dtype=float32)
     """
 
     grid: tuple[int, int] | None = None
@@ -185,6 +214,15 @@ class Fiber(Layout):
       rep: the representation.
       axes: the axes it acts on, one per entry of ``rep.shape``; copies of it may fill a single
         axis (its length is then a multiple of ``rep.dim``).
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> x = np.arange(6.0, dtype="float32").reshape(2, 3)  # two examples, three entries
+      >>> R = sq.reps.regular(sq.groups.cyclic(3))
+      >>> cycle = sq.measures.element(R.group, R.group.elements()[1])
+      >>> cycle(x, sq.measures.Fiber(R), (1, 1))
+      Array([[2., 0., 1.],
+             [5., 3., 4.]], dtype=float32)
     """
 
     rep: Rep

@@ -32,6 +32,13 @@ class Finding:
       size: relative error, ``||f(g x) - rho(g) f(x)|| / ||f(x)||`` where nothing else is said.
       evidence: what was measured, in a sentence.
       remedy: what to do, in a sentence.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> remedy = "pool symmetrically"
+      >>> finding = sq.measures.Finding("position", "pool", 0.2, "depends on the place", remedy)
+      >>> finding.kind, finding.layer, finding.size
+      ('position', 'pool', 0.2)
     """
 
     kind: str
@@ -53,6 +60,13 @@ class Diagnosis:
       errors: relative errors by element of the group, in the order in which they were measured.
       tolerance: below which an error is rounding, from the dtype of the inputs.
       passes: forward passes that were needed.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> x = np.random.default_rng(0).normal(size=(2, 6, 6, 1)).astype("float32")
+      >>> found = sq.measures.doctor(lambda x: x.mean((1, 2)), x, "c4")
+      >>> found.equivariant, found.findings
+      (True, ())
     """
 
     equivariant: bool

@@ -39,6 +39,13 @@ class Footprint:
       border: entries at the (top, bottom, left, right) edge whose window reaches beyond the
         image, so that padding influences them; None where the layout is.
       reason: why there is none, else "".
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> centered = lambda x: {"centered": x - x.mean((1, 2), keepdims=True)}
+      >>> found = sq.measures.footprints(centered, (8, 8, 1))["centered"]
+      >>> found.layout, found.reason
+      (None, 'along the rows, entries depend on the whole image')
     """
 
     layout: Image | None
@@ -81,6 +88,14 @@ def footprints(
     Raises:
       ValueError: draws below 1, an image shape of other than three sizes, an unknown name, or
         NaN gradients.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> def three_rows(x):
+      ...     return {"sum": x[:, 0:-2] + x[:, 1:-1] + x[:, 2:]}
+      >>> found = sq.measures.footprints(three_rows, (8, 8, 1))["sum"]
+      >>> found.radius, found.border
+      ((1.0, 0.0), (0, 0, 0, 0))
     """
     if draws < 1 or len(image_shape) != 3 or min(image_shape) < 1:
         raise ValueError(f"needs draws >= 1 and image_shape (h, w, c), got {draws}, {image_shape}")
@@ -146,6 +161,12 @@ def infer_layouts(
     Raises:
       ValueError: see ``footprints``; or a map whose geometry cannot be measured: use
         ``footprints``, and declare the layouts of those that see the whole image.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> found = sq.measures.infer_layouts(lambda x: {"half": x[:, ::2, ::2]}, (8, 8, 1))["half"]
+      >>> found.pitch, found.origin  # from the center
+      ((2.0, 2.0), (-3.5, -3.5))
     """
     found = footprints(features, image_shape, axes=axes, draws=draws, seed=seed)
     layouts = {name: one.layout for name, one in found.items() if one.layout is not None}

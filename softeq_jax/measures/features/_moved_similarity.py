@@ -83,6 +83,14 @@ class LayerSimilarity:
         images at a time; NaN without blocks.
       control: similarity to the features of other images.
       control_errors: their standard errors.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> x = np.random.default_rng(0).normal(size=(8, 4, 4, 1)).astype("float32")
+      >>> found = sq.measures.feature_similarity(lambda x: x, x, sq.measures.flip(), blocks=0)
+      >>> layer = found.layers[0]
+      >>> layer.name, layer.shape, layer.values["linear_cka"].round(4)
+      ('output', (4, 4, 1), array([1.]))
     """
 
     name: str
@@ -102,6 +110,13 @@ class FeatureSimilarity:
       transforms: their names.
       measures: their names.
       n: number of images.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> x = np.random.default_rng(0).normal(size=(8, 4, 4, 1)).astype("float32")
+      >>> found = sq.measures.feature_similarity(lambda x: x, x, sq.measures.flip(), blocks=0)
+      >>> found.n, found.transforms, found.measures
+      (8, ('flip left-right',), ('linear_cka', 'svcca', 'rsa', 'distance_correlation'))
     """
 
     layers: tuple[LayerSimilarity, ...]

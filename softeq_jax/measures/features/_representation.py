@@ -56,6 +56,14 @@ class FittedRepresentation:
       control: by matrices fitted, and applied, to the features of other images.
       law: float64 ``[G, G]``, the defect of ``rho(g) rho(h) = rho(g h)``.
       law_control: that of the control.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> x = np.random.default_rng(0).normal(size=(8, 4, 4, 2)).astype("float32")
+      >>> C2, layouts = sq.groups.cyclic(2), {"*": "image"}
+      >>> found = sq.measures.fitted_representation(lambda x: {"x": x}, x, C2, layouts=layouts)
+      >>> found["x"].matrices.shape, round(found["x"].fitted.value, 4)
+      ((2, 2, 2), 0.0)
     """
 
     name: str
@@ -146,6 +154,14 @@ def fitted_representation(
       TypeError: see ``fitted_map_score``.
       ValueError: see ``fitted_map_score``; an infinite or trivial group, a share out of range, or
         fewer training rows than directions.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> x = np.random.default_rng(0).normal(size=(8, 4, 4, 2)).astype("float32")
+      >>> C2, layouts = sq.groups.cyclic(2), {"*": "image"}
+      >>> found = sq.measures.fitted_representation(lambda x: {"x": x}, x, C2, layouts=layouts)
+      >>> bool(np.allclose(found["x"].matrices[1], np.eye(2)))  # the half turn moves no channel
+      True
     """
     if kind not in KINDS:
         raise ValueError(f"no kind of map is called {kind!r}, choose from {list(KINDS)}")

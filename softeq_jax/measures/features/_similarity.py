@@ -86,6 +86,13 @@ def svcca(a: Array, b: Array, variance: float = 0.99) -> jax.Array:
     Raises:
       TypeError: see ``linear_cka``.
       ValueError: see ``linear_cka``; or a share outside (0, 1].
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> a = np.random.default_rng(0).normal(size=(8, 2)).astype("float32")
+      >>> mix = np.float32([[1, 2], [0, 1]])
+      >>> round(float(sq.measures.svcca(a, a @ mix, variance=1.0)), 3)  # any invertible map
+      1.0
     """
     if not 0 < variance <= 1:
         raise ValueError(f"variance must be a share in (0, 1], got {variance!r}")
@@ -112,6 +119,13 @@ def rsa(a: Array, b: Array, distance: str = "euclidean", comparison: str = "pear
       TypeError: see ``linear_cka``.
       ValueError: see ``linear_cka``; or an unknown name, fewer than three examples, distances that
         are undefined or all the same.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> a = np.random.default_rng(0).normal(size=(8, 2)).astype("float32")
+      >>> turn = np.float32([[0, -1], [1, 0]])
+      >>> round(float(sq.measures.rsa(a, a @ turn)), 4)  # distances stay
+      1.0
     """
     for name, value, known in (
         ("distance", distance, DISTANCES),
@@ -138,6 +152,12 @@ def distance_correlation(a: Array, b: Array) -> jax.Array:
     Raises:
       TypeError: see ``linear_cka``.
       ValueError: see ``linear_cka``.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> a = np.random.default_rng(0).normal(size=(8, 2)).astype("float32")
+      >>> round(float(sq.measures.distance_correlation(a, 3 * a + 1)), 4)
+      1.0
     """
     return _checked(_dcor, a, b)
 

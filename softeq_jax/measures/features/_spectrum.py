@@ -73,6 +73,12 @@ class IrrepSpectrum:
       labels: names of the types as ``reps.irrep`` takes them ("2", "(0, -1)", "1o"), "level 1.41"
         where types have no names; last "unmatched" if the action leaves patterns out of account.
       energies: float64 ``[n, labels]``, squared norms; a row sums to that of the example.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> found = sq.measures.IrrepSpectrum(("0", "1"), np.array([[3.0, 1.0]]))
+      >>> found.share("1").value
+      0.25
     """
 
     labels: tuple[str, ...]

@@ -51,6 +51,14 @@ class SubspaceScore:
       columns: channels.
       dead_fraction: share of channels that are constant in A or B, left out of the invariance.
       note: why there are no scores, or "".
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> x = np.random.default_rng(0).normal(size=(8, 4, 4, 2)).astype("float32")
+      >>> flip, layouts = sq.measures.flip(), {"*": "image"}
+      >>> found = sq.measures.subspace_scores(lambda x: {"x": x}, x, flip, layouts=layouts)["x"]
+      >>> found.dimensions, found.columns, found.note
+      ((2, 2), 2, '')
     """
 
     name: str
@@ -99,6 +107,14 @@ def subspace_scores(
 
     Raises:
       ValueError: see ``feature_correlation``; an energy outside (0, 1], or a ratio below 1.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> x = np.random.default_rng(0).normal(size=(8, 4, 4, 2)).astype("float32")
+      >>> flip, layouts = sq.measures.flip(), {"*": "image"}
+      >>> found = sq.measures.subspace_scores(lambda x: {"x": x}, x, flip, layouts=layouts)["x"]
+      >>> round(found.equivariance, 4), found.rows
+      (1.0, 128)
     """
     if not 0 < energy <= 1:
         raise ValueError(f"energy must be in (0, 1], got {energy}")

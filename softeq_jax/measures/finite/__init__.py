@@ -14,7 +14,7 @@ from softeq_jax.measures.finite._errors import (
     null_normalized_error,
     relative_error,
 )
-from softeq_jax.measures.finite._evaluator import Comparison, Metric, Slot, evaluate, per_image
+from softeq_jax.measures.finite._evaluator import evaluate
 from softeq_jax.measures.finite._families import (
     circular_shifts,
     cyclic_rotations,
@@ -22,6 +22,7 @@ from softeq_jax.measures.finite._families import (
     haar_transforms,
     uniform_rotations,
 )
+from softeq_jax.measures.finite._metrics import Comparison, Metric, Slot, per_image
 from softeq_jax.measures.finite._psnr import eq_r, eq_t, eq_t_frac, psnr
 from softeq_jax.measures.finite._robustness import (
     KLConsistency,

@@ -127,6 +127,13 @@ class Consistency:
     Attributes:
       circular: under circular shifts: aliasing alone.
       crop: between two windows of a larger canvas: what enters and leaves at the border, too.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> x = np.random.default_rng(0).normal(size=(4, 8, 8, 3)).astype("float32")
+      >>> found = sq.measures.consistency(lambda x: x.mean((1, 2)), x, boundary="circular")
+      >>> found.circular.value, found.crop
+      (1.0, None)
     """
 
     circular: Estimate | None
@@ -268,6 +275,13 @@ class AzulayWeiss:
     Attributes:
       changes: whether the top class changes, 0 or 1.
       mac: mean absolute change of the probability of the top class before the shift.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> x = np.random.default_rng(0).normal(size=(4, 8, 8, 3)).astype("float32")
+      >>> found = sq.measures.azulay_weiss(lambda x: x.mean((1, 2)), x, canvas=(16, 16), n=2)
+      >>> round(found.mac.value, 4)
+      0.0
     """
 
     changes: Estimate
@@ -319,6 +333,13 @@ def azulay_weiss(
       TypeError: integer images.
       ValueError: an unknown fill, objects that leave no room to move, non-finite scores, or
         outputs that are no class scores.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> x = np.random.default_rng(0).normal(size=(4, 8, 8, 3)).astype("float32")
+      >>> found = sq.measures.azulay_weiss(lambda x: x.mean((1, 2)), x, canvas=(16, 16), n=2)
+      >>> found.changes.value  # a mean does not see where the object is
+      0.0
     """
     without = ("output", "stencil")
     setting = resolved(options, "azulay_weiss", without=without, head="probabilities")

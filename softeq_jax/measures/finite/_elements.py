@@ -32,6 +32,14 @@ class Element(Transform):
     Attributes:
       group: the group.
       entries: the matrix, row by row, as a hashable tuple.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> G = sq.groups.cyclic(4)
+      >>> turn = sq.measures.element(G, G.elements()[1])
+      >>> turn.matrix.round(), bool(np.allclose(turn.matrix @ turn.inverse.matrix, np.eye(2)))
+      (array([[ 0., -1.],
+             [ 1.,  0.]]), True)
     """
 
     group: Group
@@ -134,6 +142,15 @@ def element(group: Group, g: Array) -> Element:
     Raises:
       ValueError: g is not in the group.
       TypeError: g is traced, or ``group`` is no group.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> G = sq.groups.cyclic(4)
+      >>> turn = sq.measures.element(G, G.elements()[1])
+      >>> x = np.arange(4.0, dtype="float32").reshape(1, 2, 2, 1)
+      >>> turn(x, sq.measures.Image(), (2, 2))[0, ..., 0]  # as np.rot90
+      Array([[1., 3.],
+             [0., 2.]], dtype=float32)
     """
     if not isinstance(group, Group):
         raise TypeError(f"element needs a group, such as groups.cyclic(4), got {group!r}")

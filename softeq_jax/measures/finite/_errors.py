@@ -17,21 +17,18 @@ from softeq_jax.measures.base._functions import Array, Function, batches
 from softeq_jax.measures.base._layouts import Frame, Layout, Shape
 from softeq_jax.measures.base._options import Options, resolved
 from softeq_jax.measures.finite._evaluator import (
-    OTHER,
-    Comparison,
-    Metric,
     Transforms,
     check_output,
     check_transforms,
     evaluate,
     move,
     names_of,
-    per_image,
     places,
     program_of,
     setting_of,
     transforms_of,
 )
+from softeq_jax.measures.finite._metrics import OTHER, Comparison, Metric, per_image
 from softeq_jax.measures.finite._robustness import check_classes, kl_divergence
 from softeq_jax.measures.finite._transform import Transform
 
@@ -87,6 +84,16 @@ def relative_error(
 
     Raises:
       TypeError, ValueError: see ``evaluate``.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> x = np.random.default_rng(0).normal(size=(4, 4, 4, 1)).astype("float32")
+      >>> square, flip = lambda x: x**2, sq.measures.flip()
+      >>> sq.measures.relative_error(square, x, flip, output="image").value
+      0.0
+      >>> sum_left = lambda x: x.cumsum(2)
+      >>> sq.measures.relative_error(sum_left, x, flip, output="image").value > 0.5
+      True
     """
     transforms = check_transforms(transforms)
     metric = ratio_metric("relative error", _relative, transforms)
@@ -113,6 +120,13 @@ def null_normalized_error(
 
     Raises:
       TypeError, ValueError: see ``evaluate``.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> x = np.random.default_rng(0).normal(size=(4, 4, 4, 1)).astype("float32")
+      >>> square, flip = lambda x: x**2, sq.measures.flip()
+      >>> sq.measures.null_normalized_error(square, x, flip, output="image").value
+      0.0
     """
     transforms = check_transforms(transforms)
     metric = ratio_metric("null-normalized error", _null, transforms, frozenset({OTHER}))
@@ -174,6 +188,13 @@ def equivariance_deviation(
     Raises:
       TypeError, ValueError: see ``evaluate``; ValueError for an unknown discrepancy, or samples
         without a key.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> x = np.arange(32.0, dtype="float32").reshape(2, 4, 4, 1)
+      >>> C4, f = sq.groups.cyclic(4), lambda x: x.max((1, 2))
+      >>> sq.measures.equivariance_deviation(f, x, C4, output="invariant").value
+      0.0
     """
     transforms = transforms_of(group, n, key)
     if callable(discrepancy):
@@ -211,6 +232,14 @@ def group_average_residual(
     Raises:
       TypeError, ValueError: see ``evaluate``; ValueError for an infinite group or a transform
         that interpolates.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> x = np.random.default_rng(0).normal(size=(2, 4, 4, 1)).astype("float32")
+      >>> C4, square = sq.groups.cyclic(4), lambda x: x**2
+      >>> residual = sq.measures.group_average_residual(square, x, C4, output="image")
+      >>> residual.value < 1e-10
+      True
     """
     if isinstance(group, Group) and not group.is_finite:
         raise ValueError(

@@ -9,8 +9,8 @@ says how many examples count.
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple, Unpack
+from collections.abc import Iterator, Sequence
+from typing import Any, Unpack
 
 import jax
 import jax.numpy as jnp
@@ -32,6 +32,7 @@ from softeq_jax.measures.base._functions import (
 from softeq_jax.measures.base._layouts import Frame, Layout, Shape
 from softeq_jax.measures.base._options import Options, Setting, resolved
 from softeq_jax.measures.finite._families import group_transforms, haar_transforms
+from softeq_jax.measures.finite._metrics import BACK, OTHER, Comparison, Metric, Slot
 from softeq_jax.measures.finite._transform import Transform, grid_of, is_planar
 
 
@@ -158,103 +159,8 @@ def _all_finite(y: jax.Array) -> jax.Array:
     return jnp.all(jnp.isfinite(y))
 
 
-OTHER = "other"
-BACK = "back"
 SAMPLES = 32
 """Elements that are drawn of an infinite group."""
-
-
-class Comparison(NamedTuple):
-    """What f makes of a batch x and of T x.
-
-    Attributes:
-      moved: ``f(T x)``, through ``T.match``.
-      expected: ``T' f(x)``.
-      mask: weights in [0, 1] that broadcast against them.
-      upright: ``f(x)``; the input through ``T.match`` first.
-      inputs: x.
-      moved_inputs: ``T x``.
-      other: ``T' f(x')`` with the image before x in the whole set as x' (before the first comes
-        the last); None unless a metric needs it.
-      back: ``f(T^-1 T x)``; None unless a metric needs it.
-      back_mask: as ``mask``, of what went forth and back; None unless a metric needs it.
-    """
-
-    moved: jax.Array
-    expected: jax.Array
-    mask: jax.Array
-    upright: jax.Array
-    inputs: Array
-    moved_inputs: jax.Array
-    other: jax.Array | None
-    back: jax.Array | None
-    back_mask: jax.Array | None = None
-
-
-class Slot(NamedTuple):
-    """Where an comparison belongs.
-
-    Attributes:
-      transform: its index.
-      start: index of the first image.
-      real: how many images count; the rest fill up the batch.
-    """
-
-    transform: int
-    start: int
-    real: int
-
-
-class Metric(NamedTuple):
-    """A measure as a stream: pure functions of an accumulator, any pytree.
-
-    Attributes:
-      init: from the numbers of transforms and of images to the empty accumulator.
-      update: accumulator, comparison and slot to the next accumulator; float64 on the host is safe.
-      compute: the result.
-      needs: of "other" and "back", what it reads of an comparison.
-    """
-
-    init: Callable[[int, int], Any]
-    update: Callable[[Any, Comparison, Slot], Any]
-    compute: Callable[[Any], Any]
-    needs: frozenset[str] = frozenset()
-
-
-def per_image(
-    measure: Callable[[Comparison], dict[str, jax.Array]],
-    compute: Callable[[dict[str, np.ndarray]], Any] = lambda values: values,
-    needs: frozenset[str] = frozenset(),
-) -> Metric:
-    """A metric that keeps numbers per image and transform.
-
-    Args:
-      measure: from an comparison to named arrays ``[n]``; compiled.
-      compute: from the same names with float64 ``[transforms, images]`` to the result.
-      needs: as of ``Metric``.
-    """
-    measure = jax.jit(measure)
-
-    def init(transforms: int, images: int) -> tuple:
-        return transforms, images, ()
-
-    def update(state: tuple, comparison: Comparison, slot: Slot) -> tuple:
-        transforms, images, pieces = state
-        values = {
-            name: np.asarray(value, np.float64)[: slot.real]
-            for name, value in measure(comparison).items()
-        }
-        return transforms, images, (*pieces, (slot, values))
-
-    def finish(state: tuple) -> Any:
-        transforms, images, pieces = state
-        result = {name: np.full((transforms, images), np.nan) for name in pieces[0][1]}
-        for slot, values in pieces:
-            for name, value in values.items():
-                result[name][slot.transform, slot.start : slot.start + slot.real] = value
-        return compute(result)
-
-    return Metric(init, update, finish, needs)
 
 
 Transforms = Group | Transform | Sequence[Transform]
@@ -287,6 +193,15 @@ def evaluate(
       TypeError: integer images, or something that is no transform or option.
       ValueError: non-finite inputs or outputs, no transform, a transform that does not fit a
         layout, an empty mask, or a single image where another one is needed.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> x = np.random.default_rng(0).normal(size=(3, 4, 4, 1)).astype("float32")
+      >>> error = lambda pair: {"error": abs(pair.moved - pair.expected).max(1)}
+      >>> metric = sq.measures.finite.per_image(error)
+      >>> f, turn = lambda x: x.max((1, 2)), sq.measures.quarter_turn()
+      >>> sq.measures.evaluate(f, x, turn, [metric])[0]["error"]
+      array([[0., 0., 0.]])
     """
     metrics, transforms = list(metrics), check_transforms(transforms)
     needs: frozenset[str] = frozenset().union(*(metric.needs for metric in metrics))

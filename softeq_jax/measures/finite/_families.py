@@ -23,6 +23,12 @@ def circular_shifts(max_shift: int, n: int, key: jax.Array) -> list[Shift]:
 
     Raises:
       ValueError: a negative range, or n below 1.
+
+    Example:
+      >>> import jax, softeq_jax as sq
+      >>> shifts = sq.measures.circular_shifts(2, 3, jax.random.key(0))
+      >>> all(abs(each.dy) <= 2 and abs(each.dx) <= 2 for each in shifts), shifts[0].boundary
+      (True, 'circular')
     """
     whole(n, "the number of transforms")
     whole(max_shift, "max_shift", 0)
@@ -43,6 +49,12 @@ def uniform_rotations(
 
     Raises:
       ValueError: n below 1, or a limit beyond 2 pi.
+
+    Example:
+      >>> import jax, softeq_jax as sq
+      >>> turns = sq.measures.uniform_rotations(3, jax.random.key(0), limit=0.5)
+      >>> all(abs(turn.angle) <= 0.5 for turn in turns)
+      True
     """
     whole(n, "the number of transforms")
     limit = radians(limit, "limit")
@@ -58,6 +70,11 @@ def cyclic_rotations(n: int) -> list[QuarterTurn | Rotation]:
 
     Raises:
       ValueError: n below 1.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> [each.name for each in sq.measures.cyclic_rotations(4)]
+      ['quarter turn 0', 'quarter turn 1', 'quarter turn 2', 'quarter turn 3']
     """
     whole(n, "the number of transforms")
     return [
@@ -71,6 +88,11 @@ def group_transforms(group: Group) -> list[Element]:
 
     Raises:
       ValueError: the group is infinite or too large to be listed.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> len(sq.measures.group_transforms(sq.groups.dihedral(4)))
+      8
     """
     return [element(group, g) for g in group.elements()]
 
@@ -85,6 +107,12 @@ def haar_transforms(group: Group, key: jax.Array, n: int) -> list[Element]:
 
     Raises:
       ValueError: n below 1, or no uniform sampler is known for the group.
+
+    Example:
+      >>> import jax, numpy as np, softeq_jax as sq
+      >>> moves = sq.measures.haar_transforms(sq.groups.so(3), jax.random.key(0), 2)
+      >>> [round(float(np.linalg.det(each.matrix)), 4) for each in moves]
+      [1.0, 1.0]
     """
     whole(n, "the number of transforms")
     return [element(group, g) for g in np.asarray(group.sample(key, n))]

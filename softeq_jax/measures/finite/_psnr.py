@@ -19,14 +19,9 @@ from softeq_jax.measures.base._functions import Array, Function, as_key, check_i
 from softeq_jax.measures.base._layouts import as_layout
 from softeq_jax.measures.base._options import Options
 from softeq_jax.measures.finite._errors import ratio_metric
-from softeq_jax.measures.finite._evaluator import (
-    Comparison,
-    Transforms,
-    check_transforms,
-    evaluate,
-    frame_of,
-)
+from softeq_jax.measures.finite._evaluator import Transforms, check_transforms, evaluate, frame_of
 from softeq_jax.measures.finite._families import uniform_rotations
+from softeq_jax.measures.finite._metrics import Comparison
 from softeq_jax.measures.finite._shifts import shift
 
 LIMIT = 1 / 8
@@ -68,6 +63,13 @@ def psnr(
 
     Raises:
       TypeError, ValueError: see ``evaluate``; ValueError for a span that is not positive.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> x = np.random.default_rng(0).normal(size=(2, 8, 8, 1)).astype("float32")
+      >>> turn = sq.measures.quarter_turn()
+      >>> sq.measures.psnr(lambda x: x**2, x, turn, output="image").value  # decibels
+      inf
     """
     coefficient(span, "span", positive=True)
     transforms = check_transforms(transforms)
@@ -104,6 +106,12 @@ def eq_t(
 
     Raises:
       TypeError, ValueError: see ``psnr``.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> x = np.random.default_rng(0).normal(size=(2, 8, 8, 1)).astype("float32")
+      >>> sq.measures.eq_t(lambda x: x**2, x, n=2, output="image").value  # decibels
+      inf
     """
     drawn = (
         np.rint(_uniform(images, options, as_key(key), n, limit) / multiple).astype(int) * multiple
@@ -139,6 +147,12 @@ def eq_t_frac(
 
     Raises:
       TypeError, ValueError: see ``psnr``.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> x = np.random.default_rng(0).normal(size=(2, 8, 8, 1)).astype("float32")
+      >>> sq.measures.eq_t_frac(lambda x: x / 2, x, n=2, output="image").value > 60  # decibels
+      True
     """
     drawn = _uniform(images, options, as_key(key), n, limit)
     transforms = [shift(float(dy), float(dx), boundary, "lanczos") for dy, dx in drawn]
@@ -172,6 +186,14 @@ def eq_r(
 
     Raises:
       TypeError, ValueError: see ``psnr``; the masks leave nothing of maps below about 15 entries.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> x = np.random.default_rng(0).normal(size=(2, 20, 20, 1)).astype("float32")
+      >>> half = sq.measures.eq_r(lambda x: x / 2, x, n=1, output="image")
+      >>> down = sq.measures.eq_r(lambda x: x.cumsum(1), x, n=1, output="image")
+      >>> half.value > down.value  # decibels
+      True
     """
     transforms = uniform_rotations(n, as_key(key), limit, "bandlimited")
     return psnr(f, images, transforms, "EQ-R", span=span, **options)

@@ -41,6 +41,12 @@ class Shift(Transform):
       dx: pixels to the right.
       boundary: what comes in at the edge.
       interpolation: how fractions of an entry are resolved.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> step = sq.measures.shift(1, 2, boundary="zero")
+      >>> step.inverse.dy, step.inverse.dx, step.boundary
+      (-1, -2, 'zero')
     """
 
     dy: Array | float
@@ -129,6 +135,14 @@ def shift(
 
     Raises:
       ValueError: an unknown boundary or interpolation.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> down = sq.measures.shift(1, 0)
+      >>> x = np.arange(4.0, dtype="float32").reshape(1, 2, 2, 1)
+      >>> down(x, sq.measures.Image(), (2, 2))[0, ..., 0]
+      Array([[2., 3.],
+             [0., 1.]], dtype=float32)
     """
     if boundary not in BOUNDARIES:
         raise ValueError(f"no boundary is called {boundary!r}, choose from {list(BOUNDARIES)}")

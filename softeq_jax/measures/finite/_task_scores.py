@@ -21,16 +21,13 @@ from softeq_jax.measures.base._functions import Array, Function
 from softeq_jax.measures.base._layouts import Frame, Image, Shape
 from softeq_jax.measures.base._options import Options, resolved
 from softeq_jax.measures.finite._evaluator import (
-    Comparison,
-    Metric,
-    Slot,
     Transforms,
     check_transforms,
     evaluate,
     frame_of,
     names_of,
-    per_image,
 )
+from softeq_jax.measures.finite._metrics import Comparison, Metric, Slot, per_image
 from softeq_jax.measures.finite._robustness import check_classes
 from softeq_jax.measures.finite._transform import Transform
 from softeq_jax.measures.finite._warps import Rotation, Scaling
@@ -48,6 +45,7 @@ def combined(plain: float, moved: float, mean: str = "geometric") -> float:
       ValueError: another mean, or a negative score under the geometric one.
 
     Example:
+      >>> from softeq_jax.measures import combined
       >>> round(combined(0.9, 0.4), 3), combined(0.9, 0.4, "arithmetic")
       (0.6, 0.65)
     """
@@ -72,6 +70,12 @@ class Scores:
       mean: how `combined` joins the two.
       plain_error: standard error of `plain` over examples; NaN where the score is no mean.
       moved_error: of the mean of `moved`.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> scores = sq.measures.Scores("accuracy, %", 90.0, (40.0,), ("rotation",))
+      >>> scores.rotated, scores.combined  # the geometric mean
+      (40.0, 60.0)
     """
 
     name: str
@@ -215,6 +219,13 @@ def confusion_counts(predicted: Array, labels: Array, classes: int) -> np.ndarra
       predicted: int array of classes.
       labels: int array of the same shape.
       classes: how many there are.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> predicted, labels = np.array([0, 1, 1, 0]), np.array([0, 1, 0, -1])
+      >>> sq.measures.finite.confusion_counts(predicted, labels, 2)
+      array([[1, 1],
+             [0, 1]])
     """
     predicted, labels = np.asarray(predicted).ravel(), np.asarray(labels).ravel()
     counted = labels >= 0
@@ -228,7 +239,8 @@ def mean_iou(counts: Array) -> float:
     NaN if no pixel counts.
 
     Example:
-      >>> mean_iou([[3, 1], [0, 4]])
+      >>> import softeq_jax as sq
+      >>> sq.measures.mean_iou([[3, 1], [0, 4]])
       0.775
     """
     counts = np.asarray(counts, np.float64)
@@ -252,6 +264,13 @@ def moved_labels(
 
     Raises:
       ValueError: a transform that mixes pixels in another way.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> labels, turn = np.array([[[0, 1], [2, 3]]]), sq.measures.quarter_turn()
+      >>> sq.measures.finite.moved_labels(labels, turn, sq.measures.Image(), (2, 2))
+      array([[[1, 3],
+              [0, 2]]])
     """
     labels = np.asarray(labels)
     layout = dataclasses.replace(layout, axes=(1, 2), channel=-1)

@@ -34,6 +34,12 @@ class Transform(abc.ABC):
 
     ``T(x, layout, frame)`` is the action on an array of that layout, for an input of ``frame``
     rows and columns; physical coordinates are pixels of the input from its center, y downwards.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> turn = sq.measures.quarter_turn()
+      >>> isinstance(turn, sq.measures.Transform), turn.inverse == sq.measures.quarter_turn(-1)
+      (True, True)
     """
 
     @property

@@ -32,6 +32,12 @@ class QuarterTurn(Transform):
     Attributes:
       turns: quarter turns counter-clockwise, 0 to 3.
       flip: whether the left-right flip acts before them.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> turn = sq.measures.finite.QuarterTurn(turns=3)
+      >>> turn.name, turn.inverse.turns
+      ('quarter turn 3', 1)
     """
 
     turns: int = 0
@@ -126,6 +132,13 @@ def quarter_turn(k: int = 1) -> QuarterTurn:
 
     Raises:
       ValueError: k is no integer.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> x = np.arange(4.0, dtype="float32").reshape(1, 2, 2, 1)
+      >>> sq.measures.quarter_turn()(x, sq.measures.Image(), (2, 2))[0, ..., 0]
+      Array([[1., 3.],
+             [0., 2.]], dtype=float32)
     """
     if isinstance(k, bool) or not isinstance(k, int | np.integer):
         raise ValueError(f"quarter_turn needs a whole number of quarter turns, got {k!r}")
@@ -140,6 +153,13 @@ def flip(kind: str = "left-right") -> QuarterTurn:
 
     Raises:
       ValueError: an unknown kind.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> x = np.arange(4.0, dtype="float32").reshape(1, 2, 2, 1)
+      >>> sq.measures.flip()(x, sq.measures.Image(), (2, 2))[0, ..., 0]
+      Array([[1., 0.],
+             [3., 2.]], dtype=float32)
     """
     if kind not in _FLIPS:
         raise ValueError(f"no flip is called {kind!r}, choose from {list(_FLIPS)}")

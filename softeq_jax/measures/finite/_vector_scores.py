@@ -44,9 +44,10 @@ def ade(
       ValueError: shapes that do not fit, or nobody counts.
 
     Example:
-      >>> import numpy as np
+      >>> import numpy as np, softeq_jax as sq
       >>> true = np.zeros((1, 1, 2, 2))
       >>> predicted = true + np.array([[3.0, 4.0], [0.0, 1.0]])
+      >>> ade = sq.measures.ade
       >>> float(ade(predicted, true)), float(ade(predicted, true, total=True))
       (3.0, 6.0)
     """
@@ -65,9 +66,9 @@ def fde(predicted: Array, true: Array, mask: Array | None = None) -> jax.Array:
     last step.
 
     Example:
-      >>> import numpy as np
+      >>> import numpy as np, softeq_jax as sq
       >>> true = np.zeros((1, 1, 2, 2))
-      >>> float(fde(true + np.array([[3.0, 4.0], [0.0, 1.0]]), true))
+      >>> float(sq.measures.fde(true + np.array([[3.0, 4.0], [0.0, 1.0]]), true))
       1.0
     """
     distance, counted = _distances(predicted, true, mask)
@@ -83,6 +84,13 @@ class TrajectoryScores:
       fde: final ones.
       consistency: mean over people and steps of ``||g f(x) - f(g x)||``, for every element; in
         the unit of the positions.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> ade = sq.measures.Scores("ADE", 0.5, (0.7,), ("rotation",), mean="arithmetic")
+      >>> scores = sq.measures.TrajectoryScores(ade, ade, consistency=(0.1,))
+      >>> scores.ade.combined
+      0.6
     """
 
     ade: Scores
@@ -167,7 +175,9 @@ def symmetric_relative_error(predicted: Array, true: Array, eps: float = 1e-6) -
       ValueError: other shapes.
 
     Example:
-      >>> symmetric_relative_error([[3.0, 0.0], [2.0, 2.0]], [[1.0, 0.0], [2.0, 2.0]]).round(3)
+      >>> import softeq_jax as sq
+      >>> error = sq.measures.symmetric_relative_error
+      >>> error([[3.0, 0.0], [2.0, 2.0]], [[1.0, 0.0], [2.0, 2.0]]).round(3)
       array([0.5, 0. ])
     """
     p, t = np.asarray(predicted, np.float64), np.asarray(true, np.float64)
@@ -188,6 +198,12 @@ class RegressionScores:
       error: symmetric relative errors; the moved ones are of one element for each example.
       consistency: mean of ``||rho(g) f(x) - f(g x)||`` relative to the sum of their norms.
       consistency_error: its standard error over examples.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> error = sq.measures.Scores("error", 0.1, (0.2,), ("rotation",))
+      >>> sq.measures.RegressionScores(error, consistency=0.05, consistency_error=0.01).error.plain
+      0.1
     """
 
     error: Scores

@@ -46,6 +46,13 @@ class Rotation(Transform):
     Attributes:
       angle: radians.
       interpolation: "bilinear" or "bandlimited".
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> turn = sq.measures.rotation(0.1)
+      >>> x = np.random.default_rng(0).normal(size=(1, 8, 8, 1)).astype("float32")
+      >>> turn(x, sq.measures.Image(), (8, 8)).shape
+      (1, 8, 8, 1)
     """
 
     angle: Array | float
@@ -125,6 +132,16 @@ class Scaling(Transform):
 
     Attributes:
       factor: above 1 the content grows.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> grow = sq.measures.scaling(2.0)
+      >>> x = np.ones((1, 4, 4, 1), "float32")
+      >>> grow(x, sq.measures.Image(), (4, 4))[0, :, :, 0]
+      Array([[1., 1., 1., 1.],
+             [1., 1., 1., 1.],
+             [1., 1., 1., 1.],
+             [1., 1., 1., 1.]], dtype=float32)
     """
 
     factor: Array | float
@@ -184,6 +201,12 @@ def rotation(angle: float, interpolation: str = "bilinear") -> Rotation:
 
     Raises:
       ValueError: an unknown interpolation, or an angle that is not finite or beyond 2 pi.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> turn = sq.measures.rotation(np.pi / 6)
+      >>> turn.name, turn.inverse.angle == -turn.angle
+      ('rotation 30 deg', True)
     """
     if interpolation not in ROTATIONS:
         raise ValueError(
@@ -202,6 +225,11 @@ def scaling(factor: float) -> Scaling:
 
     Raises:
       ValueError: the factor is not positive and finite.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> sq.measures.scaling(2.0).inverse.factor
+      0.5
     """
     if not is_traced(factor) and not (factor > 0 and math.isfinite(factor)):
         raise ValueError(f"the factor must be positive and finite, got {factor}")

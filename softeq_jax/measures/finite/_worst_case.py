@@ -27,18 +27,17 @@ from softeq_jax.measures.base._functions import (
 from softeq_jax.measures.base._options import Options, Setting, resolved
 from softeq_jax.measures.finite._errors import error_norm, squared
 from softeq_jax.measures.finite._evaluator import (
-    Comparison,
     Program,
     Transforms,
     evaluate,
     match,
     names_of,
-    per_image,
     places,
     program_of,
     setting_of,
     transforms_of,
 )
+from softeq_jax.measures.finite._metrics import Comparison, per_image
 from softeq_jax.measures.finite._transform import Transform
 
 Family = Callable[[Any], Transform]
@@ -56,6 +55,13 @@ class WorstCase:
       ascended: float64 ``[n]``, the largest error of each image after the ascent in t, at least
         the largest sampled one; None without an ascent.
       ascended_at: float64 ``[n]``, the t where it is reached.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> errors = np.array([[0.1, 0.2], [0.5, 0.3]])  # transforms and images
+      >>> found = sq.measures.finite.WorstCase(errors, ("flip", "turn"))
+      >>> found.value, found.where, found.image
+      (0.5, 'turn', 0)
     """
 
     errors: np.ndarray
@@ -133,6 +139,14 @@ def worst_case_error(
 
     Raises:
       TypeError, ValueError: see ``evaluate``.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> x = np.arange(32.0, dtype="float32").reshape(2, 4, 4, 1)
+      >>> C4 = sq.groups.cyclic(4)
+      >>> found = sq.measures.worst_case_error(lambda x: x[:, 0, 0], x, C4)  # reads a corner
+      >>> found.value, found.image
+      (15.0, 0)
     """
     transforms = transforms_of(group, n, key)
 
@@ -172,6 +186,14 @@ def worst_case_along(
     Raises:
       TypeError, ValueError: see ``evaluate``; ValueError for fewer than two samples, or where
         the error has no finite derivative.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> x = np.random.default_rng(0).normal(size=(2, 8, 8, 1)).astype("float32")
+      >>> f, turn = lambda x: x[:, 4, 4], sq.measures.rotation
+      >>> found = sq.measures.worst_case_along(f, x, turn, [0.0, 0.5], steps=2)
+      >>> found.value >= found.sampled  # the ascent can only add
+      True
     """
     setting = resolved(options, "worst_case_along", without=("jit", "stencil"))
     samples = np.asarray(ts, np.float64).ravel()
@@ -275,6 +297,13 @@ class OrbitLipschitz:
     Attributes:
       ts: float64 ``[t]``, in order of size.
       ratios: float64 ``[t, n]``, ``||f(T_t x) - T'_t f(x)|| / |t|``.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> found = sq.measures.finite.OrbitLipschitz(np.array([1.0, 2.0]), np.array([[3.0], [1.0]]))
+      >>> found.suprema
+      array([[3.],
+             [3.]])
     """
 
     ts: np.ndarray
@@ -328,6 +357,14 @@ def orbit_lipschitz(
 
     Raises:
       TypeError, ValueError: see ``evaluate``; ValueError for no t, or one that is 0.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> x = np.random.default_rng(0).normal(size=(2, 8, 8, 1)).astype("float32")
+      >>> shift = lambda t: sq.measures.shift(t, 0)
+      >>> found = sq.measures.orbit_lipschitz(lambda x: x.sum((1, 2)), x, shift, [1.0, 2.0])
+      >>> float(found.suprema.max()) < 1e-4  # a sum does not move
+      True
     """
     samples = np.asarray(ts, np.float64).ravel()
     if samples.size == 0 or not np.all(np.isfinite(samples)) or np.any(samples == 0):
