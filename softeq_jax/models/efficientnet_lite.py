@@ -14,6 +14,7 @@ from softeq_jax.models.depthwise import shifted_windows
 from softeq_jax.models.image_shape import check_images
 from softeq_jax.models.rules import ModelDials, Rule, window_rule
 from softeq_jax.models.vision import VisionModel, batch_norm
+from softeq_jax.nn import channel_product
 
 # Of the seven stages: side of the window, stride of the first block, hidden channels an input one.
 _STAGES = ((3, 1, 1), (3, 2, 6), (5, 2, 6), (3, 2, 6), (5, 1, 6), (5, 2, 6), (3, 1, 6))
@@ -51,7 +52,9 @@ def lite_sizes(version: int) -> dict[str, Any]:
     }
 
 
-def _conv(features: int, window: int, stride: int, name: str, **depthwise: Any) -> nn.Conv:
+def _conv(
+    features: int, window: int, stride: int, name: str, by: Any = None, groups: int = 1
+) -> nn.Conv:
     """A convolution without bias, padded as TensorFlow does: the odd pixel below and right."""
     return nn.Conv(
         features,
@@ -60,8 +63,9 @@ def _conv(features: int, window: int, stride: int, name: str, **depthwise: Any) 
         padding="SAME",
         use_bias=False,
         kernel_init=nn.initializers.variance_scaling(2.0, "fan_out", "normal"),
+        feature_group_count=groups,
+        conv_general_dilated=channel_product if window == 1 else by,
         name=name,
-        **depthwise,
     )
 
 
@@ -97,14 +101,7 @@ class InvertedResidual(nn.Module):
         if self.expansion > 1:
             y = nn.relu6(norm(name="expand_bn")(_conv(hidden, 1, 1, "expand")(y)))
         by = shifted_windows if self.shifts else None
-        y = _conv(
-            hidden,
-            self.window,
-            self.stride,
-            "depthwise",
-            feature_group_count=hidden,
-            conv_general_dilated=by,
-        )(y)
+        y = _conv(hidden, self.window, self.stride, "depthwise", by, hidden)(y)
         y = nn.relu6(norm(name="depthwise_bn")(y))
         y = norm(name="project_bn")(_conv(self.features, 1, 1, "project")(y))
         return x + y if self.stride == 1 and inputs == self.features else y

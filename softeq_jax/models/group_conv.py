@@ -14,7 +14,7 @@ from softeq_jax.groups import Group, PlanarGroup
 from softeq_jax.models.image_shape import check_images
 from softeq_jax.models.rules import ModelDials, Rule
 from softeq_jax.models.vision import VisionModel
-from softeq_jax.nn import convolve
+from softeq_jax.nn import BatchNorm, convolve
 from softeq_jax.nn.equivariant import pointwise
 from softeq_jax.projections import Dials, Projector, projector
 from softeq_jax.reps import Rep, grid_obstacle, image, regular
@@ -198,7 +198,7 @@ class GroupConvNet(VisionModel):
         return nn.Dense(self.num_classes, name="head")(x) if self.num_classes else x
 
     def _normalized(self, x: Array, name: str, train: bool) -> Array:
-        norm = nn.BatchNorm(
+        norm = BatchNorm(
             use_running_average=not train,
             axis=-2,
             momentum=0.9,

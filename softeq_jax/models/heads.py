@@ -1,13 +1,22 @@
 """Semantic segmentation: a head on the feature maps of any backbone."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
 from softeq_jax.groups import Group
 from softeq_jax.models.rules import ModelDials, Rule, prefixed
+from softeq_jax.models.vision import batch_norm
+from softeq_jax.nn import channel_product
 
 Maps = tuple[jax.Array, ...]
+
+
+def _conv(features: int, name: str, **options: Any) -> nn.Conv:
+    """A 1x1 convolution."""
+    return nn.Conv(features, (1, 1), conv_general_dilated=channel_product, name=name, **options)
 
 
 class LinearHead(nn.Module):
@@ -31,7 +40,7 @@ class LinearHead(nn.Module):
         """Maps ``(..., [n, h, w, c])`` to logits ``[n, h, w, num_classes]``."""
         del train
         init = nn.initializers.normal(0.02)
-        return nn.Conv(self.num_classes, (1, 1), kernel_init=init, name="classifier")(maps[-1])
+        return _conv(self.num_classes, "classifier", kernel_init=init)(maps[-1])
 
 
 class SegFormerHead(nn.Module):
@@ -64,15 +73,9 @@ class SegFormerHead(nn.Module):
             for i, x in enumerate(maps, 1)
         ]
         x = jnp.concatenate(projected[::-1], axis=-1)
-        x = nn.Conv(self.width, (1, 1), use_bias=False, name="fuse")(x)
-        x = nn.BatchNorm(
-            use_running_average=not train,
-            momentum=0.9,
-            epsilon=1e-5,
-            axis_name=self.axis_name,
-            name="fuse_norm",
-        )(x)
-        return nn.Conv(self.num_classes, (1, 1), name="classifier")(nn.relu(x))
+        x = _conv(self.width, "fuse", use_bias=False)(x)
+        x = batch_norm(train=train, axis_name=self.axis_name, name="fuse_norm")(x)
+        return _conv(self.num_classes, "classifier")(nn.relu(x))
 
 
 class Segmenter(nn.Module):

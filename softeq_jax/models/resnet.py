@@ -12,7 +12,7 @@ from softeq_jax.groups import Group
 from softeq_jax.models.image_shape import check_images
 from softeq_jax.models.rules import ModelDials, Rule, window_rule
 from softeq_jax.models.vision import VisionModel, batch_norm
-from softeq_jax.nn import BlurPool
+from softeq_jax.nn import BlurPool, channel_product, max_pool
 
 _LEAVE_SMALL_ABOVE = 0.8
 
@@ -27,17 +27,9 @@ def _conv(features: int, window: int, stride: int, name: str) -> nn.Conv:
         padding=((pad, pad), (pad, pad)),
         use_bias=False,
         kernel_init=nn.initializers.variance_scaling(2.0, "fan_out", "normal"),
-        conv_general_dilated=_pointwise if window == 1 else None,
+        conv_general_dilated=channel_product if window == 1 else None,
         name=name,
     )
-
-
-def _pointwise(
-    x: jax.Array, kernel: jax.Array, strides: tuple[int, int], *_: Any, **options: Any
-) -> jax.Array:
-    """A 1x1 convolution as a matrix product, whose gradient XLA computes faster."""
-    rows, columns = strides
-    return jnp.matmul(x[:, ::rows, ::columns], kernel[0, 0], precision=options["precision"])
 
 
 class Block(nn.Module):
@@ -132,8 +124,7 @@ class ResNet(VisionModel):
         x = _conv(self.width, 7, stride, "conv1")(x)
         x = nn.relu(batch_norm(train=train, axis_name=self.axis_name, name="bn1")(x))
         x = BlurPool(self.blur, name="conv1_blur")(x) if self.blur else x
-        padding: Any = ((1, 1), (1, 1))  # Flax takes it, its types say str
-        x = nn.max_pool(x, (3, 3), strides=(stride, stride), padding=padding)
+        x = max_pool(x, 3, stride, padding=1)
         x = BlurPool(self.blur, name="pool_blur")(x) if self.blur else x
         maps: list[Any] = []
         for stage, depth in enumerate(self.depths):

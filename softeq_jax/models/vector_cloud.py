@@ -10,6 +10,7 @@ from flax import linen as nn
 
 from softeq_jax.groups import Group, o, so
 from softeq_jax.models.rules import ModelDials, Rule
+from softeq_jax.nn import BatchNorm
 from softeq_jax.nn.equivariant import (
     VectorBatchNorm,
     VectorDense,
@@ -211,7 +212,7 @@ class VectorCloudModel(nn.Module, abc.ABC):
     def _classified(self, y: Array, train: bool) -> Array:
         for i, width in enumerate(self.hidden):
             y = nn.Dense(width, name=f"mlp{i + 1}")(y)
-            norm = nn.BatchNorm(
+            norm = BatchNorm(
                 use_running_average=not train,
                 momentum=0.9,
                 axis_name=self.axis_name,

@@ -5,6 +5,7 @@ from flax import linen as nn
 
 from softeq_jax.groups import Group
 from softeq_jax.models.rules import ModelDials, Rule
+from softeq_jax.nn import BatchNorm
 
 
 class VisionModel(nn.Module):
@@ -64,9 +65,9 @@ def batch_norm(
     name: str,
     momentum: float = 0.9,
     epsilon: float = 1e-5,
-) -> nn.BatchNorm:
+) -> BatchNorm:
     """The batch norm of convolutional networks; by default as residual networks have it."""
-    return nn.BatchNorm(
+    return BatchNorm(
         use_running_average=not train,
         momentum=momentum,
         epsilon=epsilon,

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen
 
+from softeq_jax.nn._batch_norm import BatchNorm
 from softeq_jax.nn.equivariant._fields import fields, join, split
 from softeq_jax.nn.equivariant._forms import norms, require_euclidean
 from softeq_jax.reps import Rep
@@ -145,7 +146,7 @@ class VectorBatchNorm(linen.Module):
         v = jnp.asarray(v)
         wide = v.astype(jnp.promote_types(v.dtype, jnp.float32))
         size = jnp.sqrt(jnp.sum(wide**2, axis=-1) + _LEAST**2).astype(v.dtype)
-        normalized = linen.BatchNorm(
+        normalized = BatchNorm(
             use_running_average=not train,
             momentum=self.momentum,
             epsilon=self.epsilon,
