@@ -20,6 +20,7 @@ from pathlib import Path
 from experiments.shared import overview, page, results, runs, studies
 from experiments.shared.bar import Bar
 from experiments.shared.studies import StudyError
+from softeq_jax.training import allocator
 
 
 def parser() -> argparse.ArgumentParser:
@@ -66,6 +67,12 @@ def parser() -> argparse.ArgumentParser:
     add("--rows", action="store_true", help="run nothing, print the rows of the preset")
     add("--time", action="store_true", help="run nothing, time a step of every row and the sum")
     add("--index", action="store_true", help="remake the table of claims in experiments/README.md")
+    add(
+        "--keep-memory",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="on CPUs: freed memory stays with the process (default: yes)",
+    )
     add("--helper", action="store_true", help=argparse.SUPPRESS)
     return found
 
@@ -73,6 +80,8 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; 0 if all is done, 1 if runs failed, 2 if it cannot be done."""
     arguments = parser().parse_args(argv)
+    if argv is None and arguments.keep_memory:  # this process is the command's own
+        allocator.keep_freed_memory()
     logging.basicConfig(level=logging.WARNING)
     for name in ("absl", "softeq_jax"):
         logging.getLogger(name).setLevel(logging.WARNING)

@@ -1,13 +1,16 @@
-r"""Forward pass and training step of ViT-S/16 and ResNet-50, beside ``transformers`` in PyTorch.
+r"""Forward pass and training step of whole networks, beside PyTorch: ViT-S/16, two ResNets.
 
     python3 -m venv build/torch && build/torch/bin/pip install torch==2.13.0 transformers==5.23
     .venv/bin/python -m experiments.benchmarks.networks --torch_python build/torch/bin/python
 
-Run it on a quiet machine. Random weights, images 224 x 224, float32, the same number of threads on
+Run it on a quiet machine. ViT-S/16 and ResNet-50 on images 224 x 224, their peers those of
+``transformers``; ResNet-20 on CIFAR's 32 x 32, eight times the batch, its peer written for this.
+Random weights, float32, the same number of threads on
 both sides; a step is forward, backward and SGD with momentum, with batch statistics. The peers are
 processes of their own that compute when asked, one for each memory layout of the convolutions;
 runs that are compared take turns; medians. Our step donates its state, as the trainer's does.
-Compilation is reported apart. On an accelerator
+Compilation is reported apart. With ``--keep_memory`` the C library keeps freed memory on both sides
+(see ``softeq_jax.training.allocator``). On an accelerator
 (``--batch 256``) the peer is left out and the share of the device's peak is given: floating point
 operations as XLA counts them, over ``--peak_tflops``. Writes networks.json and networks.md to
 experiments/benchmarks/results/.
@@ -29,18 +32,29 @@ import numpy as np
 import optax
 
 from softeq_jax import models
+from softeq_jax.training import allocator
 
 RESULTS = pathlib.Path(__file__).parent / "results"
-NETWORKS = {"ViT-S/16": "vit_s16", "ResNet-50": "resnet50"}
+NETWORKS = {"ViT-S/16": "vit_s16", "ResNet-50": "resnet50", "ResNet-20": "cifar_resnet20"}
+SMALL, TIMES = "cifar_resnet20", 8
+"""The network of small images, and its batch in units of the others'."""
+KEPT = {
+    "MALLOC_ARENA_MAX": "1",
+    "MALLOC_MMAP_MAX_": "0",
+    "MALLOC_TRIM_THRESHOLD_": str(2**31 - 1),
+    "MALLOC_TOP_PAD_": str(64 * 2**20),
+}
+"""What ``allocator.keep_freed_memory`` sets, as environment of a process."""
 
 
 class TransformersPeer:
     """The PyTorch process."""
 
-    def __init__(self, python: str, batch: int, *options: str):
+    def __init__(self, python: str, batch: int, *options: str, keep_memory: bool = False):
         script = pathlib.Path(__file__).with_name("networks_torch.py")
         self.process = subprocess.Popen(
             [python, str(script), str(os.cpu_count()), str(batch), *options],
+            env=os.environ | (KEPT if keep_memory else {}),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -59,6 +73,11 @@ class TransformersPeer:
         self.process.wait(timeout=60)
 
 
+def batch_of(network: str, batch: int) -> int:
+    """Images in a step of a network."""
+    return TIMES * batch if NETWORKS[network] == SMALL else batch
+
+
 def timed(function: Callable, *args: Any) -> float:
     """Seconds until the result is there."""
     start = time.perf_counter()
@@ -66,13 +85,22 @@ def timed(function: Callable, *args: Any) -> float:
     return time.perf_counter() - start
 
 
-def programs(name: str, batch: int) -> tuple[dict[str, Callable[[], float]], dict[str, Any]]:
-    """Timed runs of a network, and what compiling them took and counted."""
-    model = models.create(name)
-    images = jnp.asarray(np.random.default_rng(0).standard_normal((batch, 224, 224, 3)), "float32")
-    labels = jnp.arange(batch) % 1000
+def programs(
+    name: str, batch: int, dtype: str = "float32"
+) -> tuple[dict[str, Callable[[], float]], dict[str, Any]]:
+    """Timed runs of a network, and what compiling them took and counted.
+
+    Args:
+      name: of the model.
+      batch: images in a step.
+      dtype: of images and parameters; statistics stay float32.
+    """
+    model, side = models.create(name), 32 if name == SMALL else 224
+    images = jnp.asarray(np.random.default_rng(0).standard_normal((batch, side, side, 3)), dtype)
+    labels = jnp.arange(batch) % (10 if name == SMALL else 1000)
     variables = jax.jit(model.init)(jax.random.key(0), images[:1])
-    params, rest = variables["params"], {k: v for k, v in variables.items() if k != "params"}
+    params = jax.tree.map(lambda p: p.astype(dtype), variables["params"])
+    rest = {k: v for k, v in variables.items() if k != "params"}
     optimizer = optax.sgd(0.01, momentum=0.9)
 
     def loss(params: Any, images: jax.Array) -> Any:
@@ -113,7 +141,7 @@ def programs(name: str, batch: int) -> tuple[dict[str, Callable[[], float]], dic
 
 def measure(network: str, batch: int, repeats: int, peers: dict[str, TransformersPeer]) -> dict:
     """Times of one network in seconds, all sides in turn."""
-    runs, facts = programs(NETWORKS[network], batch)
+    runs, facts = programs(NETWORKS[network], batch_of(network, batch))
     for kind, run in runs.items():
         sides = {"jax": run} | {
             name: lambda peer=peer, kind=kind: peer.run(network, kind)
@@ -137,7 +165,9 @@ def table(results: dict) -> str:
         "# Forward pass and training step of whole networks",
         "",
         f"{versions}; {results['device']}, {results['cores']} cores, batch {results['batch']}, "
-        "images 224 x 224, float32; command and method in `experiments/benchmarks/networks.py`. "
+        f"images 224 x 224 (ResNet-20: {TIMES} times the batch, 32 x 32), float32, freed memory "
+        f"{'kept' if results['keep_memory'] else 'given back'} on both sides; command and method "
+        "in `experiments/benchmarks/networks.py`. "
         "Medians; ratio: ours over the faster PyTorch layout (below 1 is faster).",
         "",
         "| network | run | ours, s | images/s | compile, s | PyTorch, s | PyTorch channels last, s "
@@ -153,8 +183,9 @@ def table(results: dict) -> str:
             shown = " | ".join("" if t is None else f"{t:.3f}" for t in others)
             peak = results["peak_tflops"]
             share = f"{100 * entry['flops'] / ours / (1e12 * peak):.0f} %" if peak else ""
+            rate = batch_of(network, results["batch"]) / ours
             lines.append(
-                f"| {network} | {kind} | {ours:.3f} | {results['batch'] / ours:.1f} | "
+                f"| {network} | {kind} | {ours:.3f} | {rate:.1f} | "
                 f"{entry['compile']:.1f} | {shown} | {ratio} | {share} |"
             )
     return "\n".join(lines) + "\n"
@@ -167,12 +198,18 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--peak_tflops", type=float, help="of the device, in 10^12 per second")
     parser.add_argument("--out", type=pathlib.Path, default=RESULTS / "networks.json")
+    parser.add_argument("--keep_memory", action="store_true", help="on both sides")
+    parser.add_argument("--networks", nargs="*", choices=NETWORKS, default=list(NETWORKS))
     args = parser.parse_args()
+    if args.keep_memory and not allocator.keep_freed_memory():
+        parser.error("--keep_memory: this C library cannot")
     peers, versions = {}, {"jax": jax.__version__}
     if args.torch_python:
-        peers["torch"] = TransformersPeer(args.torch_python, args.batch)
+        peers["torch"] = TransformersPeer(
+            args.torch_python, args.batch, keep_memory=args.keep_memory
+        )
         peers["torch channels last"] = TransformersPeer(
-            args.torch_python, args.batch, "--channels_last"
+            args.torch_python, args.batch, "--channels_last", keep_memory=args.keep_memory
         )
         versions |= peers["torch"].versions
     results = {
@@ -180,10 +217,11 @@ def main() -> None:
         "device": jax.devices()[0].device_kind,
         "cores": os.cpu_count(),
         "batch": args.batch,
+        "keep_memory": args.keep_memory,
         "peak_tflops": args.peak_tflops,
         "networks": {},
     }
-    for network in NETWORKS:
+    for network in args.networks:
         results["networks"][network] = measure(network, args.batch, args.repeats, peers)
         for kind, entry in results["networks"][network].items():
             print(network, kind, {k: round(v, 3) for k, v in entry["medians"].items()}, flush=True)

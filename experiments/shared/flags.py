@@ -15,6 +15,12 @@ DATA_DIR = flags.DEFINE_string(
     "Folder with tfds/ and pretrained/ (default: the variable SOFTEQ_DATA_DIR).",
 )
 
+KEEP_MEMORY = flags.DEFINE_bool(
+    "keep_memory",
+    True,
+    "On CPUs: freed memory stays with the process, see softeq_jax.training.allocator.",
+)
+
 
 def given_config() -> ConfigDict:
     """The config of the command line.

@@ -19,7 +19,7 @@ from absl import app, flags
 from experiments.shared import flags as shared_flags
 from experiments.shared.studies import StudyError, require_data, tfds
 from experiments.train.run import run, table
-from softeq_jax.training import hosts
+from softeq_jax.training import allocator, hosts
 
 flags.adopt_module_key_flags(shared_flags)
 _COORDINATOR = flags.DEFINE_string("coordinator", None, "address:port of process 0.")
@@ -37,6 +37,8 @@ def main(argv: list[str]) -> None:
         raise app.UsageError(f"unexpected arguments {argv[1:]}")
     logging.basicConfig(level=logging.INFO)
     logging.getLogger("absl").setLevel(logging.WARNING)
+    if shared_flags.KEEP_MEMORY.value:
+        allocator.keep_freed_memory()
     hosts.initialize(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
     data_dir = Path(shared_flags.DATA_DIR.value) if shared_flags.DATA_DIR.value else None
     workdir = Path(shared_flags.WORKDIR.value)
