@@ -26,6 +26,17 @@ class BatchNorm(linen.BatchNorm):
 
     Its variance is computed in one pass and its reductions in float32 at least, whatever
     ``use_fast_variance`` and ``force_float32_reductions`` say.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from softeq_jax import nn
+      >>> x = jnp.array([[1.0], [3.0]])
+      >>> norm = nn.BatchNorm(use_running_average=False, momentum=0.0)
+      >>> y, new = norm.init_with_output(jax.random.key(0), x)
+      >>> y.ravel().round(3)
+      Array([-1.,  1.], dtype=float32)
+      >>> norm.apply(new, x, mutable=["batch_stats"])[1]["batch_stats"]["mean"]
+      Array([2.], dtype=float32)
     """
 
     @linen.compact

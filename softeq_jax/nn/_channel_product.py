@@ -18,11 +18,7 @@ def channel_product(
 ) -> jax.Array:
     """A 1x1 convolution as the product of ``[n h' w', in]`` with ``[in, out]``.
 
-    Stands for ``jax.lax.conv_general_dilated`` in a Flax convolution::
-
-        nn.Conv(64, (1, 1), conv_general_dilated=channel_product)
-
-    The rows are one axis, so that the gradient of the kernel is one product as well; with the grid
+    Stands for ``jax.lax.conv_general_dilated`` in a Flax convolution. The rows are one axis, so that the gradient of the kernel is one product as well; with the grid
     left standing XLA copies it transposed.
 
     Args:
@@ -37,6 +33,14 @@ def channel_product(
 
     Raises:
       ValueError: the window is larger than one position, or the channels are in groups.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from flax import linen
+      >>> from softeq_jax import nn
+      >>> layer = linen.Conv(64, (1, 1), strides=2, conv_general_dilated=nn.channel_product)
+      >>> layer.init_with_output(jax.random.key(0), jnp.zeros((8, 32, 32, 16)))[0].shape
+      (8, 16, 16, 64)
     """
     *window, inputs, outputs = kernel.shape
     if max(window) > 1 or inputs != x.shape[-1]:
