@@ -18,8 +18,9 @@ def channel_product(
 ) -> jax.Array:
     """A 1x1 convolution as the product of ``[n h' w', in]`` with ``[in, out]``.
 
-    Stands for ``jax.lax.conv_general_dilated`` in a Flax convolution. The rows are one axis, so that the gradient of the kernel is one product as well; with the grid
-    left standing XLA copies it transposed.
+    Stands for ``jax.lax.conv_general_dilated`` in a Flax convolution. The rows are one axis, so
+    the gradient of the kernel is one product as well; with the grid left standing XLA copies it
+    transposed.
 
     Args:
       x: ``[n, h, w, in]``, or with any other number of grid axes.
