@@ -8,7 +8,7 @@ evaluator (``finite.evaluate``). Tasks: accuracy, mean IoU, displacement and reg
 they are and under transforms (``accuracy_under``, ...). Features: their correlation over depth,
 similarity, fitted maps and representations, subspaces, spectra. ``report`` does what applies, as
 one table with figures. ``doctor`` says why a function is not equivariant, and
-``assert_equivariant`` asks it in a test.
+``assert_equivariant`` asks it in a test. ``data_report`` says whether the data are symmetric.
 """
 
 from softeq_jax.measures import attribution, features, figures, finite
@@ -104,11 +104,13 @@ from softeq_jax.measures.finite import (
     worst_case_along,
     worst_case_error,
 )
+from softeq_jax.measures.symmetry import DataReport, data_report
 
 __all__ = [
     "Action",
     "Attribution",
     "Color",
+    "DataReport",
     "Diagnosis",
     "Estimate",
     "FeatureCorrelation",
@@ -146,6 +148,7 @@ __all__ = [
     "combined",
     "consistency",
     "cyclic_rotations",
+    "data_report",
     "distance_correlation",
     "doctor",
     "element",

@@ -92,11 +92,11 @@ class Diagnosis:
         return "\n\n".join(parts)
 
     def __repr__(self) -> str:
-        lines = [_wrapped(self.verdict)]
+        lines = [wrapped(self.verdict)]
         for number, found in enumerate(self.findings, 1):
             where = f" at {found.layer}" if found.layer else ""
             head = f"{number}. {found.kind}{where}, {found.size:.3g}: {found.evidence}"
-            lines += [_wrapped(head), _wrapped(f"   what to do: {found.remedy}", "   ")]
+            lines += [wrapped(head), wrapped(f"   what to do: {found.remedy}", "   ")]
         lines.append(self.table())
         note = f"tolerance {self.tolerance:.3g}; forward passes: {self.passes}"
         return "\n".join([*lines, note])
@@ -105,9 +105,9 @@ class Diagnosis:
         rows = [
             (f.kind, f.layer or "-", f"{f.size:.3g}", f.evidence, f.remedy) for f in self.findings
         ]
-        found = _html_table(("kind", "layer", "size", "evidence", "remedy"), rows) if rows else ""
+        found = html_table(("kind", "layer", "size", "evidence", "remedy"), rows) if rows else ""
         errors = [(name, f"{error:.3g}") for name, error in self.errors]
-        tables = found + _html_table(("element", "relative error"), errors)
+        tables = found + html_table(("element", "relative error"), errors)
         return f"<p><b>{html.escape(self.verdict)}</b></p>{tables}"
 
     def as_dict(self) -> dict[str, Any]:
@@ -126,7 +126,8 @@ class Diagnosis:
         return json.dumps(self.as_dict(), indent=2, allow_nan=False)
 
 
-def _wrapped(text: str, indent: str = "   ") -> str:
+def wrapped(text: str, indent: str = "   ") -> str:
+    """Lines of ``WIDTH`` characters, those after the first indented."""
     return "\n".join(textwrap.wrap(text, WIDTH, subsequent_indent=indent, drop_whitespace=True))
 
 
@@ -134,7 +135,9 @@ def _short(name: str) -> str:
     return name if len(name) <= WIDTH - 20 else name[: WIDTH - 23] + "..."
 
 
-def _html_table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+def html_table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    """A table of texts, escaped."""
+
     def line(cells: tuple[str, ...], tag: str) -> str:
         return "<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells) + "</tr>"
 

@@ -1,0 +1,158 @@
+"""The action on data: exact elements of the lattice, or an orthogonal one on images made ready.
+
+Resampled copies are told from originals by their blur, so nothing here resamples. Other angles act
+by ``reps.image``, on odd grids, where it is an exact homomorphism; a disc and a low-pass come
+first, so that it is the rotation of the picture, too.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from softeq_jax.groups import Group, PlanarGroup
+from softeq_jax.measures._bandwidth import low_pass
+from softeq_jax.measures.base._layouts import Fiber, Image, Tokens
+from softeq_jax.measures.diagnosis._meanings import (
+    Meaning,
+    check_grid,
+    declared,
+    frame_of,
+)
+from softeq_jax.measures.diagnosis._widened import in_double
+from softeq_jax.reps import image
+
+_SIDE = 33
+"""Largest side of a grid that turns by any angle; larger ones are averaged first."""
+_ENTRIES = 2**13
+"""Largest number of entries of an image that turns by quarters; larger ones are averaged first."""
+_SHARE = 0.5
+"""Of the Nyquist frequency, what the low-pass leaves."""
+_EDGE = 1.5
+"""Pixels over which the disc fades."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Acting:
+    """Examples made ready, and how a group acts on them.
+
+    Attributes:
+      group: the group.
+      x: ``[n, ...]``, float64.
+      words: what acts, and what was done to the examples.
+      moves: applied one after the other, ``(g, x) -> g x``.
+    """
+
+    group: Group
+    x: np.ndarray
+    words: str
+    moves: tuple[Callable[[np.ndarray, np.ndarray], np.ndarray], ...]
+
+    def move(self, g: np.ndarray, x: np.ndarray) -> np.ndarray:
+        """``g x`` for examples ``[m, ...]``, float64."""
+        with in_double():
+            for step in self.moves:
+                x = step(g, x)
+        return x
+
+    def each(self, elements: np.ndarray, which: np.ndarray, x: np.ndarray) -> np.ndarray:
+        """``g_i x_i`` with ``g_i = elements[which[i]]``."""
+        moved = np.empty_like(x)
+        for k in np.unique(which):
+            moved[which == k] = self.move(elements[k], x[which == k])
+        return moved
+
+
+def acting(x: np.ndarray, group: Group, given: Any) -> Acting:
+    """How a group acts on examples, as declared (see ``measures.doctor``) or as their shape says.
+
+    Raises:
+      ValueError: it does not act on them, or leaves everything as it is.
+    """
+    meaning = declared(given, group, x.shape, "the data")
+    if meaning.is_trivial:
+        raise ValueError(
+            f"nothing acts on data that are read as {meaning.words}, so that every distribution "
+            f"is symmetric: declare how {group} acts on them, as input="
+        )
+    layout = meaning.layout
+    check_grid(group, layout, x.shape, "the data")
+    if not isinstance(layout, Image | Tokens):
+        return Acting(group, x, meaning.words, (_step(meaning, group, x.shape),))
+    assert isinstance(group, PlanarGroup)
+    if group.rotations in (1, 2, 4):
+        small = _averaged(x, layout) if isinstance(layout, Image) else x
+        how = "pixels moved exactly" + ("" if small is x else _size(small, layout))
+        return Acting(
+            group, small, f"{meaning.words}, {how}", (_step(meaning, group, small.shape),)
+        )
+    if not isinstance(layout, Image):
+        raise ValueError(
+            f"{group} turns tokens by angles between the points of their lattice: give the images, "
+            f"or a group of quarter turns and flips"
+        )
+    small = _made_ready(x, layout)
+    turn = image(group, layout.grid(small.shape))
+    moves = [_step(Meaning(Fiber(turn, layout.axes), ""), group, small.shape)]
+    if layout.fiber is not None:
+        fiber = Meaning(Fiber(layout.fiber, (layout.channel,)), "")
+        moves.append(_step(fiber, group, small.shape))
+    words = f"{meaning.words}, by {turn} after a disc and a low-pass"
+    return Acting(group, small, words, tuple(moves))
+
+
+def _step(meaning: Meaning, group: Group, shape: tuple[int, ...]) -> Callable[..., np.ndarray]:
+    frame = frame_of(meaning, shape)
+    return lambda g, x: meaning.move(group, g, x, frame)
+
+
+def _size(x: np.ndarray, layout: Image) -> str:
+    rows, cols = layout.grid(x.shape)
+    return f" after averaging to {rows} x {cols}"
+
+
+def _averaged(x: np.ndarray, layout: Image) -> np.ndarray:
+    """Images averaged along both axes until they are small enough; quarter turns and flips of
+    the result are those of the images."""
+    while np.prod(x.shape[1:]) > _ENTRIES and min(layout.grid(x.shape)) > 4:
+        for axis in layout.axes:
+            x = _halved(x, axis)
+    return x
+
+
+def _made_ready(x: np.ndarray, layout: Image) -> np.ndarray:
+    """Images on an odd grid of moderate size, low-passed, and faded out beyond a disc."""
+    while layout.grid(x.shape)[0] > _SIDE:
+        for axis in layout.axes:
+            x = _halved(x, axis)
+    if layout.grid(x.shape)[0] % 2 == 0:
+        for axis in layout.axes:
+            x = _between(x, axis)
+    side = layout.grid(x.shape)[0]
+    if side < 5:
+        raise ValueError(
+            f"images of {side} x {side} pixels are too small to turn by any angle: give larger "
+            f"ones, or a group of quarter turns and flips"
+        )
+    at = np.arange(side) - (side - 1) / 2
+    radius = np.hypot(at[:, None], at[None])
+    disc = np.clip(((side - 1) / 2 - radius) / _EDGE, 0, 1)
+    form = [side if axis in [a % x.ndim for a in layout.axes] else 1 for axis in range(x.ndim)]
+    with in_double():
+        return np.asarray(low_pass(jnp.asarray(x * disc.reshape(form)), _SHARE, layout))
+
+
+def _between(x: np.ndarray, axis: int) -> np.ndarray:
+    """Means of neighbors along an axis, one entry less, about the same center."""
+    x = np.moveaxis(x, axis, 0)
+    return np.moveaxis((x[1:] + x[:-1]) / 2, 0, axis)
+
+
+def _halved(x: np.ndarray, axis: int) -> np.ndarray:
+    """Every second mean of neighbors, which lie symmetrically about the center."""
+    if x.shape[axis] % 2:
+        x = _between(x, axis)
+    x = np.moveaxis(_between(x, axis), axis, 0)
+    return np.moveaxis(x[::2], 0, axis)
