@@ -24,14 +24,16 @@ from softeq_jax.measures.diagnosis._meanings import (
 from softeq_jax.measures.diagnosis._widened import in_double
 from softeq_jax.reps import image
 
-_SIDE = 33
-"""Largest side of a grid that turns by any angle; larger ones are averaged first."""
+_LEAST = 5
+"""Least side of images that turn by any angle."""
+_SIDE, _LARGEST = 25, 41
+"""Sides of the grids on which they do: smaller ones are refined, larger ones averaged."""
 _ENTRIES = 2**13
 """Largest number of entries of an image that turns by quarters; larger ones are averaged first."""
-_SHARE = 0.5
+_SHARE = 0.7
 """Of the Nyquist frequency, what the low-pass leaves."""
-_EDGE = 1.5
-"""Pixels over which the disc fades."""
+_RIM, _FADE = 0.4, 0.8
+"""Shares of its radius over which the disc fades, before and after the low-pass."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,25 +125,39 @@ def _averaged(x: np.ndarray, layout: Image) -> np.ndarray:
 
 
 def _made_ready(x: np.ndarray, layout: Image) -> np.ndarray:
-    """Images on an odd grid of moderate size, low-passed, and faded out beyond a disc."""
-    while layout.grid(x.shape)[0] > _SIDE:
-        for axis in layout.axes:
-            x = _halved(x, axis)
-    if layout.grid(x.shape)[0] % 2 == 0:
-        for axis in layout.axes:
-            x = _between(x, axis)
-    side = layout.grid(x.shape)[0]
-    if side < 5:
+    """Images on an odd grid of moderate size, low-passed, and faded out to the rim of a disc.
+
+    A disc comes before the low-pass, so that no edge wraps around, and one that fades slowly
+    comes after it, as what rings beyond the rim would not turn as the picture does.
+    """
+    import scipy.ndimage
+
+    axes = tuple(axis % x.ndim for axis in layout.axes)
+    if x.shape[axes[0]] < _LEAST:
         raise ValueError(
-            f"images of {side} x {side} pixels are too small to turn by any angle: give larger "
-            f"ones, or a group of quarter turns and flips"
+            f"images of {x.shape[axes[0]]} x {x.shape[axes[1]]} pixels are too small to turn by "
+            f"any angle: give larger ones, or a group of quarter turns and flips"
         )
-    at = np.arange(side) - (side - 1) / 2
-    radius = np.hypot(at[:, None], at[None])
-    disc = np.clip(((side - 1) / 2 - radius) / _EDGE, 0, 1)
-    form = [side if axis in [a % x.ndim for a in layout.axes] else 1 for axis in range(x.ndim)]
+    while x.shape[axes[0]] > _LARGEST:
+        for axis in axes:
+            x = _halved(x, axis)
+    old = x.shape[axes[0]]
+    side = max(_SIDE, old - (old + 1) % 2)
+    if side != old:  # the same picture on more points, so that turning them is more exact
+        zoom = [side / old if axis in axes else 1.0 for axis in range(x.ndim)]
+        x = scipy.ndimage.zoom(x, zoom, order=3, mode="nearest")
+    form = [side if axis in axes else 1 for axis in range(x.ndim)]
     with in_double():
-        return np.asarray(low_pass(jnp.asarray(x * disc.reshape(form)), _SHARE, layout))
+        cut = jnp.asarray(x * _disc(side, _RIM).reshape(form))
+        return np.asarray(low_pass(cut, _SHARE, layout)) * _disc(side, _FADE).reshape(form)
+
+
+def _disc(side: int, fade: float) -> np.ndarray:
+    """A disc in a square, 0 at its rim and 1 from a share of the radius inwards."""
+    at = np.arange(side) - (side - 1) / 2
+    depth = 1 - 2 * np.hypot(at[:, None], at[None]) / (side - 1)
+    depth = np.clip(depth / fade, 0, 1)
+    return depth**2 * (3 - 2 * depth)
 
 
 def _between(x: np.ndarray, axis: int) -> np.ndarray:

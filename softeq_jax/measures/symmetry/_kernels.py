@@ -8,6 +8,8 @@ WIDTHS = (0.3, 1.0, 3.0)
 """Widths that are tried, in median distances between examples."""
 _RIDGES = np.logspace(-5, 1, 13)
 """Strengths that are tried, in means of the eigenvalues."""
+COARSE = 1e-2
+"""The least of them for which differences of a percent do not count."""
 
 
 def squared_distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -34,18 +36,19 @@ class Ridge(NamedTuple):
     left_out: float
 
 
-def ridge(kernel: np.ndarray, y: np.ndarray) -> Ridge:
+def ridge(kernel: np.ndarray, y: np.ndarray, least: float = 0.0) -> Ridge:
     """``(K + r)^-1 y`` with the r of the least error at what is left out.
 
     Args:
       kernel: symmetric ``[n, n]``; eigenvalues below zero are rounding and count as zero.
       y: ``[n, q]``.
+      least: strength, in means of the eigenvalues.
     """
     values, vectors = np.linalg.eigh((kernel + kernel.T) / 2)
     values = np.maximum(values, 0)
     turned = vectors.T @ y
     best = Ridge(np.zeros_like(y), np.inf)
-    for strength in _RIDGES * max(float(values.mean()), 1e-300):
+    for strength in _RIDGES[least <= _RIDGES] * max(float(values.mean()), 1e-300):
         share = values / (values + strength)
         hat = np.minimum((vectors**2) @ share, 1 - 1e-9)
         error = float(

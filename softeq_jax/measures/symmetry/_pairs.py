@@ -12,7 +12,13 @@ from collections.abc import Callable
 
 import numpy as np
 
-from softeq_jax.measures.symmetry._kernels import WIDTHS, median_width, ridge, squared_distances
+from softeq_jax.measures.symmetry._kernels import (
+    COARSE,
+    WIDTHS,
+    median_width,
+    ridge,
+    squared_distances,
+)
 
 _TIED = 1e-12
 """Margins up to this share of the largest are ties."""
@@ -40,7 +46,8 @@ class PairTest:
 def fitted(still: np.ndarray, moved: np.ndarray) -> Witness:
     """A function that is larger on what was moved: kernel ridge regression of margins to 1.
 
-    Of three widths and of many strengths those are taken that do best at pairs left out.
+    Of three widths and of several strengths those are taken that do best at pairs left out; none
+    so weak that rounding, or an action that is the picture's to some thousandths, would count.
 
     Args:
       still: ``[m, d]``.
@@ -52,7 +59,7 @@ def fitted(still: np.ndarray, moved: np.ndarray) -> Witness:
     found = []
     for h in WIDTHS:
         mm, ms, ss = (np.exp(-s / (2 * (h * width) ** 2)) for s in squares)
-        found.append((h * width, ridge(mm - ms - ms.T + ss, ones)))
+        found.append((h * width, ridge(mm - ms - ms.T + ss, ones, COARSE)))
     h, best = min(found, key=lambda one: one[1].left_out)
     weights = best.coefficients[:, 0]
 

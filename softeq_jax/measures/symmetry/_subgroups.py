@@ -29,7 +29,7 @@ from softeq_jax.groups import product as product_group
 
 _LISTED = 128
 """Largest order of a group of which all elements are drawn from."""
-_DRAWN = 32
+_DRAWN = 16
 """Elements that are drawn of other groups, and their inverses."""
 _WHOLE = 48
 """Largest order of a group of which all subgroups are tested."""
@@ -44,7 +44,7 @@ class Subgroup:
 
     Attributes:
       name: how it prints.
-      elements: ``[k, d, d]``, without the identity, with every inverse: all, turns by 1/64 of a
+      elements: ``[k, d, d]``, without the identity, with every inverse: all, turns by 1/32 of a
         circle, or random ones.
       generators: ``[m, d, d]``, of a dense part.
       holds: whether a matrix belongs to it.
