@@ -1,4 +1,4 @@
-"""Orbits of arrays, group means of functions, and canonicalization as their rival.
+"""Orbits of arrays, group means of functions, how functions vary, and canonicalization.
 
 ``TreeAction`` and what makes one are for code that loops over elements itself, such as sampled
 penalties.
@@ -16,13 +16,16 @@ from softeq_jax.orbits._orbit import (
     tree_action,
 )
 from softeq_jax.orbits._quadrature import Quadrature, polynomial_degree, quadrature
+from softeq_jax.orbits._variation import OutputVariation, Variation, variation
 
 __all__ = [
     "Choice",
     "Draw",
+    "OutputVariation",
     "Quadrature",
     "Sampling",
     "TreeAction",
+    "Variation",
     "average",
     "canonicalize",
     "common_group",
@@ -35,6 +38,7 @@ __all__ = [
     "polynomial_degree",
     "quadrature",
     "tree_action",
+    "variation",
     "weighted_sum",
 ]
 

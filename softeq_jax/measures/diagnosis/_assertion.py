@@ -1,23 +1,26 @@
 """An assertion for test suites: a function is equivariant, or the failure says why not."""
 
+from collections.abc import Callable
 from typing import Any
 
+import jax
 import numpy as np
 
 from softeq_jax._checks import coefficient, whole
-from softeq_jax.measures.base._functions import Array, Function, as_key
+from softeq_jax.measures.base._functions import Function, as_key
 from softeq_jax.measures.diagnosis._doctor import doctor, group_of
 from softeq_jax.measures.diagnosis._elements import drawn, trials
 from softeq_jax.measures.diagnosis._meanings import declared, frame_of, on_grid
 from softeq_jax.measures.diagnosis._patient import Patient
 from softeq_jax.measures.diagnosis._precision import tolerance_of
+from softeq_jax.measures.diagnosis._several import is_declared, is_several, joined, outputs
 
 
 def assert_equivariant(
-    f: Function,
+    f: Callable[..., Any],
     rep_in: Any,
     rep_out: Any,
-    x: Array,
+    x: Any,
     *,
     key: Any = None,
     tolerance: float | None = None,
@@ -31,8 +34,8 @@ def assert_equivariant(
     Args:
       f: see ``doctor``.
       rep_in: a representation, or what else ``doctor`` takes as its input, with a group.
-      rep_out: of the output.
-      x: at least two examples.
+      rep_out: of the output, or of several a dictionary or tuple like them.
+      x: at least two examples, or a tuple of positions and species.
       key: a JAX key or a seed, for random elements; None: seed 0.
       tolerance: of the relative error; None: by the dtype of x, 1,000 units of the last place.
       n: random elements, none of them on maps.
@@ -48,6 +51,17 @@ def assert_equivariant(
       >>> sq.measures.assert_equivariant(lambda x: x * (x**2).sum(-1, keepdims=True), V, V, x)
     """
     n = whole(n, "n", least=0)
+    if isinstance(x, tuple) or is_several(rep_out):
+        group = group_of(None, rep_in, *jax.tree.leaves(rep_out, is_leaf=is_declared))
+        cloud = joined(x, group, rep_in)
+        for one in outputs(f, cloud, rep_out):
+            try:
+                assert_equivariant(
+                    one.f, cloud.input, one.output, cloud.x, key=key, tolerance=tolerance, n=n
+                )
+            except AssertionError as error:
+                raise AssertionError(f"{one.name}: {error}") from None
+        return
     limit = tolerance_of(np.asarray(x).dtype)
     if tolerance is not None:
         limit = float(coefficient(tolerance, "tolerance"))

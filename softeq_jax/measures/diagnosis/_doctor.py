@@ -1,5 +1,6 @@
 """The doctor: why a function is not equivariant, and what to do about it."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -14,12 +15,19 @@ from softeq_jax.measures.diagnosis._examination import Examination
 from softeq_jax.measures.diagnosis._meanings import Meaning, check_grid, declared, frame_of, on_grid
 from softeq_jax.measures.diagnosis._patient import Patient
 from softeq_jax.measures.diagnosis._precision import tolerance_of
+from softeq_jax.measures.diagnosis._several import (
+    is_declared,
+    is_several,
+    joined,
+    outputs,
+    together,
+)
 from softeq_jax.reps import Rep
 
 
 def doctor(
-    f: Function,
-    x: Array,
+    f: Callable[..., Any],
+    x: Any,
     group: Group | str | None = None,
     *,
     input: Any = None,
@@ -37,17 +45,19 @@ def doctor(
     Args:
       f: any function of ``[n, ...]`` to ``[n, ...]``, called outside ``jit``. Layers have names if
         Flax modules (see ``measures.linen``), ``jax.named_scope`` or ``measures.tap`` give some.
-      x: at least two different examples, floating point; random ones show most.
+      x: at least two different examples, floating point; random ones show most. Or a tuple of
+        positions ``[n, atoms, d]`` and species (``[n, atoms]`` or ``[atoms]``): f takes both, and
+        may return energy and forces as a dictionary or tuple.
       group: that acts, or its name ("c4"); None: that of a representation below.
       input: a representation, a layout such as ``measures.Image(fiber=rep)``, "image", "tokens" or
         "vector". A representation acts on the axes that it fits; one of a planar group on the
         channels of maps ``[n, h, w, c]`` makes them fields. None: maps for a planar group and four
         axes, vectors where the last axis fits the group's matrices.
       output: as input, also "invariant"; None: as the input if the shapes are equal, maps for
-        maps, else vectors or invariants.
+        maps, else vectors or invariants. Of several outputs a dictionary or tuple like them.
 
     Returns:
-      A ``Diagnosis``, from at most 30 forward passes.
+      A ``Diagnosis``, from at most 30 forward passes for each output.
 
     Raises:
       TypeError: integers, or an output that is not one floating point array.
@@ -63,7 +73,16 @@ def doctor(
       >>> found.findings[0].kind
       'position'
     """
-    group, x = group_of(group, input, output), _examples(x)
+    group = group_of(group, input, *jax.tree.leaves(output, is_leaf=is_declared))
+    if isinstance(x, tuple) or is_several(output):
+        cloud = joined(x, group, input)
+        return together(
+            [
+                (one.name, doctor(one.f, cloud.x, group, input=cloud.input, output=one.output))
+                for one in outputs(f, cloud, output)
+            ]
+        )
+    x = _examples(x)
     patient, problem = _patient(f, x, group, input, output)
     tolerance = tolerance_of(x.dtype)
     case = Examination(patient, tolerance, output is None and patient.first.shape != x.shape)
