@@ -7,7 +7,7 @@ first, so that it is the rotation of the picture, too.
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -15,14 +15,9 @@ import numpy as np
 from softeq_jax.groups import Group, PlanarGroup
 from softeq_jax.measures._bandwidth import low_pass
 from softeq_jax.measures.base._layouts import Fiber, Image, Tokens
-from softeq_jax.measures.diagnosis._meanings import (
-    Meaning,
-    check_grid,
-    declared,
-    frame_of,
-)
+from softeq_jax.measures.diagnosis._meanings import check_grid, declared
 from softeq_jax.measures.diagnosis._widened import in_double
-from softeq_jax.reps import image
+from softeq_jax.reps import Rep, image, tokens
 
 _LEAST = 5
 """Least side of images that turn by any angle."""
@@ -54,9 +49,8 @@ class Acting:
 
     def move(self, g: np.ndarray, x: np.ndarray) -> np.ndarray:
         """``g x`` for examples ``[m, ...]``, float64."""
-        with in_double():
-            for step in self.moves:
-                x = step(g, x)
+        for step in self.moves:
+            x = step(g, x)
         return x
 
     def each(self, elements: np.ndarray, which: np.ndarray, x: np.ndarray) -> np.ndarray:
@@ -81,33 +75,56 @@ def acting(x: np.ndarray, group: Group, given: Any) -> Acting:
         )
     layout = meaning.layout
     check_grid(group, layout, x.shape, "the data")
-    if not isinstance(layout, Image | Tokens):
-        return Acting(group, x, meaning.words, (_step(meaning, group, x.shape),))
+    if isinstance(layout, Fiber):
+        enter, leave = meaning.order or (None, None)
+        return Acting(group, x, meaning.words, (_Step(layout.rep, layout.axes, enter, leave),))
     assert isinstance(group, PlanarGroup)
-    if group.rotations in (1, 2, 4):
-        small = _averaged(x, layout) if isinstance(layout, Image) else x
-        how = "pixels moved exactly" + ("" if small is x else _size(small, layout))
-        return Acting(
-            group, small, f"{meaning.words}, {how}", (_step(meaning, group, small.shape),)
-        )
-    if not isinstance(layout, Image):
-        raise ValueError(
-            f"{group} turns tokens by angles between the points of their lattice: give the images, "
-            f"or a group of quarter turns and flips"
-        )
-    small = _made_ready(x, layout)
+    exact = group.rotations in (1, 2, 4)
+    if isinstance(layout, Tokens):
+        if not exact:
+            raise ValueError(
+                f"{group} turns tokens by angles between the points of their lattice: give the "
+                f"images, or a group of quarter turns and flips"
+            )
+        turn = tokens(group, layout.sides(x.shape), layout.prefix)
+        return Acting(group, x, meaning.words, (_Step(turn, (layout.axis,)),))
+    assert isinstance(layout, Image)
+    small = _averaged(x, layout) if exact else _made_ready(x, layout)
     turn = image(group, layout.grid(small.shape))
-    moves = [_step(Meaning(Fiber(turn, layout.axes), ""), group, small.shape)]
+    steps = [_Step(turn, layout.axes)]
     if layout.fiber is not None:
-        fiber = Meaning(Fiber(layout.fiber, (layout.channel,)), "")
-        moves.append(_step(fiber, group, small.shape))
-    words = f"{meaning.words}, by {turn} after a disc and a low-pass"
-    return Acting(group, small, words, tuple(moves))
+        steps.append(_Step(layout.fiber, (layout.channel,)))
+    how = "after a disc and a low-pass"
+    if exact:
+        how = "pixels moved exactly" + ("" if small is x else _size(small, layout))
+    return Acting(group, small, f"{meaning.words}, by {turn}, {how}", tuple(steps))
 
 
-def _step(meaning: Meaning, group: Group, shape: tuple[int, ...]) -> Callable[..., np.ndarray]:
-    frame = frame_of(meaning, shape)
-    return lambda g, x: meaning.move(group, g, x, frame)
+class _Step(NamedTuple):
+    """A representation on some axes of an array, on every copy in a single axis.
+
+    Attributes:
+      rep: the representation.
+      axes: it acts on.
+      enter, leave: rearrange the entries before and after it; None: nothing.
+    """
+
+    rep: Rep
+    axes: tuple[int, ...]
+    enter: Callable[[Any], Any] | None = None
+    leave: Callable[[Any], Any] | None = None
+
+    def __call__(self, g: np.ndarray, x: np.ndarray) -> np.ndarray:
+        y = x if self.enter is None else self.enter(x)
+        if len(self.axes) > 1:
+            y = self.rep.apply(g, y, axes=self.axes)
+        else:
+            moved = np.moveaxis(y, self.axes[0], -1)
+            split = moved.reshape(*moved.shape[:-1], -1, *self.rep.shape)
+            acting = range(split.ndim - len(self.rep.shape), split.ndim)
+            turned = self.rep.apply(g, split, axes=tuple(acting)).reshape(moved.shape)
+            y = np.moveaxis(turned, -1, self.axes[0])
+        return np.asarray(y if self.leave is None else self.leave(y))
 
 
 def _size(x: np.ndarray, layout: Image) -> str:

@@ -216,8 +216,6 @@ def data_report(
     x, labels = joined(source, whole(survey.get("examples", 1000), "examples", LEAST), rng)
     act = acting(x, group, input)
     groups = family(group, survey.get("subgroups"), rng)
-    if not len(groups.members[0].elements):
-        raise ValueError(f"{group} has one element, under which everything is symmetric")
     arms = Arms(act, rng.permutation(len(x)) < len(x) // 2, rng, swaps)
     asked = [arms.test(member.elements, act.x) for member in groups.members]
     adjusted = groups.adjusted([test.p for test, _ in asked])

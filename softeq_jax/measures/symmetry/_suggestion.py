@@ -38,12 +38,12 @@ class Suggestion:
 
 
 def from_labels(loss: LabelLoss, rng: np.random.Generator) -> Suggestion:
-    """The lowest level whose held-out loss is the least but for one standard error."""
+    """The lowest level whose held-out loss is the least but for two standard errors."""
 
     def chosen(rows: np.ndarray) -> int:
         losses = loss.losses[:, rows]
         gaps = losses - losses[np.argmin(losses.mean(1))]
-        return int(np.argmax(gaps.mean(1) <= gaps.std(1) / np.sqrt(len(rows))))
+        return int(np.argmax(gaps.mean(1) <= 2 * gaps.std(1) / np.sqrt(len(rows))))
 
     share, error = loss.share
     model, saving = ("strict", "may be broken") if share > 0 else ("free", "is kept")
