@@ -11,7 +11,7 @@ one table with figures. ``doctor`` says why a function is not equivariant, and
 ``assert_equivariant`` asks it in a test. ``data_report`` says whether the data are symmetric.
 """
 
-from softeq_jax.measures import attribution, features, figures, finite
+from softeq_jax.measures import attribution, features, figures, finite, symmetry
 from softeq_jax.measures._bandwidth import low_pass
 from softeq_jax.measures._lie import (
     LieErrors,
@@ -205,6 +205,7 @@ __all__ = [
     "subspace_scores",
     "svcca",
     "symmetric_relative_error",
+    "symmetry",
     "tap",
     "trajectories_under",
     "uniform_rotations",

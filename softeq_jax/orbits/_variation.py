@@ -39,6 +39,13 @@ class OutputVariation:
       error: root mean square of ``f(x) - (R f)(x)``, in units of ``scale``.
       energies: by irreducible representation, those that vary; "rest" is what is faster than the
         quadrature tells apart.
+
+    Example:
+      >>> import jax.numpy as jnp, softeq_jax as sq
+      >>> V, x = sq.reps.vector(sq.groups.so(2)), jnp.array([[3.0, 4.0]])
+      >>> one = sq.orbits.variation(lambda x: 10 + x[:, 0], V, None, x)[""]
+      >>> round(one.variance, 3)  # 25 times the mean of a squared cosine
+      12.5
     """
 
     name: str
@@ -62,6 +69,13 @@ class Variation:
       elements: how many were taken.
       degree: up to which the mean is exact; None: for every function.
       outputs: one entry each.
+
+    Example:
+      >>> import jax.numpy as jnp, softeq_jax as sq
+      >>> V, x = sq.reps.vector(sq.groups.cyclic(4)), jnp.array([[3.0, 4.0]])
+      >>> found = sq.orbits.variation(lambda x: {"length": (x**2).sum(-1)}, V, None, x)
+      >>> found["length"].variance, found.elements
+      (0.0, 4)
     """
 
     group: str

@@ -39,6 +39,12 @@ class Bands(NamedTuple):
       levels: ``[b]``, ascending, the first 0: the mean.
       weights: ``[b, m]``: the part of level b of h at g is ``sum_k w[b, k] h(g_k g)``; they add up
         to the identity.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> found = sq.measures.symmetry.bands(sq.groups.cyclic(4))
+      >>> found.up_to(0).round(6).tolist()  # the mean over the group
+      [0.25, 0.25, 0.25, 0.25]
     """
 
     elements: np.ndarray
@@ -52,7 +58,13 @@ class Bands(NamedTuple):
 
 @functools.lru_cache(maxsize=16)
 def bands(group: Group) -> Bands | None:
-    """The bands of a group; None where no finite group stands for it."""
+    """The bands of a group; None where no finite group stands for it.
+
+    Example:
+      >>> import softeq_jax as sq
+      >>> sq.measures.symmetry.bands(sq.groups.so(2)).levels.tolist()
+      [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0]
+    """
     if isinstance(group, PlanarGroup) and (group.order is None or group.order > _LISTED):
         found = _listed((dihedral if group.has_flip else cyclic)(_TURNS))
         levels = [b if abs(b - _FLIPPED) < _SAME else _frequency(b) for b in found.levels]

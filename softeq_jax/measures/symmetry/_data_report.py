@@ -57,6 +57,12 @@ class DataReport:
       suggestion: strict, soft or free.
       alpha: the level of all tests together.
       words: how the group acts, in words.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> x = np.random.default_rng(0).normal(size=(200, 2)) + [2, 0]
+      >>> print(sq.measures.data_report(x, "c4").verdict)
+      the data are not symmetric under C4 (p = 0.0005), nor under any subgroup tried.
     """
 
     group: str

@@ -35,6 +35,13 @@ class PairTest:
         it cannot, 1 where it always can (ties count half).
       error: standard error of the accuracy.
       pairs: held out.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> x = np.random.default_rng(0).normal(size=(200, 2)) + [2, 0]
+      >>> test = sq.measures.data_report(x, "c4").tests[0][1]
+      >>> test.pairs, test.p, test.accuracy > 0.9
+      (100, 0.0005, True)
     """
 
     p: float

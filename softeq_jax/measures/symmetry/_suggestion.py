@@ -28,6 +28,12 @@ class Suggestion:
       confidence: share of the bootstrap draws (over held-out examples) that suggest this kind;
         None where nothing was drawn.
       why: in a sentence.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> x = np.random.default_rng(0).normal(size=(200, 2))
+      >>> sq.measures.data_report((x, x[:, 0]), "c4").suggestion.kind  # a vector's component
+      'soft'
     """
 
     kind: str
