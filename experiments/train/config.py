@@ -94,6 +94,7 @@ def defaults() -> ConfigDict:
             "remat": config_dict.placeholder(str),
             "average_decay": config_dict.placeholder(float),
             "skip_nonfinite": False,
+            "sharding": "replicated",  # or "full": the state divided among the devices
         }
     )
     config.run = ConfigDict(
@@ -133,6 +134,8 @@ MAY_CHANGE = (
     "data.num_workers",
     "data.eval_batch_size",
     "curves.images",
+    "step.sharding",
     "title",
 )
-"""Keys that change nothing in what a run computes, so that a resumed run may change them."""
+"""Keys that change nothing in what a run computes but rounding, so that a resumed run may change
+them."""

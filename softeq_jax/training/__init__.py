@@ -23,6 +23,7 @@ _MODULES = (
 _NAMES = {
     "checkpoints": ("CheckpointFailed", "Checkpoints", "DamagedCheckpoint", "restore", "save"),
     "evaluation": ("make_evaluate", "make_predict"),
+    "layouts": ("StateLayout", "layout"),
     "loop": ("Hook", "LoopOptions", "NonFiniteLoss", "every", "fit", "stop_on_signals"),
     "memory": ("step_memory",),
     "methods": ("Method",),

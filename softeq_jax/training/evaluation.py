@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from softeq_jax.training import methods
+from softeq_jax.training.layouts import laid_out, layout
 from softeq_jax.training.pmap import InFlight, device_sum, over_devices, replicate, shard
 
 Tree = Any
@@ -19,6 +20,7 @@ def make_evaluate(
     *,
     method: methods.Method | None = None,
     in_flight: int = 1,
+    sharding: str = "replicated",
 ) -> Callable[..., dict[str, Any]]:
     """Compiles the mean of per-example metrics over a data set.
 
@@ -27,13 +29,14 @@ def make_evaluate(
         (or array, such as a confusion matrix) for each example of a device's part of the batch.
       method: turns parameters into weights, as in training; None takes them as they are.
       in_flight: batches that may be unfinished while the next is dispatched.
+      sharding: of parameters and model variables, as of the step; see `softeq_jax.training.layout`.
 
     Returns:
       `evaluate(params, model_state, batches, extra=None, step=0) -> {name: mean, ..., "count":
-      n}`. `params` and `model_state` are replicated, `extra` is not. `batches` are host-local,
-      as from `eval_batches`: all of one size, the same number on every host, with `weight` `[b]`,
-      1 for an example and 0 for padding. Sums are made on the devices; the means, over all hosts,
-      are floats, or NumPy arrays for metrics that are arrays. What padding
+      n}`. `params` and `model_state` lie on the devices, `extra` does not. `batches` are
+      host-local, as from `eval_batches`: all of one size, the same number on every host, with
+      `weight` `[b]`, 1 for an example and 0 for padding. Sums are made on the devices; the means,
+      over all hosts, are floats, or NumPy arrays for metrics that are arrays. What padding
       evaluates to does not matter.
       It raises ValueError for batches without `weight`, or whose weights sum to 0.
 
@@ -48,11 +51,12 @@ def make_evaluate(
     """
     method = methods.plain() if method is None else method
 
-    @over_devices(in_axes=(0, 0, 0, None, None), out_axes=None)
-    def sums(params: Tree, model_state: Tree, batch: Tree, extra: Tree, step: Any) -> Tree:
-        weights = method.weights(params, extra, step)
+    chosen = layout(sharding)
+
+    def share(gather: Any, weights: Tree, kept: Tree, batch: Tree) -> tuple[None, Tree]:
+        model_state, extra = kept
         inputs = {name: value for name, value in batch.items() if name != "weight"}
-        values = metrics_fn(weights, model_state, inputs, extra)
+        values = metrics_fn(gather(weights, None), model_state, inputs, extra)
         weight = batch["weight"]
 
         def total(path: Any, value: jax.Array) -> jax.Array:
@@ -66,18 +70,25 @@ def make_evaluate(
             return jnp.where(counts > 0, counts * value, 0.0).sum(0)
 
         totals = jax.tree_util.tree_map_with_path(total, values)
-        return device_sum({**totals, "count": weight.sum()})
+        return None, device_sum({**totals, "count": weight.sum()})
+
+    def sums(params: Tree, model_state: Tree, batch: Tree, extra: Tree, step: Any) -> Tree:
+        weights = method.weights(params, extra, step)
+        return chosen.on_shares(share, weights, (model_state, extra), batch, gradient=False)[1]
+
+    compiled = laid_out(sums, chosen, in_axes=(0, 0, 0, None, None), out_axes=None)
 
     def evaluate(
         params: Tree, model_state: Tree, batches: Iterable[Tree], extra: Tree = None, step: int = 0
     ) -> dict[str, Any]:
         queue, found = InFlight(in_flight), []
-        taken = np.int32(step)
+        taken, extra = np.int32(step), chosen.copy(extra)
         for number, batch in enumerate(batches):
             if "weight" not in batch:
                 raise ValueError(f"batch {number} has {sorted(batch)}, expected 'weight' as well")
-            batch = shard({**batch, "weight": np.asarray(batch["weight"], np.float32)})
-            found += queue.push(number, sums(params, model_state, batch, extra, taken))
+            batch = {**batch, "weight": np.asarray(batch["weight"], np.float32)}
+            results = compiled(params, model_state, chosen.spread(batch), extra, taken)
+            found += queue.push(number, results)
         found += queue.drain()
         totals: dict[str, Any] = {}
         for _, values in found:

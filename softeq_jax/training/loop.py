@@ -14,7 +14,8 @@ import numpy as np
 from tqdm import tqdm
 
 from softeq_jax._checks import known_options, whole
-from softeq_jax.training.pmap import InFlight, default_in_flight, replicate, shard, unreplicate
+from softeq_jax.training.layouts import layout_of
+from softeq_jax.training.pmap import InFlight, default_in_flight
 from softeq_jax.training.step import StepFn, TrainState, require_single
 
 Tree = Any
@@ -29,8 +30,8 @@ class Hook(NamedTuple):
     Attributes:
       due: called with the number of steps taken; says whether `run` is called after that step.
       run: called as `run(step, state)` when every step so far is finished and found finite.
-        `state` is replicated and its memory is used again by the next step: copy what is kept
-        (`unreplicate` does).
+        `state` lies on the devices and its memory is used again by the next step: copy what is
+        kept (`unreplicate` does, or `layout("full").collect` where the step is sharded).
 
     Example:
       >>> import softeq_jax as sq
@@ -158,8 +159,9 @@ def fit(
     first = int(state.step)
     _log.info("training steps %d to %d on %d devices", first, first + steps, jax.device_count())
     monitor = _Monitor(batches, options)
-    votes = [shard(np.full(jax.local_device_count(), v, np.float32)) for v in (0.0, 1.0)]
-    state = replicate(state)
+    layout = layout_of(step_fn)
+    votes = [layout.spread(np.full(jax.local_device_count(), v, np.float32)) for v in (0.0, 1.0)]
+    state, extra = layout.place(state), layout.copy(extra)
     source = iter(batches)
     with tqdm(
         total=first + steps,
@@ -184,7 +186,7 @@ def fit(
             if before_step is not None:
                 before_step(number)
             try:
-                batch = shard(next(source))
+                batch = layout.spread(next(source))
             except StopIteration:
                 done = number - 1 - first
                 raise ValueError(f"batches ended after {done} of {steps} steps") from None
@@ -198,7 +200,7 @@ def fit(
             if monitor.stopped:
                 break
         finish(queue.drain())
-    return unreplicate(state), monitor.history()
+    return layout.collect(state), monitor.history()
 
 
 class _Monitor:

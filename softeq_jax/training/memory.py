@@ -5,7 +5,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from softeq_jax.training.pmap import lowered, replicate, shard
+from softeq_jax.training.layouts import layout_of
+from softeq_jax.training.pmap import lowered
 from softeq_jax.training.step import StepFn, TrainState, require_single
 
 Tree = Any
@@ -41,8 +42,10 @@ def step_memory(step_fn: StepFn, state: TrainState, batch: Tree, extra: Tree = N
       True
     """
     require_single(state)
-    vote = shard(np.zeros(jax.local_device_count(), np.float32))
-    program = lowered(step_fn, replicate(state), shard(batch), extra, vote).compile()
+    layout = layout_of(step_fn)
+    vote = layout.spread(np.zeros(jax.local_device_count(), np.float32))
+    placed = layout.place(state), layout.spread(batch), layout.copy(extra), vote
+    program = lowered(step_fn, *placed).compile()
     planned = program.memory_analysis()
     if planned is None:
         raise ValueError(f"the backend {jax.default_backend()!r} does not say what it plans")

@@ -20,7 +20,8 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from softeq_jax._checks import whole
 
 AXIS = "device"
-_LOWER = "lower"
+LOWER = "lower"
+"""Where a compiled function keeps how it is lowered; see `lowered`."""
 
 Tree = Any
 
@@ -71,13 +72,13 @@ def over_devices(
                 _require_device_axis(name, arg)
         return mapped(args[:donate], args[donate:])
 
-    vars(call)[_LOWER] = lambda *args: mapped.lower(args[:donate], args[donate:])
+    vars(call)[LOWER] = lambda *args: mapped.lower(args[:donate], args[donate:])
     return call
 
 
 def lowered(call: Callable[..., Any], *args: Any) -> Any:
-    """A function of `over_devices` with arguments, to be compiled: a `jax.stages.Lowered`."""
-    return vars(call)[_LOWER](*args)
+    """A compiled function with arguments, not compiled yet: a `jax.stages.Lowered`."""
+    return vars(call)[LOWER](*args)
 
 
 def _require_device_axis(name: str, tree: Tree) -> None:
@@ -125,6 +126,26 @@ def widened(tree: Tree) -> Tree:
     return jax.tree.map(wide, tree)
 
 
+def cast(tree: Tree, dtype: Any) -> Tree:
+    """The tree with its floating-point leaves in another dtype; None casts nothing."""
+    if dtype is None:
+        return tree
+
+    def to(leaf: Any) -> Any:
+        floating = jnp.issubdtype(jnp.result_type(leaf), jnp.floating)
+        return jnp.asarray(leaf, dtype) if floating else leaf
+
+    return jax.tree.map(to, tree)
+
+
+def on_shares(
+    f: Callable[..., Any], weights: Tree, kept: Tree, split: Tree, *, gradient: bool
+) -> tuple[Tree, Tree]:
+    """Runs a function on this device's share, inside `over_devices`: see `sharded.on_shares`."""
+    found, results = f(cast, weights, kept, split)
+    return (device_mean(found) if gradient else None), results
+
+
 def device_sum(tree: Tree) -> Tree:
     """Sum over all devices of every leaf, inside a mapped function."""
     return jax.lax.psum(tree, AXIS)
@@ -148,7 +169,7 @@ def replicate(tree: Tree) -> Tree:
             (count, *leaf.shape), sharding, lambda _: np.array(leaf)[None]
         )
 
-    return jax.tree.map(copy, jax.tree.map(_canonical, tree))
+    return jax.tree.map(copy, jax.tree.map(canonical, tree))
 
 
 def unreplicate(tree: Tree) -> Tree:
@@ -168,7 +189,7 @@ def unreplicate(tree: Tree) -> Tree:
 
     def first(leaf: Any) -> np.ndarray:
         shards = getattr(leaf, "addressable_shards", None)
-        return np.array((leaf if shards is None else shards[0].data)[0])
+        return np.array(np.asarray(leaf if shards is None else shards[0].data)[0])
 
     return jax.tree.map(first, tree)
 
@@ -189,14 +210,19 @@ def shard(batch: Tree) -> Tree:
 
     def split(path: Any, leaf: Any) -> np.ndarray:
         leaf = np.asarray(leaf)
-        if not leaf.ndim or leaf.shape[0] % count:
-            raise ValueError(
-                f"batch{jax.tree_util.keystr(path)} has shape {leaf.shape}, expected a leading "
-                f"axis that {count} devices divide: choose a batch size that is a multiple of it"
-            )
+        require_divided(path, leaf, count)
         return leaf.reshape(count, leaf.shape[0] // count, *leaf.shape[1:])
 
     return jax.device_put(jax.tree_util.tree_map_with_path(split, batch), _sharding())
+
+
+def require_divided(path: Any, leaf: np.ndarray, count: int) -> None:
+    """Refuses a leaf of a batch whose leading axis so many devices do not divide."""
+    if not leaf.ndim or leaf.shape[0] % count:
+        raise ValueError(
+            f"batch{jax.tree_util.keystr(path)} has shape {leaf.shape}, expected a leading "
+            f"axis that {count} devices divide: choose a batch size that is a multiple of it"
+        )
 
 
 def default_in_flight() -> int:
@@ -236,7 +262,7 @@ class InFlight:
         return done
 
 
-def _canonical(leaf: Any) -> Any:
+def canonical(leaf: Any) -> Any:
     """The leaf with the dtype that JAX would give it."""
     if isinstance(leaf, jax.Array):
         return leaf

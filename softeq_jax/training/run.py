@@ -17,8 +17,8 @@ from softeq_jax._atomic import replacing
 from softeq_jax._checks import whole
 from softeq_jax.training import hosts, watch
 from softeq_jax.training.checkpoints import Checkpoints, DamagedCheckpoint
+from softeq_jax.training.layouts import layout_of
 from softeq_jax.training.loop import Hook, Values, every, fit, stop_on_signals
-from softeq_jax.training.pmap import unreplicate
 from softeq_jax.training.resumption import check_resumed, library_versions
 from softeq_jax.training.step import StepFn, TrainState, require_single
 from softeq_jax.training.workdir import locked
@@ -167,7 +167,7 @@ def train(
       settings: of the run.
       workdir: of this run alone.
       extra: see `fit`.
-      evaluate: `evaluate(step, state) -> {name: number}` of the replicated state, which it must
+      evaluate: `evaluate(step, state) -> {name: number}` of the state on the devices, which it must
         not keep; called on every host.
       learning_rate: of a step, for the logs.
       config: what the run was made with; JSON. It must be the same on all hosts and when
@@ -263,7 +263,7 @@ def train(
             last["saved"] = step
 
         def run_save(step: int, state: TrainState) -> None:
-            save(step, unreplicate(state))
+            save(step, layout_of(step_fn).collect(state))
 
         def watched(run: Callable[[int, TrainState], None]) -> Callable[[int, TrainState], None]:
             def timed(step: int, state: TrainState) -> None:

@@ -12,7 +12,8 @@ import optax
 
 from softeq_jax._checks import whole
 from softeq_jax.training import methods
-from softeq_jax.training.pmap import device_index, device_mean, device_sum, over_devices, widened
+from softeq_jax.training.layouts import laid_out, layout
+from softeq_jax.training.pmap import cast, device_index, device_mean, device_sum, widened
 
 Tree = Any
 Array = jax.Array | np.ndarray
@@ -76,12 +77,18 @@ def init_state(
     model_state = {} if model_state is None else widened(model_state)
     params = jax.tree.map(_plain, params)
     start = {"params": widened(params), "model_state": model_state} if average else None
+
+    @jax.jit  # one small program, not one for each shape
+    def first(params: Tree) -> tuple[Tree, jax.Array]:
+        return optimizer.init(params), jax.random.key_data(jax.random.key(seed))
+
+    opt_state, key = jax.device_get(first(params))
     return TrainState(
         step=np.zeros((), np.int32),
         params=params,
         model_state=model_state,
-        opt_state=optimizer.init(params),
-        key=np.asarray(jax.random.key_data(jax.random.key(seed))),
+        opt_state=opt_state,
+        key=key,
         average=start,
     )
 
@@ -108,7 +115,7 @@ def require_single(state: TrainState) -> None:
     """Refuses a replicated state where one without an axis of the devices is expected.
 
     Raises:
-      ValueError: it is replicated.
+      ValueError: it has an axis of the devices.
     """
     if np.ndim(state.step):
         raise ValueError(
@@ -148,6 +155,7 @@ def make_train_step(
     remat: str | None = None,
     average_decay: float | None = None,
     skip_nonfinite: bool = False,
+    sharding: str = "replicated",
 ) -> StepFn:
     r"""Compiles one step of training over all devices.
 
@@ -175,12 +183,17 @@ def make_train_step(
         state needs `init_state(..., average=True)`. None keeps no average.
       skip_nonfinite: a step whose loss or gradient is not finite leaves parameters, model
         variables, optimizer and average as they were; only `step` advances.
+      sharding: "replicated", every device holds the whole state, or "full": parameters, average
+        and optimizer state are divided among the devices of all hosts (`softeq_jax.training.
+        sharded`), and what a step needs of them is gathered layer by layer. The numbers are the
+        same to rounding. Methods, penalties and the optimizer see whole leaves in both.
 
     Returns:
-      `step(state, batch, extra, stop) -> (state, metrics)` with a replicated state, which is
-      donated (do not use it again), and a sharded batch. `extra` (any pytree of arrays, None
+      `step(state, batch, extra, stop) -> (state, metrics)` with a state and a batch on the devices
+      (`layout(sharding).place(state)` and `.spread(batch)`; replicated, `replicate` and `shard`).
+      The state is donated: do not use it again. `extra` (any pytree of arrays, None
       included) is broadcast; new values of the same shapes and dtypes do not compile again.
-      `stop` `[devices, 1]` float32 is a vote. Metrics are float32 scalars, averaged over the
+      `stop` is a float32 vote of each device. Metrics are float32 scalars, averaged over the
       devices: those of the loss function, `loss` (with the penalty), `penalty` where the method
       has one, `grad_norm` (of the mean gradient in the stored parameters), `finite` (1 or 0),
       `rolled_back` (1 or 0) with `skip_nonfinite`, and `stop` (the sum of the votes, the same on
@@ -207,44 +220,53 @@ def make_train_step(
     if average_decay is not None and not 0 <= average_decay < 1:
         raise ValueError(f"average_decay must be in [0, 1), got {average_decay}")
     method = methods.plain() if method is None else method
-    if remat is not None:
-        loss_fn = jax.checkpoint(loss_fn, policy=REMAT[remat])
+    chosen = layout(sharding)
+    policy = chosen.kept if remat is None else REMAT[remat]
 
-    def loss_of(weights: Tree, model_state: Tree, batch: Tree, key: jax.Array, extra: Tree) -> Any:
-        weights, batch = _cast(weights, compute_dtype), _cast(batch, compute_dtype)
-        loss, (model_state, metrics) = loss_fn(weights, model_state, batch, key, extra)
-        metrics = {name: jnp.asarray(value, jnp.float32) for name, value in metrics.items()}
-        return jnp.asarray(loss, jnp.float32), (model_state, metrics)
+    def share(gather: Any, weights: Tree, kept: Tree, split: Tree) -> tuple[Tree, Tree]:
+        model_state, key, extra = kept
+        batch, stop = split
 
-    @over_devices(in_axes=(0, 0, None, 0), out_axes=(0, None), donate=1)
+        def loss_of(weights: Tree, model_state: Tree, batch: Tree, key: jax.Array) -> Any:
+            weights, batch = gather(weights, compute_dtype), cast(batch, compute_dtype)
+            loss, (model_state, metrics) = loss_fn(weights, model_state, batch, key, extra)
+            metrics = {name: jnp.asarray(value, jnp.float32) for name, value in metrics.items()}
+            return jnp.asarray(loss, jnp.float32), (model_state, metrics)
+
+        if policy is not None:
+            loss_of = jax.checkpoint(loss_of, policy=policy)
+        key = jax.random.fold_in(key, device_index())
+        loss, model_state, metrics, grads = _accumulated(
+            loss_of, weights, model_state, batch, key, accumulate
+        )
+        metrics = device_mean({**metrics, "loss": loss}) | {"stop": device_sum(stop.sum())}
+        return grads, (device_mean(model_state), metrics)
+
     def step(
         state: TrainState, batch: Tree, extra: Tree, stop: jax.Array
     ) -> tuple[TrainState, Metrics]:
         taken = jnp.asarray(state.step)
         key = jax.random.fold_in(jax.random.wrap_key_data(jnp.asarray(state.key)), taken)
-        key = jax.random.fold_in(key, device_index())
         weights, pull_back = jax.vjp(lambda p: method.weights(p, extra, taken), state.params)
-        loss, model_state, metrics, grads = _accumulated(
-            loss_of, weights, state.model_state, batch, key, extra, accumulate
+        grads, (model_state, metrics) = chosen.on_shares(
+            share, weights, (state.model_state, key, extra), (batch, stop), gradient=True
         )
-        (grads,) = pull_back(device_mean(grads))
+        (grads,) = pull_back(grads)
         if method.penalty is not None:
             penalty, more = jax.value_and_grad(
                 lambda p: methods.total_penalty(method, p, extra, taken)
             )(state.params)
             grads = jax.tree.map(jnp.add, grads, more)
-            loss, metrics = loss + penalty, {**metrics, "penalty": penalty}
-        metrics = device_mean({**metrics, "loss": loss})
+            metrics |= {"penalty": penalty, "loss": metrics["loss"] + penalty}
         metrics["grad_norm"] = jnp.asarray(optax.tree.norm(widened(grads)), jnp.float32)
         finite = jnp.isfinite(metrics["loss"]) & jnp.isfinite(metrics["grad_norm"])
         metrics["finite"] = finite.astype(jnp.float32)
-        metrics["stop"] = device_sum(stop.sum())
 
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         new = TrainState(
             step=state.step + 1,
             params=optax.apply_updates(state.params, updates),
-            model_state=device_mean(model_state),
+            model_state=model_state,
             opt_state=opt_state,
             key=state.key,
             average=state.average,
@@ -255,9 +277,9 @@ def make_train_step(
             metrics["rolled_back"] = 1.0 - metrics["finite"]
             kept = dataclasses.replace(state, step=new.step)
             new = jax.tree.map(lambda a, b: jnp.where(finite, a, b), new, kept)
-        return new, metrics
+        return chosen.settle(new), metrics
 
-    return step
+    return laid_out(step, chosen, in_axes=(0, 0, None, 0), out_axes=(0, None), donate=1)
 
 
 def _accumulated(
@@ -266,15 +288,12 @@ def _accumulated(
     model_state: Tree,
     batch: Tree,
     key: jax.Array,
-    extra: Tree,
     parts: int,
 ) -> tuple[jax.Array, Tree, Metrics, Tree]:
     """(loss, model variables, metrics, gradient) of a batch, averaged over its parts."""
     value_and_grad = jax.value_and_grad(loss_of, has_aux=True)
     if parts == 1:
-        (loss, (model_state, metrics)), grads = value_and_grad(
-            weights, model_state, batch, key, extra
-        )
+        (loss, (model_state, metrics)), grads = value_and_grad(weights, model_state, batch, key)
         return loss, model_state, metrics, grads
     batch = jax.tree_util.tree_map_with_path(lambda path, x: _split(path, x, parts), batch)
 
@@ -282,7 +301,7 @@ def _accumulated(
         model_state, grads = carry
         number, batch = inputs
         (loss, (model_state, metrics)), more = value_and_grad(
-            weights, model_state, batch, jax.random.fold_in(key, number), extra
+            weights, model_state, batch, jax.random.fold_in(key, number)
         )
         grads = jax.tree.map(jnp.add, grads, widened(more))
         return (widened(model_state), grads), {**metrics, "loss": loss}
@@ -301,18 +320,6 @@ def _split(path: Any, leaf: jax.Array, parts: int) -> jax.Array:
             f"cannot be accumulated in {parts} equal parts"
         )
     return leaf.reshape(parts, -1, *leaf.shape[1:])
-
-
-def _cast(tree: Tree, dtype: Any) -> Tree:
-    """Floating-point leaves in another dtype."""
-    if dtype is None:
-        return tree
-
-    def cast(leaf: Any) -> Any:
-        floating = jnp.issubdtype(jnp.result_type(leaf), jnp.floating)
-        return jnp.asarray(leaf, dtype) if floating else leaf
-
-    return jax.tree.map(cast, tree)
 
 
 def _averaged(new: TrainState, decay: float) -> Tree:
