@@ -17,6 +17,8 @@ import statistics
 import subprocess
 import sys
 
+from experiments.benchmarks import destinations
+
 PROBE = """
 import time
 start = time.perf_counter()
@@ -57,7 +59,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=15)
     parser.add_argument(
         "--out",
-        type=pathlib.Path,
+        type=destinations.file,
         default=pathlib.Path(__file__).parent / "results" / "import_time.json",
     )
     args = parser.parse_args()
@@ -77,7 +79,6 @@ def main() -> None:
         "ratio": median["softeq_jax"] / median["jax"],
         "ratio of all": median["all of softeq_jax"] / median["jax"],
     }
-    args.out.parent.mkdir(parents=True, exist_ok=True)
     args.out.write_text(json.dumps(result, indent=1) + "\n")
     print(json.dumps(result, indent=1))
 

@@ -29,6 +29,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import softeq_jax as sq
+from experiments.benchmarks import destinations
 from softeq_jax.models import CifarResNet
 
 RESULTS = pathlib.Path(__file__).parent / "results"
@@ -312,7 +313,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(allow_abbrev=False, description=__doc__.splitlines()[0])
     parser.add_argument("--torch_python", help="interpreter with torch; left out without one")
     parser.add_argument("--repeats", type=int, default=21)
-    parser.add_argument("--out", type=pathlib.Path, default=RESULTS)
+    parser.add_argument("--out", type=destinations.folder, default=RESULTS)
     args = parser.parse_args()
     found = {
         "jax": jax.__version__,
@@ -337,7 +338,6 @@ def main() -> None:
     found["memory"] = memory((4, 8, 16, 32))
     if args.torch_python:
         found["peer"] = beside_torch(args.torch_python, args.repeats)
-    args.out.mkdir(parents=True, exist_ok=True)
     (args.out / "measures.json").write_text(json.dumps(found, indent=1) + "\n")
     text = table(found)
     (args.out / "measures.md").write_text(text)

@@ -31,6 +31,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from experiments.benchmarks import destinations
 from softeq_jax import models
 from softeq_jax.training import allocator
 
@@ -197,7 +198,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--peak_tflops", type=float, help="of the device, in 10^12 per second")
-    parser.add_argument("--out", type=pathlib.Path, default=RESULTS / "networks.json")
+    parser.add_argument("--out", type=destinations.file, default=RESULTS / "networks.json")
     parser.add_argument("--keep_memory", action="store_true", help="on both sides")
     parser.add_argument("--networks", nargs="*", choices=NETWORKS, default=list(NETWORKS))
     args = parser.parse_args()
@@ -227,7 +228,6 @@ def main() -> None:
             print(network, kind, {k: round(v, 3) for k, v in entry["medians"].items()}, flush=True)
     for peer in peers.values():
         peer.close()
-    args.out.parent.mkdir(parents=True, exist_ok=True)
     args.out.write_text(json.dumps(results, indent=1) + "\n")
     args.out.with_suffix(".md").write_text(table(results))
 

@@ -26,6 +26,7 @@ import optax
 from flax import linen as nn
 
 import softeq_jax as sq
+from experiments.benchmarks import destinations
 from softeq_jax import models
 
 RESULTS = pathlib.Path(__file__).parent / "results"
@@ -110,7 +111,7 @@ def measure(model: nn.Module, batch: int, repeats: int) -> dict:
 def main() -> None:
     parser = argparse.ArgumentParser(allow_abbrev=False, description=__doc__.splitlines()[0])
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--out", type=pathlib.Path, default=RESULTS / "plan_apply.json")
+    parser.add_argument("--out", type=destinations.file, default=RESULTS / "plan_apply.json")
     args = parser.parse_args()
     on_cpu = jax.default_backend() == "cpu"
     networks = {
@@ -133,7 +134,6 @@ def main() -> None:
             f"share {100 * found['share']:.2f} %  build {found['plan_build']:.2f} s",
             flush=True,
         )
-    args.out.parent.mkdir(parents=True, exist_ok=True)
     args.out.write_text(json.dumps(results, indent=1) + "\n")
 
 

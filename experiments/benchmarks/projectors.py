@@ -19,7 +19,7 @@ import statistics
 import subprocess
 import sys
 
-from experiments.benchmarks import projector_growth
+from experiments.benchmarks import destinations, projector_growth
 from experiments.benchmarks.projector_cases import CASES
 
 RESULTS = pathlib.Path(__file__).parent / "results"
@@ -119,7 +119,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(allow_abbrev=False, description=__doc__.splitlines()[0])
     parser.add_argument("--emlp_python", help="an interpreter with EMLP; left out without it")
     parser.add_argument("--cases", nargs="*", default=list(CASES), choices=list(CASES))
-    parser.add_argument("--out", type=pathlib.Path, default=RESULTS)
+    parser.add_argument("--out", type=destinations.folder, default=RESULTS)
     args = parser.parse_args()
     import jax
 
@@ -136,7 +136,6 @@ def main() -> None:
     results["exponents"] = {
         name: projector_growth.exponent(points) for name, points in growth.items()
     }
-    args.out.mkdir(parents=True, exist_ok=True)
     (args.out / "projectors.json").write_text(json.dumps(results, indent=1) + "\n")
     (args.out / "projectors.md").write_text(markdown(results))
     projector_growth.figure(growth, args.out / "projectors_growth.png")

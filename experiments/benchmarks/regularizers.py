@@ -16,7 +16,6 @@ experiments/benchmarks/results/.
 import argparse
 import json
 import os
-import pathlib
 import statistics
 from collections.abc import Callable
 from functools import partial
@@ -29,6 +28,7 @@ import optax
 from flax import linen as nn
 
 import softeq_jax as sq
+from experiments.benchmarks import destinations
 from experiments.benchmarks.plan_apply import GROUP, RESULTS, rule, timed
 from softeq_jax import models
 from softeq_jax import regularizers as rg
@@ -230,7 +230,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(allow_abbrev=False, description=__doc__.splitlines()[0])
     parser.add_argument("--preset", choices=("auto", "cpu", "accelerator", "tiny"), default="auto")
     parser.add_argument("--repeats", type=int, default=9)
-    parser.add_argument("--out", type=pathlib.Path, default=RESULTS / "regularizers.json")
+    parser.add_argument("--out", type=destinations.file, default=RESULTS / "regularizers.json")
     args = parser.parse_args()
     on_cpu = jax.default_backend() == "cpu"
     name = ("cpu" if on_cpu else "accelerator") if args.preset == "auto" else args.preset
@@ -251,7 +251,6 @@ def main() -> None:
                 f"step {entry['median']:.3f} s  overhead {entry['overhead_percent']:+.2f} %"
             )
             print(f"{network:10s} {method:20s} {shown}", flush=True)
-    args.out.parent.mkdir(parents=True, exist_ok=True)
     args.out.write_text(json.dumps(results, indent=1) + "\n")
     args.out.with_suffix(".md").write_text(table(results))
 

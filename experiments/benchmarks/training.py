@@ -15,6 +15,7 @@ runs, compilation apart:
 Writes training.json and training.md to experiments/benchmarks/results/.
 """
 
+import argparse
 import csv
 import json
 import os
@@ -30,6 +31,7 @@ import optax
 from absl import app, flags, logging
 from tqdm import tqdm
 
+from experiments.benchmarks import destinations
 from experiments.shared import flags as shared_flags
 from softeq_jax import data
 from softeq_jax import training as tr
@@ -314,6 +316,10 @@ def main(argv: list[str]) -> None:
     if len(argv) > 1:
         raise app.UsageError(f"unexpected arguments {argv[1:]}")
     logging.set_verbosity(logging.WARNING)
+    try:
+        out = destinations.folder(_OUT.value)
+    except argparse.ArgumentTypeError as error:
+        raise app.UsageError(f"--out: {error}") from None
     if not shared_flags.DATA_DIR.value:
         raise app.UsageError("--data_dir is needed (or the variable SOFTEQ_DATA_DIR)")
     steps, rounds = _STEPS.value, _ROUNDS.value
@@ -348,8 +354,6 @@ def main(argv: list[str]) -> None:
         "ResNet-20 with momentum": saving(large.state(), rounds),
         "22 M parameters with Adam": saving(tr.init_state(wide, optax.adam(1e-3)), rounds),
     }
-    out = pathlib.Path(_OUT.value)
-    out.mkdir(parents=True, exist_ok=True)
     (out / "training.json").write_text(json.dumps(found, indent=1) + "\n")
     (out / "training.md").write_text(page(found))
     print(page(found))
