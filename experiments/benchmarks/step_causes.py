@@ -19,6 +19,8 @@ import subprocess
 import sys
 from typing import Any
 
+from experiments.benchmarks import destinations
+
 RESULTS = pathlib.Path(__file__).parent / "results"
 FLAGS = {
     "oneDNN": "--xla_cpu_use_onednn=true",
@@ -157,10 +159,11 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--only", nargs="*", choices=(*FLAGS, *LAYOUTS), help="these variants")
-    parser.add_argument("--out", type=pathlib.Path, default=RESULTS, help="folder of the results")
+    parser.add_argument(
+        "--out", type=destinations.folder, default=RESULTS, help="folder of the results"
+    )
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     args = parser.parse_args()
-    args.out.mkdir(parents=True, exist_ok=True)
     if args.worker:
         work(args.worker, args.batch)
         return

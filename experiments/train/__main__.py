@@ -13,13 +13,13 @@ import dataclasses
 import logging
 from pathlib import Path
 
-import jax
 from absl import app, flags
 
 from experiments.shared import flags as shared_flags
 from experiments.shared.studies import StudyError, require_data, tfds
-from experiments.train.run import run, table
-from softeq_jax.training import allocator, hosts
+from softeq_jax.training import allocator
+
+_log = logging.getLogger("experiments.train")
 
 flags.adopt_module_key_flags(shared_flags)
 _COORDINATOR = flags.DEFINE_string("coordinator", None, "address:port of process 0.")
@@ -39,7 +39,6 @@ def main(argv: list[str]) -> None:
     logging.getLogger("absl").setLevel(logging.WARNING)
     if shared_flags.KEEP_MEMORY.value:
         allocator.keep_freed_memory()
-    hosts.initialize(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
     data_dir = Path(shared_flags.DATA_DIR.value) if shared_flags.DATA_DIR.value else None
     workdir = Path(shared_flags.WORKDIR.value)
     try:
@@ -50,6 +49,15 @@ def main(argv: list[str]) -> None:
             require_data(config.title, [need], data_dir)
     except StudyError as error:
         raise SystemExit(f"error: {error}") from None
+    _log.info("%s, in %s", config.title, workdir)
+
+    # What takes seconds to import, once the first line stands there.
+    import jax
+
+    from experiments.train.run import run, table
+    from softeq_jax.training import hosts
+
+    hosts.initialize(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
     outcome = run(config, data_dir, workdir, restart_if_damaged=_RESTART.value)
     if hosts.is_main():
         if not outcome.finished:

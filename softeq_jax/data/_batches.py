@@ -1,6 +1,7 @@
 """Batches for training, which can be resumed exactly, and for evaluation, which count all once."""
 
 import dataclasses
+import importlib.util
 import logging
 import multiprocessing
 import os
@@ -38,13 +39,9 @@ from softeq_jax.data._examples import (
 )
 from softeq_jax.data._fingerprint import fingerprint
 
-try:
-    import grain
-    from absl import flags
-except ImportError as error:
-    raise ImportError(
-        f"softeq_jax.data needs {error.name}: pip install softeq-jax[train]"
-    ) from error
+for _needed in ("grain", "absl"):
+    if importlib.util.find_spec(_needed) is None:
+        raise ImportError(f"softeq_jax.data needs {_needed}: pip install softeq-jax[train]")
 
 _FOREVER = 2**40
 _STOPPING = (signal.SIGINT, signal.SIGTERM)
@@ -56,7 +53,7 @@ class Prefetch(Iterator[Parcel]):
 
     Threads alone hold up to `2 num_threads` batches ahead, each worker process up to
     `num_threads + 4`. The position is the caller's business: Grain's own state, which depends on
-    the number of workers, is not used.
+    the number of workers, is not used. Grain is imported when the first parcel is asked for.
     """
 
     def __init__(
@@ -65,8 +62,16 @@ class Prefetch(Iterator[Parcel]):
         # The finalizer can empty a list: Grain's iterators complain if they live to the very end.
         self._batches: list[Iterator[Parcel]] = []
         self._finalizer = weakref.finalize(self, _close_all, self._batches)
-        if start >= stop:
-            return
+        self._reading = (assembly, start, stop, num_threads, num_workers)
+        self._ended = start >= stop
+        self._workers_to_start = num_workers > 0
+
+    def _open(
+        self, assembly: Assembly, start: int, stop: int, num_threads: int, num_workers: int
+    ) -> None:
+        import grain
+        from absl import flags
+
         ahead = num_threads if num_workers else 2 * num_threads
         reading = grain.ReadOptions(num_threads=num_threads, prefetch_buffer_size=ahead)
         batches = grain.MapDataset.source(assembly)[start:stop].to_iter_dataset(reading)
@@ -78,11 +83,12 @@ class Prefetch(Iterator[Parcel]):
                 worker_init_fn=live_as_long_as_the_parent,
             )
         self._batches.append(iter(batches))
-        self._workers_to_start = num_workers > 0
 
     def __next__(self) -> Parcel:
-        if not self._batches:
+        if self._ended:
             raise StopIteration
+        if not self._batches:
+            self._open(*self._reading)
         if self._workers_to_start:
             self._workers_to_start = False
             return _next_that_starts_workers(self._batches[0])
@@ -90,6 +96,7 @@ class Prefetch(Iterator[Parcel]):
 
     def close(self) -> None:
         """Ends threads and worker processes."""
+        self._ended = True
         self._finalizer()
 
 

@@ -1,6 +1,7 @@
 """Data sets: prepared TFDS folders, and scikit-learn's digits."""
 
 import dataclasses
+import importlib.util
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -137,14 +138,49 @@ def digits(seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarra
       >>> images.shape, labels.dtype, test_images.shape
       ((1437, 8, 8, 1), dtype('int32'), (360, 8, 8, 1))
     """
-    try:
-        from sklearn.datasets import load_digits
-        from sklearn.model_selection import train_test_split
-    except ImportError as error:
-        raise ImportError("digits needs scikit-learn: pip install scikit-learn") from error
-    bunch: Any = load_digits()
-    images = (bunch.images[..., None] / 16).astype(np.float32)
-    labels = bunch.target.astype(np.int32)
-    parts: Any = train_test_split(images, labels, test_size=0.2, random_state=seed, stratify=labels)
-    train_x, test_x, train_y, test_y = parts
-    return train_x, train_y, test_x, test_y
+    rows = np.loadtxt(_digits_file(), delimiter=",", dtype=np.float32)
+    images, labels = rows[:, :-1].reshape(-1, 8, 8, 1) / 16, rows[:, -1].astype(np.int32)
+    train, test = _stratified(labels, seed)
+    return images[train], labels[train], images[test], labels[test]
+
+
+def _digits_file() -> Path:
+    """Where scikit-learn keeps its digits; importing it for them would take a second."""
+    found = importlib.util.find_spec("sklearn")
+    if found is None or found.origin is None:
+        raise ImportError("digits needs scikit-learn: pip install scikit-learn")
+    return Path(found.origin).parent / "datasets" / "data" / "digits.csv.gz"
+
+
+def _stratified(labels: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """(training, test) indices, a fifth of every class for testing.
+
+    They are those of scikit-learn's `train_test_split(test_size=0.2, stratify=labels)`: the
+    classes share the seats by largest remainders, and members are drawn class by class.
+    """
+    random = np.random.RandomState(seed)
+    counts = np.bincount(labels)
+    tests = -(-len(labels) // 5)
+    in_train = _seats(counts, len(labels) - tests, random)
+    in_test = _seats(counts - in_train, tests, random)
+    train, test = [], []
+    for label, count in enumerate(counts):
+        drawn = np.flatnonzero(labels == label)[random.permutation(count)]
+        train.append(drawn[: in_train[label]])
+        test.append(drawn[in_train[label] :][: in_test[label]])
+    return random.permutation(np.concatenate(train)), random.permutation(np.concatenate(test))
+
+
+def _seats(counts: np.ndarray, seats: int, random: np.random.RandomState) -> np.ndarray:
+    """Seats of each class in proportion to the counts: largest remainders, ties by lot."""
+    share = counts / counts.sum() * seats
+    given = np.floor(share)
+    rest, left = share - given, int(seats - given.sum())
+    for value in np.unique(rest)[::-1]:
+        if left <= 0:
+            break
+        tied = np.flatnonzero(rest == value)
+        chosen = random.choice(tied, size=min(len(tied), left), replace=False)
+        given[chosen] += 1
+        left -= len(chosen)
+    return given.astype(int)

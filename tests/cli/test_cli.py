@@ -58,7 +58,6 @@ def test_help_needs_no_jax_and_names_every_command():
         )
 
 
-@pytest.mark.slow
 def test_models_counts_parameters_and_knows_what_loads(capsys):
     lines = run(capsys, "models", "vit_ti*", "cifar_resnet20", "segformer_b0").splitlines()
     assert [line.split()[0] for line in lines] == [
@@ -298,6 +297,6 @@ def test_an_interruption_ends_without_a_traceback(capsys, monkeypatch):
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(models, "create", interrupted)
+    monkeypatch.setattr("softeq_jax._paths.first_matches", interrupted)
     assert main(["models", "vit_ti16"]) == 130
     assert "interrupted" in capsys.readouterr().err

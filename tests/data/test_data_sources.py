@@ -5,6 +5,7 @@ import io
 import numpy as np
 import pytest
 from PIL import Image
+from sklearn import datasets, model_selection
 
 from softeq_jax.data import (
     ArraySource,
@@ -129,3 +130,16 @@ def test_digits():
     assert np.abs(np.bincount(test_y) - 0.25 * np.bincount(train_y)).max() < 1
     np.testing.assert_array_equal(digits()[2], test_x)
     assert not np.array_equal(digits(seed=1)[3], test_y)
+
+
+@pytest.mark.slow(3)
+@pytest.mark.parametrize("seed", [0, 1, 2, 2**32 - 1])
+def test_digits_are_split_as_scikit_learn_splits_them(seed):
+    bunch = datasets.load_digits()
+    images, labels = bunch.images[..., None] / 16, bunch.target
+    parts = model_selection.train_test_split(
+        images, labels, test_size=0.2, random_state=seed, stratify=labels
+    )
+    train_x, train_y, test_x, test_y = digits(seed)
+    for found, expected in zip((train_x, test_x, train_y, test_y), parts, strict=True):
+        np.testing.assert_array_equal(found, expected)

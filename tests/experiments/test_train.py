@@ -93,6 +93,7 @@ def four(tmp_path_factory):
 @pytest.mark.slow(10)
 def test_the_script_ends_with_a_table_and_the_folded_weights(four):
     workdir, output = four
+    assert f"digits, ResNet-8, C4 projection, in {workdir}" in output.splitlines()[0]
     assert re.search(r"^accuracy +0\.\d+$", output, re.MULTILINE)
     assert re.search(r"^count +360$", output, re.MULTILINE)
     assert "4 devices; results are in" in output
@@ -102,11 +103,32 @@ def test_the_script_ends_with_a_table_and_the_folded_weights(four):
     np.testing.assert_allclose(plan.project({"kernel": kernel})["kernel"], kernel, atol=1e-6)
 
 
+@pytest.mark.slow(3)
+@pytest.mark.parametrize(
+    ("code", "later"),
+    [
+        ("import experiments.train.__main__", "jax flax"),
+        (
+            "from softeq_jax import data, training; training.Checkpoints(folder).restore({});"
+            "data.train_batches(data.ArraySource(*data.digits()[:2]), 8, seed=0)",
+            "grain orbax sklearn",
+        ),
+    ],
+)
+def test_what_takes_long_to_import_is_imported_when_it_is_used(code, later, tmp_path):
+    code = f"import sys; folder = {str(tmp_path)!r}; {code}; print(*sys.modules)"
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert not set(later.split()) & set(done.stdout.split())
+
+
 @pytest.mark.slow(24)
-def test_the_launch_script_gives_the_same_run(four, tmp_path):
+def test_the_launch_script_gives_the_same_run_divided_among_its_devices(four, tmp_path):
     launcher = ["bash", "experiments/launch/one_machine.sh", "2", "2"]
     workdir = tmp_path / "two"
-    code, output = _run(["--workdir", workdir, *_options()], program=launcher)
+    options = _options(step__sharding="full")
+    code, output = _run(["--workdir", workdir, *options], program=launcher)
     assert code == 0, output
     assert output.count("results are in") == 1
     assert complete_steps(workdir) == [6, 12]

@@ -13,15 +13,17 @@ import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import orbax.checkpoint as ocp
 
 from softeq_jax._paths import by_path
 from softeq_jax.training.checkpoints._faults import DamagedCheckpoint, reading
+
+if TYPE_CHECKING:
+    import orbax.checkpoint as ocp
 
 Tree = Any
 Spec = tuple[tuple[int, ...], str]
@@ -55,6 +57,8 @@ def save(path: str | os.PathLike[str], state_tree: Tree, meta: dict[str, Any]) -
       Traceback (most recent call last):
       ValueError: ...
     """
+    import orbax.checkpoint as ocp
+
     path = Path(path).absolute()
     partial, former = path.with_name(f".{path.name}.partial"), _former(path)
     items = to_items(state_tree, meta)
@@ -96,6 +100,8 @@ def restore(path: str | os.PathLike[str], template: Tree) -> tuple[Tree, dict[st
       >>> tree, meta
       ({'w': array([0., 1., 2.])}, {'step': 7})
     """
+    import orbax.checkpoint as ocp
+
     path = Path(path).absolute()
     if not path.exists() and _former(path).exists():
         path = _former(path)  # killed between the two renames of a save
@@ -113,13 +119,15 @@ def _former(path: Path) -> Path:
     return path.with_name(f".{path.name}.former")
 
 
-def to_items(tree: Tree, meta: dict[str, Any]) -> ocp.args.Composite:
+def to_items(tree: Tree, meta: dict[str, Any]) -> "ocp.args.Composite":
     """The items that Orbax writes: `arrays` and `record`.
 
     Raises:
       TypeError: a leaf is not an array of numbers or is empty, or `meta` is not JSON.
       ValueError: two leaves have one path (names it).
     """
+    import orbax.checkpoint as ocp
+
     arrays = host_arrays(tree)
     record = {
         "meta": meta,
@@ -149,6 +157,8 @@ def from_items(read: Any, template: Tree, where: str) -> tuple[Tree, dict[str, A
       OSError: the machine cannot read it now.
       ValueError: it does not fit the template; the message names the leaf.
     """
+    import orbax.checkpoint as ocp
+
     record = _read(read, "record", ocp.args.JsonRestore(), where)
     try:
         meta, leaves = record["meta"], record["leaves"]

@@ -2,6 +2,7 @@
 
 import dataclasses
 import errno
+import functools
 import json
 import logging
 import math
@@ -10,9 +11,6 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
-
-import orbax.checkpoint as ocp
-from orbax.checkpoint import checkpoint_managers as policies
 
 from softeq_jax._checks import whole
 from softeq_jax.training import hosts
@@ -125,16 +123,26 @@ class Checkpoints:
         if keep_best and best_metric is None:
             raise ValueError(f"keep_best={keep_best} needs best_metric")
         self.folder = Path(folder).absolute()
+        self.folder.mkdir(parents=True, exist_ok=True)
         sign = 1.0 if best_mode == "max" else -1.0
         retention = _Retention(keep_newest, keep_best, best_metric, sign)
         self._swept = False
         self._set_aside_unreadable_metrics()
-        self._manager = ocp.CheckpointManager(
+        self._retention, self._asynchronous = retention, asynchronous
+
+    @functools.cached_property
+    def _manager(self) -> Any:
+        """Orbax's manager, made when there is something to read or to write."""
+        import orbax.checkpoint as ocp
+        from orbax.checkpoint import checkpoint_managers as policies
+
+        retention = self._retention
+        return ocp.CheckpointManager(
             self.folder,
             options=ocp.CheckpointManagerOptions(
                 preservation_policy=retention,
-                best_fn=retention.score if keep_best else None,
-                enable_async_checkpointing=asynchronous,
+                best_fn=retention.score if retention.best else None,
+                enable_async_checkpointing=self._asynchronous,
                 save_decision_policy=policies.FixedIntervalPolicy(1),
             ),
             item_handlers={
@@ -143,9 +151,21 @@ class Checkpoints:
             },
         )
 
+    @property
+    def _opened(self) -> bool:
+        """Whether there is a manager; hosts agree, as all of them call every method."""
+        return "_manager" in vars(self)
+
+    def _numbered(self) -> list[int]:
+        """Steps with a folder, whole or not, the same on every host."""
+        names = [path.name for path in self.folder.glob("[0-9]*") if path.name.isdigit()]
+        return hosts.broadcast(sorted(map(int, names)))
+
     def steps(self) -> list[int]:
         """Steps with a complete checkpoint, ascending; they are not verified."""
         self.wait()
+        if not self._opened and not self._numbered():
+            return []
         return sorted(self._manager.all_steps())
 
     def save(
@@ -198,6 +218,8 @@ class Checkpoints:
         Raises:
           CheckpointFailed: a save in the background could not be written.
         """
+        if not self._opened:
+            return
         try:
             self._manager.wait_until_finished()
             self._manager.check_for_errors()
@@ -210,6 +232,8 @@ class Checkpoints:
         Raises:
           CheckpointFailed: it could not be written.
         """
+        if not self._opened:
+            return
         try:
             self._manager.check_for_errors()
         except Exception as error:
@@ -269,6 +293,8 @@ class Checkpoints:
         return self.folder.with_name("damaged")
 
     def _read(self, step: int, template: Tree) -> Restored:
+        import orbax.checkpoint as ocp
+
         def read(item: str, args: Any) -> Any:
             return self._manager.restore(step, args=ocp.args.Composite(**{item: args}))[item]
 
@@ -277,8 +303,7 @@ class Checkpoints:
 
     def _set_aside_unreadable_metrics(self) -> None:
         """Moves checkpoints away whose metrics Orbax could not read when it opens the folder."""
-        names = [p.name for p in self.folder.glob("[0-9]*") if p.name.isdigit()]
-        for step in hosts.broadcast(sorted(map(int, names))):
+        for step in self._numbered():
             folder = self.folder / str(step)
             file = folder / "metrics" / "metrics"
 
@@ -312,7 +337,8 @@ class Checkpoints:
             self.wait()
         finally:
             try:
-                self._manager.close()
+                if self._opened:
+                    self._manager.close()
             except Exception as error:  # wait has raised it already
                 _log.debug("closing after a failed save: %s", error)
 
