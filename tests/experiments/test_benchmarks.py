@@ -22,6 +22,7 @@ from experiments.benchmarks import accelerator, run
         ("import_time", "file/a/x.json", "a file is in the way of this folder"),
         ("measures", "file", "file is a file, expected a folder"),
         ("projectors", "file/a", "a file is in the way of this folder"),
+        ("step_causes", "file", "file is a file, expected a folder"),
         ("accelerator", "file", "file is a file, expected a folder"),
         ("run", "folder", "folder is a folder, expected a file"),
     ],
