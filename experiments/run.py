@@ -19,18 +19,15 @@ from pathlib import Path
 
 from experiments.shared import overview, page, results, runs, studies
 from experiments.shared.bar import Bar
+from experiments.shared.command import parser_of
 from experiments.shared.studies import StudyError
+from softeq_jax._text import show
 from softeq_jax.training import allocator
 
 
 def parser() -> argparse.ArgumentParser:
     """Every flag that is needed."""
-    found = argparse.ArgumentParser(
-        allow_abbrev=False,
-        prog="python -m experiments.run",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    found = parser_of(__doc__, "experiments.run")
     add = found.add_argument
     add("name", nargs="?", help="a study; --list names them")
     add("--list", action="store_true", help="studies with sizes, rows and claims")
@@ -100,7 +97,7 @@ def _main(arguments: argparse.Namespace, argv: list[str]) -> int:
         print(f"wrote {overview.write_index()}")
         return 0
     if arguments.list:
-        print(overview.listing())
+        show(overview.listing())
         return 0
     if arguments.name is None:
         raise StudyError(f"name a study: {', '.join(studies.names())}; or --list, or --help")
@@ -118,7 +115,7 @@ def _main(arguments: argparse.Namespace, argv: list[str]) -> int:
         arguments.shared or (None if arguments.workdir else Path("outputs") / "shared"),
     )
     if arguments.rows:
-        print(overview.rows(chosen))
+        show(overview.rows(chosen))
         return 0
     folder = arguments.results or chosen.workdir
     if arguments.time:

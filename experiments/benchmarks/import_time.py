@@ -9,7 +9,6 @@ and the package as a script imports it; the same with every public name touched.
 Run it on a quiet machine. Writes experiments/benchmarks/results/import_time.json.
 """
 
-import argparse
 import json
 import os
 import pathlib
@@ -18,6 +17,7 @@ import subprocess
 import sys
 
 from experiments.benchmarks import destinations
+from experiments.shared.command import parser_of
 
 PROBE = """
 import time
@@ -54,9 +54,9 @@ def once(python: str, statement: str) -> tuple[float, str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(allow_abbrev=False, description=__doc__.splitlines()[0])
-    parser.add_argument("--python", default=sys.executable)
-    parser.add_argument("--repeats", type=int, default=15)
+    parser = parser_of(__doc__, "experiments.benchmarks.import_time")
+    parser.add_argument("--python", default=sys.executable, help="interpreter (default: this one)")
+    parser.add_argument("--repeats", type=int, default=15, help="of every timing (default: 15)")
     parser.add_argument(
         "--out",
         type=destinations.file,

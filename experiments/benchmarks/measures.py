@@ -12,7 +12,6 @@ of its own that computes when asked. Writes measures.json and measures.md to
 experiments/benchmarks/results/.
 """
 
-import argparse
 import json
 import os
 import pathlib
@@ -30,6 +29,7 @@ import numpy as np
 
 import softeq_jax as sq
 from experiments.benchmarks import destinations
+from experiments.shared.command import parser_of
 from softeq_jax.models import CifarResNet
 
 RESULTS = pathlib.Path(__file__).parent / "results"
@@ -310,9 +310,9 @@ def table(found: dict) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(allow_abbrev=False, description=__doc__.splitlines()[0])
+    parser = parser_of(__doc__, "experiments.benchmarks.measures")
     parser.add_argument("--torch_python", help="interpreter with torch; left out without one")
-    parser.add_argument("--repeats", type=int, default=21)
+    parser.add_argument("--repeats", type=int, default=21, help="of every timing (default: 21)")
     parser.add_argument("--out", type=destinations.folder, default=RESULTS)
     args = parser.parse_args()
     found = {

@@ -16,7 +16,6 @@ operations as XLA counts them, over ``--peak_tflops``. Writes networks.json and 
 experiments/benchmarks/results/.
 """
 
-import argparse
 import json
 import os
 import pathlib
@@ -32,6 +31,7 @@ import numpy as np
 import optax
 
 from experiments.benchmarks import destinations
+from experiments.shared.command import parser_of
 from softeq_jax import models
 from softeq_jax.training import allocator
 
@@ -193,10 +193,10 @@ def table(results: dict) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(allow_abbrev=False, description=__doc__.splitlines()[0])
+    parser = parser_of(__doc__, "experiments.benchmarks.networks")
     parser.add_argument("--torch_python", help="interpreter with torch; left out without one")
     parser.add_argument("--batch", type=int, default=16)
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--repeats", type=int, default=5, help="of every timing (default: 5)")
     parser.add_argument("--peak_tflops", type=float, help="of the device, in 10^12 per second")
     parser.add_argument("--out", type=destinations.file, default=RESULTS / "networks.json")
     parser.add_argument("--keep_memory", action="store_true", help="on both sides")

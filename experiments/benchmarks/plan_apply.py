@@ -10,7 +10,6 @@ are timed in turn, with ``block_until_ready``, medians. Folded for inference the
 its result is a tree of plain parameters. Writes plan_apply.json to experiments/benchmarks/results/.
 """
 
-import argparse
 import json
 import os
 import pathlib
@@ -27,6 +26,7 @@ from flax import linen as nn
 
 import softeq_jax as sq
 from experiments.benchmarks import destinations
+from experiments.shared.command import parser_of
 from softeq_jax import models
 
 RESULTS = pathlib.Path(__file__).parent / "results"
@@ -110,7 +110,7 @@ def measure(model: nn.Module, batch: int, repeats: int) -> dict:
 
 def main() -> None:
     parser = argparse.ArgumentParser(allow_abbrev=False, description=__doc__.splitlines()[0])
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--repeats", type=int, default=5, help="of every timing (default: 5)")
     parser.add_argument("--out", type=destinations.file, default=RESULTS / "plan_apply.json")
     args = parser.parse_args()
     on_cpu = jax.default_backend() == "cpu"

@@ -11,7 +11,6 @@ the cold build. Writes projectors.json, projectors.md and projectors_growth.png 
 experiments/benchmarks/results/.
 """
 
-import argparse
 import json
 import os
 import pathlib
@@ -21,6 +20,7 @@ import sys
 
 from experiments.benchmarks import destinations, projector_growth
 from experiments.benchmarks.projector_cases import CASES
+from experiments.shared.command import parser_of
 
 RESULTS = pathlib.Path(__file__).parent / "results"
 LIMIT = 300
@@ -116,7 +116,7 @@ def markdown(results: dict) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(allow_abbrev=False, description=__doc__.splitlines()[0])
+    parser = parser_of(__doc__, "experiments.benchmarks.projectors")
     parser.add_argument("--emlp_python", help="an interpreter with EMLP; left out without it")
     parser.add_argument("--cases", nargs="*", default=list(CASES), choices=list(CASES))
     parser.add_argument("--out", type=destinations.folder, default=RESULTS)

@@ -13,7 +13,6 @@ count of temporary buffers. Writes regularizers.json and regularizers.md to
 experiments/benchmarks/results/.
 """
 
-import argparse
 import json
 import os
 import statistics
@@ -30,6 +29,7 @@ from flax import linen as nn
 import softeq_jax as sq
 from experiments.benchmarks import destinations
 from experiments.benchmarks.plan_apply import GROUP, RESULTS, rule, timed
+from experiments.shared.command import parser_of
 from softeq_jax import models
 from softeq_jax import regularizers as rg
 
@@ -227,9 +227,9 @@ def table(results: dict) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(allow_abbrev=False, description=__doc__.splitlines()[0])
+    parser = parser_of(__doc__, "experiments.benchmarks.regularizers")
     parser.add_argument("--preset", choices=("auto", "cpu", "accelerator", "tiny"), default="auto")
-    parser.add_argument("--repeats", type=int, default=9)
+    parser.add_argument("--repeats", type=int, default=9, help="of every timing (default: 9)")
     parser.add_argument("--out", type=destinations.file, default=RESULTS / "regularizers.json")
     args = parser.parse_args()
     on_cpu = jax.default_backend() == "cpu"

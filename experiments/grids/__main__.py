@@ -6,17 +6,15 @@ Takes about fifteen seconds on two CPU cores. Expected: ours beats bilinear in 9
 smooth pattern and in most cases on the sharp one, where cubic beats ours in most.
 """
 
-import argparse
 import pathlib
 
 from experiments.grids.run import report
+from experiments.shared.command import parser_of
 
 
 def main() -> None:
     """Writes the report."""
-    parser = argparse.ArgumentParser(
-        allow_abbrev=False, description="Errors of rotating patterns on pixel grids."
-    )
+    parser = parser_of(__doc__, "experiments.grids")
     parser.add_argument("--out", type=pathlib.Path, required=True, help="Markdown file to write")
     out = parser.parse_args().out
     out.parent.mkdir(parents=True, exist_ok=True)

@@ -16,17 +16,13 @@ from pathlib import Path
 from experiments import run as command
 from experiments.measure import files
 from experiments.shared import runs
+from experiments.shared.command import parser_of
 from experiments.shared.studies import StudyError
 
 
 def parser() -> argparse.ArgumentParser:
     """Every flag that is needed."""
-    found = argparse.ArgumentParser(
-        allow_abbrev=False,
-        prog="python -m experiments.measure",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    found = parser_of(__doc__, "experiments.measure")
     add = found.add_argument
     add("--weights", type=Path, nargs="+", required=True, help="files, or folders with one")
     add(

@@ -1,5 +1,6 @@
 """Figures of the measurement study."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -7,20 +8,14 @@ import numpy as np
 
 from experiments.shared.figures import finish, plt, save
 from experiments.shared.report import Row, select
+from softeq_jax.measures.figures import by_unit
 
 COLORS = ("#1b6ca8", "#c1553b", "#3f8f4f", "#8a5aa8", "#b8860b", "#4c9a9a")
 GRAY = "#777777"
 
 
-UNITS = {
-    "per pixel": ("translation_x", "translation_y"),
-    "per radian": ("rotation", "hyperbolic_rotation", "hue"),
-    "per unit of the logarithm or slope": (
-        *("scale", "shear_x", "shear_y", "stretch_x", "stretch_y", "contrast", "saturation"),
-    ),
-    "per unit of brightness": ("brightness",),
-}
-"""Units to the generators that have them: each has an axis of its own."""
+COLOR = ("hue", "contrast", "saturation", "brightness")
+"""Changes of color, which no stencil enters: they are in the tables alone."""
 
 
 def lie(rows: Sequence[Row], path: Path, title: str) -> None:
@@ -29,8 +24,7 @@ def lie(rows: Sequence[Row], path: Path, title: str) -> None:
         list(dict.fromkeys(r[key] for r in rows)) for key in ("network", "stencil")
     )
     names = list(dict.fromkeys(row["generator"] for row in rows))
-    groups = {unit: [name for name in names if name in those] for unit, those in UNITS.items()}
-    groups = {unit: those for unit, those in groups.items() if those}
+    groups = by_unit([name for name in names if name not in COLOR])
     figure, axes = plt.subplots(
         len(networks),
         len(groups),
@@ -61,11 +55,22 @@ def lie(rows: Sequence[Row], path: Path, title: str) -> None:
             axis.set_xticks(range(len(those)), labels, rotation=30, ha="right", fontsize=8)
             axis.set_title(unit, fontsize=8)
         line[0].set_ylabel(f"{network}\nLEE of probabilities")
+    ratio = _spread(select(rows, head="probabilities", low_pass=1.0))
+    title = f"{title}: the stencil alone changes the error up to {ratio:.0f}-fold"
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(
         handles, labels, loc="outside lower center", ncols=len(stencils), frameon=False, fontsize=8
     )
     finish(figure, path, title)
+
+
+def _spread(rows: Sequence[Row]) -> float:
+    """The largest ratio of two stencils for one network and motion."""
+    found: dict[tuple[str, str], list[float]] = {}
+    for row in rows:
+        if row["generator"] not in COLOR:
+            found.setdefault((row["network"], row["generator"]), []).append(row["mean_sq"])
+    return max(max(values) / min(values) for values in found.values())
 
 
 def attribution(rows: Sequence[Row], path: Path) -> None:
@@ -80,6 +85,7 @@ def attribution(rows: Sequence[Row], path: Path) -> None:
         layout="constrained",
         squeeze=False,
     )
+    shares: list[float] = []
     for line, network in zip(axes, networks, strict=True):
         for axis, generator in zip(line, generators, strict=True):
             for i, stencil in enumerate(stencils):
@@ -102,10 +108,15 @@ def attribution(rows: Sequence[Row], path: Path) -> None:
             names = [part[i]["layer"] for i in named]
             axis.set_xticks(named, names, rotation=30, ha="right", fontsize=7)
             axis.axhline(1, color=GRAY, linewidth=0.7)
-            axis.set_title(f"{network}, {generator.replace('_', ' ')}", fontsize=9)
-    axes[0, 0].set_ylabel("cumulative signed share")
-    axes[0, 0].legend(frameon=False, fontsize=8)
-    finish(figure, path)
+            first = next((row for row in part if row["layer"].startswith("stage2")), None)
+            before = part[part.index(first) - 1]["cumulative_share"] if first else math.nan
+            shares.append(before)
+            said = f": {before:.0%} before stage 2" if first else ""
+            axis.set_title(f"{network}, {generator.replace('_', ' ')}{said}", fontsize=10)
+        line[0].set_ylabel("share of the error up to a layer")
+    axes[0, 0].legend(frameon=False, title=f"stencil (title: {stencils[-1].replace('_', ' ')})")
+    low, high = np.nanmin(shares), np.nanmax(shares)
+    finish(figure, path, f"{low:.0%} to {high:.0%} of the error arises before the first stride")
 
 
 def feature(rows: Sequence[Row], path: Path) -> None:
@@ -126,6 +137,8 @@ def feature(rows: Sequence[Row], path: Path) -> None:
         "invariance": (COLORS[1], "s-"),
         "invariance_control": (COLORS[1], ":"),
     }
+    moved: list[float] = []
+    others: list[float] = []
     for line, network in zip(axes, networks, strict=True):
         for axis, case in zip(line, cases, strict=True):
             part = select(rows, network=network, transform=case)
@@ -138,16 +151,23 @@ def feature(rows: Sequence[Row], path: Path) -> None:
                     linewidth=1.2,
                     label=statistic.replace("_", " "),
                 )
-            axis.set_xticks(range(len(part)), [r["layer"] for r in part], rotation=90, fontsize=6)
-            axis.set_title(f"{network}, {case}", fontsize=9)
-    axes[0, 0].set_ylabel("correlation")
-    axes[0, 0].legend(frameon=False, fontsize=7)
-    finish(figure, path)
+            axis.set_xticks(range(len(part)), [r["layer"] for r in part], rotation=90, fontsize=7)
+            maps = [row for row in part if not np.isnan(row["equivariance"])]
+            moved.append(maps[-1]["equivariance"])
+            others.append(maps[-1]["equivariance_control"])
+            last = f"{moved[-1]:.2f} in {maps[-1]['layer'].replace('_', ' ')}"
+            axis.set_title(f"{network}, {case}: {last}", fontsize=10)
+        line[0].set_ylabel("correlation")
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
+    said = f"{min(moved):.2f} to {max(moved):.2f}, with those of other images {max(others):.2f}"
+    title = f"The deepest maps still move with the image: correlation {said} at most"
+    finish(figure, path, title)
 
 
 def polar(rows: Sequence[Row], path: Path) -> None:
     """KL divergence against the angle."""
-    figure = plt.figure(figsize=(5.2, 5), layout="constrained")
+    figure = plt.figure(figsize=(6.4, 6), layout="constrained")
     axis = figure.add_subplot(projection="polar")
     for i, network in enumerate(dict.fromkeys(row["network"] for row in rows)):
         chosen = [row for row in select(rows, network=network) if not np.isnan(row["angle"])]
@@ -163,6 +183,18 @@ def polar(rows: Sequence[Row], path: Path) -> None:
                 color=COLORS[i],
                 label=network if style == "-" else f"{network}, interpolation alone",
             )
-    axis.set_title("KL(f(x) || f(Rx)) in nats against the angle", fontsize=9)
-    axis.legend(frameon=False, fontsize=7, loc="lower left", bbox_to_anchor=(-0.1, -0.1))
-    save(figure, path)
+    figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=8)
+    axis.set_title("KL(f(x) || f(Rx)) in nats, by angle", fontsize=9)
+    save(figure, path, _worst(rows))
+
+
+def _worst(rows: Sequence[Row]) -> str:
+    """At which angle the prediction changes most, and how much of that interpolation would do."""
+    chosen = [row for row in rows if not np.isnan(row["angle"])]
+    moved, alone = dict.fromkeys(row["measure"] for row in chosen)
+    worst = max(select(chosen, measure=moved), key=lambda row: row["value"])
+    floor = max(row["value"] for row in select(chosen, measure=alone))
+    return (
+        f"Rotations change predictions most at {worst['angle']:.0f} degrees, by "
+        f"{worst['value']:.1f} nats; interpolation alone by {floor:.1f} at most"
+    )

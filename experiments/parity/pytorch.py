@@ -14,7 +14,6 @@ a mistake in the mapping would not show. ``--check`` loads what ``experiments.pa
 and saved, strictly, and compares logits with ours.
 """
 
-import argparse
 import json
 import pathlib
 import re
@@ -28,6 +27,7 @@ from torch import nn
 from tqdm import tqdm
 
 from experiments.parity.cases import Counterpart, full_cases, timm, tiny_cases
+from experiments.shared.command import parser_of
 
 Images = Sequence[np.ndarray]
 
@@ -175,7 +175,7 @@ def check(folder: pathlib.Path, cases: Iterable[Counterpart]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(allow_abbrev=False, description=__doc__.splitlines()[0])
+    parser = parser_of(__doc__, "experiments.parity.pytorch")
     parser.add_argument("--out", type=pathlib.Path, help="folder to write the networks to")
     parser.add_argument("--check", type=pathlib.Path, help="folder with softened networks")
     parser.add_argument("--tiny", action="store_true", help="the small ones that tests use")

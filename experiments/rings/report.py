@@ -1,16 +1,25 @@
 """Choice of strengths, tables and the figure of the rings study."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from matplotlib.lines import Line2D
 
 from experiments.rings import methods
-from experiments.shared.figures import plt, save
+from experiments.shared.figures import finish, plt
 from experiments.shared.report import Row, markdown_table
 from experiments.shared.statistics import mean_interval
 from experiments.shared.studies import Line, Tables
 
-THICK = ("strict", "unconstrained", "penalty, power 2", "penalty, power 1")
+NAMED = {
+    "strict": "#1b6ca8",
+    "unconstrained": "#222222",
+    "penalty, power 2": "#c1553b",
+    "penalty, power 1": "#b8860b",
+}
+"""Methods of the figure that have a color."""
+GRAY = "#b9b9b9"
 
 
 def chosen(lines: list[Line]) -> dict[tuple[str, float], list[Line]]:
@@ -95,52 +104,51 @@ def sections(lines: list[Line], tables: Tables) -> list[str]:
 
 
 def draw(lines: list[Line], tables: Tables, path: Path, title: str) -> None:
-    """Accuracy and worst-case error against the waves, and one against the other."""
+    """Accuracy and worst-case error against the waves, and one against the other.
+
+    Four methods have names and colors; the others, whose numbers are in the tables, are gray.
+    """
     best = chosen(lines)
     there = _methods(best)
     amplitudes = sorted({sigma for _, sigma in best})
-    colors = dict(zip(there, plt.get_cmap("tab20").colors, strict=False))  # pyright: ignore[reportAttributeAccessIssue]
-    fig, axes = plt.subplots(1, 3, figsize=(13.5, 4.8), layout="constrained")
-    for name, axis in (("accuracy", axes[0]), ("worst_error", axes[1])):
-        for number, method in enumerate(there):
-            at = [sigma for sigma in amplitudes if (method, sigma) in best]
+    figure, axes = plt.subplots(1, 3, figsize=(13.5, 4.8), layout="constrained")
+    for method in sorted(there, key=lambda name: name in NAMED):
+        color, named = NAMED.get(method, GRAY), method in NAMED
+        style: dict[str, Any] = {"color": color, "lw": 2.4 if named else 0.9, "zorder": 2 + named}
+        at = [sigma for sigma in amplitudes if (method, sigma) in best]
+        for name, axis in (("accuracy", axes[0]), ("worst_error", axes[1])):
             pairs = [interval([r[name] for r in best[method, sigma]]) for sigma in at]
             means, widths = (np.array(x) for x in zip(*pairs, strict=True))
-            widths = np.nan_to_num(widths)
-            thick = method in THICK
-            axis.plot(
-                at,
-                means,
-                "-" if thick else ("--", ":", "-.")[number % 3],
-                color=colors[method],
-                lw=2.2 if thick else 1.2,
-                marker="." if len(at) == 1 else None,
-                label=method,
-            )
-            axis.fill_between(
-                at, means - widths, means + widths, color=colors[method], alpha=0.1, lw=0
-            )
-        axis.set_xlabel("amplitude of the waves")
-    axes[0].set_ylabel("test accuracy")
-    axes[1].set(ylabel="worst-case error (probability)", yscale="symlog", ylim=(0, 1.2))
-    axes[1].set_yscale("symlog", linthresh=1e-3)
+            axis.plot(at, means, marker="." if len(at) == 1 else None, **style)
+            if named:
+                widths = np.nan_to_num(widths)
+                axis.fill_between(at, means - widths, means + widths, color=color, alpha=0.2, lw=0)
     middle = amplitudes[len(amplitudes) // 2] if amplitudes else 0.0
-    for method in there:
+    for method in sorted(there, key=lambda name: name in NAMED):
         groups: dict[str, list[Row]] = {}
         for line in lines:
             if line.get("method") == method and line["sigma"] == middle:
                 groups.setdefault(line["row"], []).append(line)
         x = [np.mean([r["worst_error"] for r in rs]) for rs in groups.values()]
         y = [np.mean([r["accuracy"] for r in rs]) for rs in groups.values()]
-        axes[2].plot(x, y, "o", color=colors[method], ms=5, label=method)
-    axes[2].set(
-        xlabel="worst-case error (probability)",
-        ylabel="test accuracy",
-        title=f"amplitude {middle:g}, every strength",
-    )
-    handles, labels = axes[0].get_legend_handles_labels()
-    fig.legend(handles, labels, loc="outside lower center", ncols=6, frameon=False, fontsize=8)
-    save(fig, path, title)
+        named = method in NAMED
+        axes[2].plot(
+            x, y, "o", color=NAMED.get(method, GRAY), ms=8 if named else 5, zorder=2 + named
+        )
+    for axis in axes[:2]:
+        axis.set_xlabel("amplitude of the waves, which break the symmetry")
+    axes[0].set_ylabel("test accuracy")
+    axes[0].set_title("Free and penalized networks stay accurate", fontsize=10)
+    axes[1].set(ylabel="worst-case error (probability)", ylim=(0, 1.2))
+    axes[1].set_yscale("symlog", linthresh=1e-3)
+    axes[1].set_title("Where the waves are strong only strict ones are invariant", fontsize=10)
+    axes[2].set(xlabel="worst-case error (probability)", ylabel="test accuracy")
+    axes[2].set_title(f"Amplitude {middle:g}, all strengths: accurate or invariant", fontsize=10)
+    handles = [Line2D([], [], color=color, lw=2.4, label=name) for name, color in NAMED.items()]
+    others = sum(name not in NAMED for name in there)
+    handles.append(Line2D([], [], color=GRAY, lw=0.9, label=f"{others} other methods"))
+    figure.legend(handles=handles, loc="outside lower center", ncols=5, frameon=False)
+    finish(figure, path, title)
 
 
 def _methods(best: dict[tuple[str, float], list[Line]]) -> list[str]:

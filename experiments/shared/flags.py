@@ -7,8 +7,10 @@ from ml_collections import ConfigDict, config_flags
 
 from experiments.shared.studies import StudyError
 
-CONFIG = config_flags.DEFINE_config_file("config", None, "The study.", lock_config=True)
-WORKDIR = flags.DEFINE_string("workdir", None, "Where results, tables and figures go.")
+CONFIG = config_flags.DEFINE_config_file(
+    "config", None, "Needed: a file such as experiments/train/configs/digits.py.", lock_config=True
+)
+WORKDIR = flags.DEFINE_string("workdir", None, "Needed: where the run and its results are kept.")
 DATA_DIR = flags.DEFINE_string(
     "data_dir",
     os.environ.get("SOFTEQ_DATA_DIR"),

@@ -54,7 +54,7 @@ def percent(value: float, error: float | None = None) -> str:
 def terminal_table(rows: Sequence[Row], columns: Sequence[str] = tuple(COLUMNS)) -> str:
     """Aligned text with a header."""
     head, *lines = _cells(rows, columns)
-    return table(head, lines, rule=True)
+    return table(head, lines, right="-" + "r" * len(columns), rule=True)
 
 
 def finished(lines: Sequence[Line]) -> tuple[list[dict[str, Any]], Row | None]:

@@ -3,10 +3,10 @@ r"""Trains a network: on one CPU or on many hosts, resumed exactly wherever it w
     python -m experiments.train --config experiments/train/configs/digits.py \
         --workdir outputs/train_digits
 
-Any key of the config can be set with ``--config.optimizer.learning_rate=0.05``; the keys are in
-``experiments/train/config.py``. Several hosts: ``experiments/launch/``. The work directory
-ends with ``checkpoints/``, ``params.safetensors`` (folded), ``train.csv``, ``eval.csv``,
-``tensorboard/`` and ``config.json``.
+``--config`` and ``--workdir`` are needed. Any key of the config can be set with
+``--config.optimizer.learning_rate=0.05``; the keys are in ``experiments/train/config.py``. Several
+hosts: ``experiments/launch/``. The work directory ends with ``checkpoints/``,
+``params.safetensors`` (folded), ``train.csv``, ``eval.csv``, ``tensorboard/`` and ``config.json``.
 """
 
 import dataclasses
@@ -36,7 +36,8 @@ def main(argv: list[str]) -> None:
     if len(argv) > 1:
         raise app.UsageError(f"unexpected arguments {argv[1:]}")
     logging.basicConfig(level=logging.INFO)
-    logging.getLogger("absl").setLevel(logging.WARNING)
+    for name in ("absl", "jax"):  # jax tells at INFO which accelerators are not there
+        logging.getLogger(name).setLevel(logging.WARNING)
     if shared_flags.KEEP_MEMORY.value:
         allocator.keep_freed_memory()
     data_dir = Path(shared_flags.DATA_DIR.value) if shared_flags.DATA_DIR.value else None

@@ -1,5 +1,6 @@
 """A training run from its config to the exported weights."""
 
+import sys
 from pathlib import Path
 
 from experiments.train.config import MAY_CHANGE, defaults
@@ -16,6 +17,8 @@ def run(
     """Trains to the end, or until a signal; exports the folded parameters at the end."""
     config = run_config.resolve_config(config, defaults())
     settings = tr.RunSettings(**config.run)
+    if settings.progress and hosts.is_main():
+        print(f"{config.title}: building data, network and filters", file=sys.stderr, flush=True)
     task = make_task(config, data_dir)
     outcome = tr.train(
         task.step,

@@ -6,18 +6,16 @@ Takes about a minute on two CPU cores. Expected: ours is closer than both for ev
 side, at most .006 off for the Gaussians that it was fitted to and at most .06 for narrow ones.
 """
 
-import argparse
 import pathlib
 
+from experiments.shared.command import parser_of
 from experiments.voxels.run import report
 from softeq_jax._atomic import replacing
 
 
 def main() -> None:
     """Writes the report."""
-    parser = argparse.ArgumentParser(
-        allow_abbrev=False, description="Errors of rotating patterns on voxels."
-    )
+    parser = parser_of(__doc__, "experiments.voxels")
     parser.add_argument("--out", type=pathlib.Path, required=True, help="Markdown file to write")
     out = parser.parse_args().out
     out.parent.mkdir(parents=True, exist_ok=True)

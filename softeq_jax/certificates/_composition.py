@@ -23,6 +23,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Union
 
+from softeq_jax._text import brief, html_table, paragraph
 from softeq_jax.reps import Rep
 
 
@@ -58,6 +59,8 @@ class Linear:
     source: Rep | None = None
     target: Rep | None = None
 
+    __repr__ = brief
+
     def __post_init__(self) -> None:
         for field in ("defect", "norm", "bias_norm", "bias_defect"):
             _check(getattr(self, field), self.certified, f"{field} of {self.name or 'a layer'}")
@@ -88,6 +91,8 @@ class Activation:
     offset: float = 0.0
     rep: Rep | None = None
 
+    __repr__ = brief
+
     def __post_init__(self) -> None:
         for field in ("lipschitz", "offset"):
             _check(getattr(self, field), self.certified, f"{field} of {self.name or 'a layer'}")
@@ -113,6 +118,8 @@ class Residual:
     layers: Sequence["Layer"]
     shortcut: Sequence["Layer"] = ()
     name: str = ""
+
+    __repr__ = brief
 
 
 Layer = Union[Linear, Activation, Residual]  # noqa: UP007 (a forward reference)
@@ -145,6 +152,13 @@ class Composition:
     terms: Mapping[str, float]
     certified: bool
     reasons: tuple[str, ...]
+
+    __repr__ = brief
+
+    def _repr_html_(self) -> str:
+        rows = [(name, f"{term:.4g}") for name, term in self.terms.items()]
+        rows += [("not certified", reason) for reason in self.reasons]
+        return paragraph(repr(self)) + html_table(("layer", "adds to the bound"), rows)
 
 
 @dataclasses.dataclass

@@ -46,7 +46,9 @@ def card(
     parts = ["\n".join(front), f"# {out.stem}: {report.model}, {provenance.what}"]
     parts.append(markdown(("", ""), facts))
     if certified is not None:
-        parts += [_filtered(network, certified), _certificates(certified)]
+        parts.append(_filtered(network, certified))
+    if certified is not None and certified.before:
+        parts.append(_certificates(certified))
     if measured is not None:
         parts += ["## Measured under rotations of images", f"{measured.images}."]
         parts.append(markdown(measured.head, measured.rows))

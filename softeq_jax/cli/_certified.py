@@ -1,18 +1,20 @@
 """Filtered weights as they are in a file, with what is certified of them before and after."""
 
 import dataclasses
-import decimal
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from softeq_jax._atomic import TENSOR_DTYPES
-from softeq_jax._text import table
+from softeq_jax._text import at_most, table
+from softeq_jax.cli._progress import shown
 
 if TYPE_CHECKING:
     from softeq_jax import Certificate, Plan
     from softeq_jax.groups import Group
     from softeq_jax.models.weights import Pretrained
+    from softeq_jax.projections import Question
 
 _WITHIN = 15.0
 _UNITS = "(in units of the norm of these weights before, in the last column of that after)"
@@ -69,6 +71,8 @@ class Certified:
 
     def judged(self) -> str:
         """The table with whether the bounds fell, and of which parameters they did not."""
+        if not self.before:
+            return "no bounds, as --no-bounds said"
         rows, stuck = [], self.stuck()
         for row in self.rows():
             still, parts = stuck[row[0]], self.before[row[0]].parts
@@ -81,7 +85,13 @@ class Certified:
 
 
 def certified(
-    plan: "Plan", group: "Group", network: "Pretrained", params: Any, before: Any = None
+    plan: "Plan",
+    group: "Group",
+    network: "Pretrained",
+    params: Any,
+    before: Any = None,
+    *,
+    bounds: bool = True,
 ) -> Certified:
     """Certifies weights as they will be in the file.
 
@@ -91,16 +101,13 @@ def certified(
       network: whose checkpoint tells the dtypes.
       params: the new weights.
       before: the weights to compare with; None: those of the network.
+      bounds: whether there are any; without them nothing is certified.
     """
     before = network.variables["params"] if before is None else before
     stored = rounded(params, network)
+    if not bounds:
+        return Certified(plan, stored, {}, {})
     return Certified(plan, stored, _movements(plan, group, before), _movements(plan, group, stored))
-
-
-def at_most(bound: float) -> str:
-    """A bound with four digits, rounded up, so that it stays one."""
-    context = decimal.Context(prec=4, rounding=decimal.ROUND_CEILING)
-    return f"{context.create_decimal(bound):.4g}"
 
 
 def span(values: Sequence[float]) -> str:
@@ -110,11 +117,18 @@ def span(values: Sequence[float]) -> str:
 
 
 def _movements(plan: "Plan", group: "Group", params: Any) -> dict[str, "Certificate"]:
-    found = {f"by any element of {group!r}": plan.certificate(params)}
+    from softeq_jax._paths import naming
+    from softeq_jax.projections import combine
+
+    asked: dict[str, Question] = {f"by any element of {group!r}": {}}
     if not group.is_finite:
-        near = plan.certificate(params, within=math.radians(_WITHIN))
-        found[f"by rotations up to {_WITHIN:g} degrees"] = near
-    return found
+        asked[f"by rotations up to {_WITHIN:g} degrees"] = {"within": math.radians(_WITHIN)}
+    planned = plan.planned(params)
+    parts: dict[str, dict[str, Certificate]] = {what: {} for what in asked}
+    for what, (path, projector, w) in shown(list(itertools.product(asked, planned)), "bound"):
+        with naming(path):
+            parts[what][path] = projector.certificate(w, **asked[what])
+    return {what: combine(found) for what, found in parts.items()}
 
 
 def rounded(params: Any, network: "Pretrained") -> Any:

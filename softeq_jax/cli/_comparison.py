@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from softeq_jax._atomic import replacing
-from softeq_jax._text import table
+from softeq_jax._text import show, table
 from softeq_jax.cli import _images, _rotations
 from softeq_jax.cli._image_sources import ImageSource
 from softeq_jax.cli._subject import lie_errors, subject
@@ -64,7 +64,7 @@ def run(
     second = measured(b, others, arguments, local=True)
     rows = paired(first, second, arguments.angles)
     print(f"{heading}A: {names[0]}\nB: {names[1]}\n")
-    print(table(_HEAD, cells(rows), right="-rrrrr"))
+    show(table(_HEAD, cells(rows), right="-rrrrr"))
     print(f"(LEE: mean square of the local equivariance error of the {first.unit})")
     if arguments.out is not None:
         written = _save(arguments.out, rows, (first, second), names)

@@ -7,7 +7,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from softeq_jax._text import plural, table
+from softeq_jax._text import TextTable, plural, show, table
 from softeq_jax.cli import _arguments
 from softeq_jax.cli._output import card_path
 from softeq_jax.cli._provenance import WEIGHTS, Provenance
@@ -15,6 +15,7 @@ from softeq_jax.cli._provenance import WEIGHTS, Provenance
 if TYPE_CHECKING:
     from softeq_jax import Plan, Projector
     from softeq_jax.groups import Group
+    from softeq_jax.models import ConvGeometry
     from softeq_jax.models.weights import Pretrained
 
 _NEARLY_ONE = 0.999
@@ -26,7 +27,8 @@ def register(commands: Any) -> None:
         "inspect",
         help="tell what a checkpoint is and what can be filtered in it",
         description="Tells what a checkpoint is, which of its parameters would be filtered, and "
-        "which levels of softness there are.",
+        "which levels of softness there are, and which strided layers break the quarter turns and "
+        "flips of the group whatever their weights are.",
     )
     _arguments.add_weights(parser)
     parser.add_argument("--group", default="c4", help=f"{_arguments.GROUPS} (default: c4)")
@@ -34,8 +36,8 @@ def register(commands: Any) -> None:
         "--image-size",
         metavar="PIXELS",
         type=_arguments.positive,
-        help="also tell which convolutions commute with the quarter turns and flips of the group "
-        "on images of this size",
+        help="side of the images (default: the network's own); with it all convolutions are "
+        "listed, by whether they commute with the quarter turns and flips of the group",
     )
     parser.set_defaults(run=run)
 
@@ -56,7 +58,7 @@ def run(arguments: argparse.Namespace) -> None:
     plan = sq.plan(params, models.soft_rules(network.model, group, softness=0.0))
     print(_identity(network))
     print(f"\nfiltered under {group!r}")
-    print(_filtered(network, plan))
+    show(_filtered(network, plan))
     if left := _left_alone(network.model, group, plan, params):
         print(f"{plural(left, 'small window')} of these stay as they are near softness 1")
     by_action: dict[str, list[Projector]] = {}
@@ -64,17 +66,18 @@ def run(arguments: argparse.Namespace) -> None:
         by_action.setdefault(projector.space.describe(), []).append(projector)
     for action, projectors in by_action.items():
         print(f"\nlevels of {action} ({plural(len(projectors), 'parameter')})")
-        print(levels_table(projectors[0]))
+        show(levels_table(projectors[0]))
+    size, lattice = arguments.image_size or network.preprocess.image_size, _on_lattice(group)
+    layers = _geometry(network, size)
+    show("", *_strided(network, layers, size, lattice))
     print("\nuntouched")
-    print(_untouched(plan))
+    show(_untouched(plan))
     if arguments.image_size is not None:
-        size = arguments.image_size
-        lattice = _on_lattice(group)
         print(f"\nconvolutions under {lattice!r}, which maps {size} x {size} pixels to pixels")
-        print(_lattice(network, plan, size, lattice))
+        show(_lattice(plan, layers, lattice))
 
 
-def levels_table(projector: "Projector") -> str:
+def levels_table(projector: "Projector") -> TextTable:
     """The settings that a hard mask has: cutoff, rank and softness of each level."""
     ranks = projector.dimensions().cumsum()
     rows = []
@@ -122,7 +125,7 @@ def _cards(source: Path) -> list[Path]:
     return [path for path in map(card_path, places) if path.is_file()]
 
 
-def _filtered(network: "Pretrained", plan: "Plan") -> str:
+def _filtered(network: "Pretrained", plan: "Plan") -> TextTable:
     names = {path: tensor.name for tensor in network.report.used for path in tensor.paths}
     rows = [
         (
@@ -153,7 +156,7 @@ def _left_alone(model: Any, group: Any, plan: "Plan", params: Any) -> int:
     return planned - sum(index >= 0 for index in soft.chosen)
 
 
-def _untouched(plan: "Plan") -> str:
+def _untouched(plan: "Plan") -> TextTable:
     counts: dict[str, list[int]] = {}
     for path, shape, index in zip(plan.paths, plan.shapes, plan.chosen, strict=True):
         if index < 0:
@@ -172,16 +175,53 @@ def _on_lattice(group: Any) -> "Group":
     return sq.groups.dihedral(turns) if group.has_flip else sq.groups.cyclic(turns)
 
 
-def _lattice(network: "Pretrained", plan: "Plan", size: int, lattice: "Group") -> str:
-    from softeq_jax import certificates, models
+def _geometry(network: "Pretrained", size: int) -> "dict[str, ConvGeometry]":
+    from softeq_jax import models
 
-    channels = len(network.preprocess.mean)
-    shape = (1, size, size, channels)
-    geometry = models.conv_geometry(network.model, network.variables, shape, train=False)
+    shape = (1, size, size, len(network.preprocess.mean))
+    return models.conv_geometry(network.model, network.variables, shape, train=False)
+
+
+def _obstacle(layer: "ConvGeometry", lattice: "Group") -> str | None:
+    from softeq_jax import certificates
+
+    return certificates.lattice_obstacle(layer, list(lattice.elements()))
+
+
+def _strided(
+    network: "Pretrained", layers: "dict[str, ConvGeometry]", size: int, lattice: "Group"
+) -> list[str]:
+    """Which strided layers break the symmetry, and whether a pixel more would mend them."""
+    strided = {path: layer for path, layer in layers.items() if max(layer.strides) > 1}
+    broken = {path: _obstacle(layer, lattice) for path, layer in strided.items()}
+    rows = [
+        (path, f"{max(strided[path].strides)}", "x".join(map(str, strided[path].input_shape)), why)
+        for path, why in broken.items()
+        if why
+    ]
+    at = f"at {size} x {size} pixels"
+    if not rows:
+        which = f"none of the {plural(len(strided), 'strided layer')}" if strided else "no layer"
+        return [f"{which} breaks {lattice!r} {at}"]
+    text = [
+        f"{len(rows)} of {plural(len(strided), 'strided layer')} break {lattice!r} {at}, whatever "
+        "their kernels",
+        table(("layer", "stride", "map", "why"), rows, right="-rr-"),
+    ]
+    try:
+        more = _geometry(network, size + 1)
+    except (ValueError, TypeError):  # the network takes one size
+        return text
+    if not any(_obstacle(layer, lattice) for layer in more.values()):
+        text.append(f"at {size + 1} x {size + 1} pixels none does")
+    return text
+
+
+def _lattice(plan: "Plan", layers: "dict[str, ConvGeometry]", lattice: "Group") -> TextTable:
     chosen = dict(zip(plan.paths, plan.chosen, strict=True))
     rows = []
-    for path, layer in geometry.items():
-        obstacle = certificates.lattice_obstacle(layer, list(lattice.elements()))
+    for path, layer in layers.items():
+        obstacle = _obstacle(layer, lattice)
         side = "x".join(map(str, layer.input_shape))
         kept = "filtered" if chosen.get(path, -1) >= 0 else "untouched"
         rows.append((path, side, kept, "breaks them: " + obstacle if obstacle else "respects them"))

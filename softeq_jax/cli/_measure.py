@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from softeq_jax._atomic import replacing
-from softeq_jax._text import table
+from softeq_jax._text import show, table
 from softeq_jax.cli import _arguments, _comparison, _images, _rotations
 from softeq_jax.cli._subject import Subject, lie_errors, subject
 
@@ -58,15 +58,15 @@ def run(arguments: argparse.Namespace) -> None:
     chosen = subject(network.model, network.variables, images.pixels)
     print(heading)
     lie = lie_errors(chosen, images.pixels, arguments.batch_size)
-    print(_lie_table(lie, chosen))
+    show(*_lie_table(lie, chosen))
     turned = _rotations.measured(chosen, images.pixels, arguments.angles, arguments.batch_size)
-    print(f"\n{turned.table(images.labels)}")
+    show("", turned.title(images.labels), turned.table(images.labels))
     if arguments.out is not None:
         written = _save(arguments.out, lie, turned, images)
         print("\nwritten: " + ", ".join(map(str, written)))
 
 
-def _lie_table(lie: "dict[str, LieErrors]", subject: Subject) -> str:
+def _lie_table(lie: "dict[str, LieErrors]", subject: Subject) -> tuple[str, str]:
     """Of invariant outputs the relative error is 1 by definition, so there is another one."""
     from softeq_jax import measures
 
@@ -78,7 +78,7 @@ def _lie_table(lie: "dict[str, LieErrors]", subject: Subject) -> str:
         rows.append((name, f"{value:.4g}", f"{error:.2g}", f"{scale_free:.4g}"))
     shown_table = table(("generator", "mean square", "+-", free), rows, right="-rrr")
     unit = "per pixel, per radian, per unit of log scale"
-    return f"local equivariance error of the {subject.unit} ({unit})\n{shown_table}"
+    return f"local equivariance error of the {subject.unit} ({unit})", shown_table
 
 
 def _save(

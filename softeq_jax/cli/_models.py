@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from softeq_jax._text import table
+from softeq_jax._text import show, table
 from softeq_jax.cli._model_table import TABLE
 
 
@@ -14,6 +14,7 @@ def register(commands: Any) -> None:
         help="list the networks that are built in",
         description="Lists the networks that are built in, with their size and the kinds of "
         "published weights that load into them.",
+        epilog="example: softeq models 'vit*' '*resnet50*'",
     )
     parser.add_argument(
         "patterns",
@@ -35,7 +36,9 @@ def run(arguments: argparse.Namespace) -> None:
     names = [entry.name for entry in TABLE]
     for pattern in arguments.patterns:
         if not any(matches(pattern, name) for name in names):
-            raise ValueError(f"no model matches {pattern!r}; there are {', '.join(names)}")
+            near = [name for name in names if pattern.strip("*") in name]
+            known = f"did you mean {f'*{pattern}*'!r}?" if near else f"there are {', '.join(names)}"
+            raise ValueError(f"no model matches {pattern!r}; {known}")
     wanted = first_matches(arguments.patterns or ["*"], names)
     rows = [
         (
@@ -50,4 +53,4 @@ def run(arguments: argparse.Namespace) -> None:
         if pattern
     ]
     head = ("model", "family", "parameters", "image", "patch", "loads weights of")
-    print(table(head, rows, right="--rrr-"))
+    show(table(head, rows, right="--rrr-"))

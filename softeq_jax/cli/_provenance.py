@@ -26,9 +26,9 @@ class Provenance:
         ``source_sha256`` (of the weights that were read, hexadecimal) and ``version`` (of this
         library) are always there. Of filtered weights: ``group``, ``mask``, the realized
         ``softness``, ``level`` of a hard mask or ``width`` of a smooth one, in 1 / radian,
-        ``bound``, the certified movement relative to the norm, and ``dials``, the settings that
-        were asked for, as JSON. Of trained ones: ``training`` and, where they are known,
-        ``classes``, both JSON.
+        ``bound``, the certified movement relative to the norm (unless it was left out), and
+        ``dials``, the settings that were asked for, as JSON. Of trained ones: ``training`` and,
+        where they are known, ``classes``, both JSON.
         ``earlier``: a JSON list of the entries of the files before, the first one first.
     """
 
@@ -158,9 +158,10 @@ def soft_entries(group: str, dials: Mapping[str, Any], certified: Certified) -> 
         "group": group,
         "mask": ", ".join(masks),
         "softness": certified.softness(),
-        "bound": "; ".join(f"{row[-1]} {row[0]}" for row in certified.rows()),
         "dials": json.dumps(dials),
     }
+    if certified.before:
+        entries["bound"] = "; ".join(f"{row[-1]} {row[0]}" for row in certified.rows())
     for mask in masks:
         key = "level" if mask == "hard" else "width"
         entries[key] = span([p.cutoff for p in used if (p.mask == "hard") == (mask == "hard")])

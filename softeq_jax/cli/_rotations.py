@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from softeq_jax._text import table
+from softeq_jax._text import TextTable, table
 from softeq_jax.cli._progress import shown
 
 if TYPE_CHECKING:
@@ -80,10 +80,10 @@ class Rotations:
         """The rows as text."""
         return [[f"{value:.4g}" for value in row] for row in self.rows(labels)]
 
-    def table(self, labels: np.ndarray | None) -> str:
-        """The rows in columns, and the accuracy of upright images if there are labels."""
+    def table(self, labels: np.ndarray | None) -> TextTable:
+        """The rows in columns."""
         head = self.head(labels)
-        return f"{self.title(labels)}\n{table(head, self.cells(labels), right='r' * len(head))}"
+        return table(head, self.cells(labels), right="r" * len(head))
 
     def title(self, labels: np.ndarray | None) -> str:
         """What the table shows."""

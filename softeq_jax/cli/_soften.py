@@ -26,6 +26,12 @@ def register(commands: Any) -> None:
     parser.add_argument(
         "--again", action="store_true", help="filter weights that are softened already once more"
     )
+    parser.add_argument(
+        "--no-bounds",
+        action="store_true",
+        help="do not certify how far the group can still move the weights, which for large "
+        "networks takes longer than all else",
+    )
     _images.add_options(
         parser.add_argument_group("a measured curve, before and after, on images"), required=False
     )
@@ -57,7 +63,7 @@ def run(arguments: argparse.Namespace) -> None:
     params = network.variables["params"]
     plan = sq.plan(params, models.soft_rules(network.model, group, **dials))
     soft = {**network.variables, "params": plan.project(params)}
-    found = certified(plan, group, network, soft["params"])
+    found = certified(plan, group, network, soft["params"], bounds=not arguments.no_bounds)
     entries = soft_entries(arguments.group, dials, found)
     provenance = Provenance.made(arguments.weights, before, **entries)
     measured = None

@@ -9,6 +9,7 @@ import numpy as np
 
 from softeq_jax._checks import frozen
 from softeq_jax._sizes import require_room, told
+from softeq_jax._text import brief
 from softeq_jax.groups._group import LISTABLE
 from softeq_jax.groups._levels import Words
 
@@ -32,6 +33,8 @@ class Matrices:
     """
 
     array: np.ndarray
+
+    __repr__ = brief
 
     @functools.cached_property
     def _key(self) -> tuple[tuple[int, ...], str, bytes]:

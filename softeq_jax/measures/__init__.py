@@ -14,11 +14,11 @@ one table with figures. ``doctor`` says why a function is not equivariant, and
 from softeq_jax.measures import attribution, features, figures, finite, symmetry
 from softeq_jax.measures._bandwidth import low_pass
 from softeq_jax.measures._lie import (
-    LieErrors,
     lie_derivative,
     lie_errors,
     local_equivariance_error,
 )
+from softeq_jax.measures._lie_norms import LieErrors
 from softeq_jax.measures._relative import RelativeError, relative_lie_errors
 from softeq_jax.measures._report import Report, report
 from softeq_jax.measures._statistics import bootstrap, mean_and_error

@@ -20,6 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from softeq_jax.measures._lie_norms import METRICS, LieErrors
 from softeq_jax.measures.base._actions import act
 from softeq_jax.measures.base._functions import (
     Array,
@@ -44,8 +45,6 @@ from softeq_jax.measures.base._generators import (
 )
 from softeq_jax.measures.base._layouts import Fiber, Frame, Image, Invariant, Layout, Tokens
 from softeq_jax.measures.base._options import Options, Setting, resolved
-
-METRICS = ("mean_sq", "mean_abs", "relative", "lipschitz", "null_normalized", "fisher")
 
 
 def lie_derivative(
@@ -194,60 +193,6 @@ DERIVATIVE_HINT = (
     ": its value is finite but not its derivative, as of a square root or a norm at zero; add a "
     "small constant under the root"
 )
-
-
-@dataclasses.dataclass(frozen=True)
-class LieErrors:
-    """Norms of the Lie derivative along one generator; float64, one entry per image.
-
-    d is the number of output entries of an image (the interior ones, if a border is set apart).
-
-    Attributes:
-      mean_sq: ``||L f||^2 / d``, the local equivariance error.
-      mean_abs: ``||L f||_1 / d``.
-      response_sq: ``||J_f D x||^2 / d``, how far the output moves.
-      input_sq: ``||D x||^2``, how far the input moves; not divided.
-      null_sq: ``||J_f D x - D' f(x')||^2 / d`` with x' the next image of the batch; NaN for
-        batches of one.
-      fisher: ``sum_k (L p_k)^2 / p_k`` of class probabilities p, the curvature of the KL
-        divergence along the orbit; NaN where the output is not a row of class scores.
-      border_mean_sq: ``mean_sq`` over the border that was set apart; NaN without one.
-    """
-
-    mean_sq: np.ndarray
-    mean_abs: np.ndarray
-    response_sq: np.ndarray
-    input_sq: np.ndarray
-    null_sq: np.ndarray
-    fisher: np.ndarray
-    border_mean_sq: np.ndarray
-    entries: int
-
-    @property
-    def relative(self) -> np.ndarray:
-        """``||L f|| / ||J_f D x||``: 1 for invariant outputs, in [0, 2] while D' f moves no
-        further than f; 0 where nothing moves at all."""
-        with np.errstate(divide="ignore", invalid="ignore"):
-            ratio = np.sqrt(self.mean_sq / self.response_sq)
-        return np.where(self.mean_sq == 0, 0.0, ratio)
-
-    @property
-    def lipschitz(self) -> np.ndarray:
-        """``||L f|| / ||D x||``: per distance that the image itself moves; 0 where it does not."""
-        with np.errstate(divide="ignore", invalid="ignore"):
-            ratio = np.sqrt(self.mean_sq * self.entries / self.input_sq)
-        return np.where(self.mean_sq == 0, 0.0, ratio)
-
-    @property
-    def null_normalized(self) -> np.ndarray:
-        """``||L f||^2`` over the mean of ``null_sq``: the mean over images is 0 for an
-        equivariant function and 1 for one no better than another image's."""
-        return self.mean_sq / self.null_sq.mean()
-
-    @property
-    def floor(self) -> np.ndarray:
-        """What float32 rounding alone may leave of ``mean_sq``: ``response_sq * eps^2``."""
-        return self.response_sq * np.finfo(np.float32).eps ** 2
 
 
 def lie_errors(

@@ -14,10 +14,11 @@ import numpy as np
 
 from softeq_jax._atomic import replacing
 from softeq_jax._checks import radians
-from softeq_jax._text import table
+from softeq_jax._text import TextTable, html_table, paragraph, plural, table, wrapped
 from softeq_jax.measures import figures
-from softeq_jax.measures._lie import LieErrors, default_generators, lie_errors, lie_setting
-from softeq_jax.measures._statistics import Estimate, mean_and_error
+from softeq_jax.measures._lie import default_generators, lie_errors, lie_setting
+from softeq_jax.measures._lie_norms import LieErrors
+from softeq_jax.measures._statistics import Estimate, given, mean_and_error
 from softeq_jax.measures.attribution import Attribution, layerwise
 from softeq_jax.measures.base._functions import Array, Function, as_key, check_inputs, with_head
 from softeq_jax.measures.base._layouts import Frame, Image, Invariant, Layout, Tokens
@@ -76,7 +77,7 @@ class Report:
 
     def table(self) -> str:
         """The numbers as text for a terminal."""
-        parts = [f"{self.images} images; {self.setting}", self._lie_table()]
+        parts = [wrapped(f"{plural(self.images, 'image')}; {self.setting}"), self._lie_table()]
         if self.finite:
             parts.append("\n".join(estimate.table() for estimate in self.finite))
         if self.polar is not None:
@@ -89,6 +90,19 @@ class Report:
 
     def __repr__(self) -> str:
         return self.table()
+
+    def _repr_html_(self) -> str:
+        finite = [
+            (e.name, given(e.value, ".5g"), given(e.standard_error, ".2g")) for e in self.finite
+        ]
+        parts = [
+            paragraph(f"{plural(self.images, 'image')}; {self.setting}"),
+            self._lie_table()._repr_html_(),
+            html_table(("measure", "value", "+-"), finite) if finite else "",
+            self._polar_table(self.polar)._repr_html_() if self.polar is not None else "",
+        ]
+        found = (part._repr_html_() for part in (self.attribution, self.features) if part)
+        return "".join([*parts, *found])
 
     def rows(self) -> list[dict[str, Any]]:
         """The numbers without a depth, one per row: measure, along, value, standard_error."""
@@ -160,7 +174,7 @@ class Report:
             written.append(path)
         return written
 
-    def _lie_table(self) -> str:
+    def _lie_table(self) -> TextTable:
         head = ("generator", "LEE mean_sq", "+-", "mean_abs", "relative", "lipschitz")
         rows = []
         for name, errors in self.lie.items():
@@ -170,7 +184,7 @@ class Report:
             rows.append((name, *means, *scale_free))
         return table(head, rows, right="-rrrrr")
 
-    def _polar_table(self, polar: Estimate) -> str:
+    def _polar_table(self, polar: Estimate) -> TextTable:
         columns = [[f"{math.degrees(angle):.0f}" for angle in self.angles]]
         for estimate in (polar, self.polar_floor):
             if estimate is not None:

@@ -10,6 +10,8 @@ import jax
 import numpy as np
 from numpy.typing import ArrayLike
 
+from softeq_jax._text import clipped, html_table, paragraph
+
 DECIBELS = 10 / math.log(10)
 _DRAWN = 2**22  # indices that are drawn at once
 
@@ -194,12 +196,22 @@ class Estimate:
         value = given(self.value, ".5g")
         why = "; undefined: 0 / 0" if value == "-" else ""
         return (
-            f"{self.name:<28} {value:>12} +- {given(self.standard_error, '.2g')}{unit}"
+            f"{clipped(self.name, 28):<28} {value:>12} +- {given(self.standard_error, '.2g')}{unit}"
             f"   ({n} images, {rows} transforms{why})"
         )
 
     def __repr__(self) -> str:
         return self.table()
+
+    def _repr_html_(self) -> str:
+        """The value under every transform."""
+        errors = [mean_and_error(values)[1] for values in self.numerators]
+        plain = self.span is None and bool(np.all(self.denominators == 1))
+        rows = [
+            (name, given(float(value), ".5g"), given(error, ".2g") if plain else "")
+            for name, value, error in zip(self.transforms, self.per_transform, errors, strict=True)
+        ]
+        return paragraph(self.table()) + html_table(("transform", self.name, "+-"), rows)
 
     def _of(self, a: Any, b: Any) -> float:
         return float(self._each(np.asarray(a, np.float64), np.asarray(b, np.float64)))

@@ -4,13 +4,14 @@ Every function returns a ``matplotlib.figure.Figure`` that belongs to nobody els
 state, so it can be saved, shown in a notebook or thrown away.
 """
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from softeq_jax._checks import radians
-from softeq_jax.measures._lie import METRICS, LieErrors
+from softeq_jax.measures._lie_norms import METRICS, LieErrors
 from softeq_jax.measures.attribution import Attribution
 from softeq_jax.measures.features import FeatureCorrelation
 from softeq_jax.measures.finite import Estimate
@@ -22,14 +23,14 @@ GRAY = "#777777"
 
 
 def lie_bars(errors: Mapping[str, Mapping[str, LieErrors]], metric: str = "mean_sq") -> Any:
-    """Local equivariance error by generator, one bar per network; bars are standard errors.
+    """Local equivariance error by generator, a panel per unit, a bar per network.
 
     Args:
       errors: network name to the result of ``lie_errors``, all with the same generators.
       metric: see ``local_equivariance_error``.
 
     Returns:
-      A figure with a logarithmic axis.
+      A figure with standard errors over images.
 
     Raises:
       ValueError: no network, an unknown metric, or networks with different generators.
@@ -39,31 +40,73 @@ def lie_bars(errors: Mapping[str, Mapping[str, LieErrors]], metric: str = "mean_
         raise ValueError(f"no metric is called {metric!r}, choose from {list(METRICS)}")
     if len({tuple(found) for found in errors.values()}) != 1:
         raise ValueError("all networks must be measured along the same generators")
-    generators = list(next(iter(errors.values())))
-    figure = _figure(max(5.0, 0.75 * len(generators) + 1.5), 3.6)
-    axis = figure.subplots()
+    panels = by_unit(list(next(iter(errors.values()))))
+    figure = _figure(max(5.0, 0.9 * sum(len(names) + 1 for names in panels.values())), 3.8)
+    axes = figure.subplots(
+        1, len(panels), squeeze=False, width_ratios=[1 + len(names) for names in panels.values()]
+    )[0]
     width = 0.8 / len(errors)
-    for i, (name, found) in enumerate(errors.items()):
-        pairs = [mean_and_error(getattr(found[g], metric)) for g in generators]
-        at = np.arange(len(generators)) + (i - (len(errors) - 1) / 2) * width
-        axis.bar(
-            at,
-            [value for value, _ in pairs],
-            width,
-            yerr=[error for _, error in pairs],
-            color=COLORS[i % len(COLORS)],
-            label=name,
-            error_kw={"linewidth": 0.8},
-        )
-    if any(getattr(found[g], metric).mean() > 0 for found in errors.values() for g in generators):
-        axis.set_yscale("log")
-    axis.set_xticks(np.arange(len(generators)), [_readable(g) for g in generators], rotation=40)
-    for label in axis.get_xticklabels():
-        label.set_horizontalalignment("right")
-    axis.set_ylabel(f"local equivariance error ({_readable(metric)})")
+    for axis, (unit, names) in zip(axes, panels.items(), strict=True):
+        for i, (network, found) in enumerate(errors.items()):
+            pairs = [mean_and_error(getattr(found[name], metric)) for name in names]
+            axis.bar(
+                np.arange(len(names)) + (i - (len(errors) - 1) / 2) * width,
+                [value for value, _ in pairs],
+                width,
+                yerr=[error for _, error in pairs],
+                color=COLORS[i % len(COLORS)],
+                label=network,
+                error_kw={"linewidth": 0.8},
+            )
+        means = [getattr(found[name], metric).mean() for found in errors.values() for name in names]
+        if min(means) > 0 and max(means) > 10 * min(means):
+            axis.set_yscale("log")
+        labels = [_readable(name) for name in names]
+        axis.set_xticks(range(len(names)), labels, rotation=35, ha="right")
+        axis.set_title(unit, fontsize=9)
+    axes[0].set_ylabel(f"local equivariance error\n({_readable(metric)})")
     if len(errors) > 1:
-        axis.legend(frameon=False)
+        axes[0].legend(frameon=False)
+    figure.suptitle(_smallest(errors, metric), fontsize=10)
     return _finish(figure)
+
+
+UNITS = {
+    "per pixel": ("translation_x", "translation_y"),
+    "per radian": ("rotation", "hyperbolic_rotation", "hue"),
+    "per unit of the logarithm or slope": (
+        *("scale", "shear_x", "shear_y", "stretch_x", "stretch_y", "contrast", "saturation"),
+    ),
+    "per unit of brightness": ("brightness",),
+}
+"""Units to the generators that have them; errors of one unit can be compared."""
+
+
+def by_unit(generators: Sequence[str]) -> dict[str, list[str]]:
+    """Generators by their unit, those of a user by "per unit of its own"."""
+    found: dict[str, list[str]] = {}
+    unit_of = {name: unit for unit, names in UNITS.items() for name in names}
+    for unit in (*UNITS, own := "per unit of its own"):
+        names = [name for name in generators if unit_of.get(name, own) == unit]
+        if names:
+            found[unit] = names
+    return found
+
+
+def _smallest(errors: Mapping[str, Mapping[str, LieErrors]], metric: str) -> str:
+    """What the bars say: along what one network errs most, or which of several errs least."""
+
+    def mean(network: str, name: str) -> float:
+        return float(getattr(errors[network][name], metric).mean())
+
+    first, *others = errors
+    generators = list(errors[first])
+    if not others:
+        worst = [max(names, key=lambda n: mean(first, n)) for names in by_unit(generators).values()]
+        return f"largest along {', '.join(map(_readable, worst))}, each in its unit"
+    least = [min(errors, key=lambda network: mean(network, name)) for name in generators]
+    best = max(errors, key=least.count)
+    return f"{best} has the smallest error along {least.count(best)} of {len(least)} generators"
 
 
 def cumulative_attribution(
@@ -99,11 +142,17 @@ def cumulative_attribution(
                 label=_readable(generator),
             )
         axis.axhline(1, color=GRAY, linewidth=0.8, linestyle=":")
-        step = max(1, len(layers) // 36)
-        axis.set_xticks(range(0, len(layers), step), layers[::step], rotation=90, fontsize=6)
-        axis.set_ylabel("cumulative signed share")
-        axis.set_title(name, fontsize=9)
-        axis.legend(frameon=False, fontsize=7, ncols=3)
+        step = -(-len(layers) // 24)
+        axis.set_xticks(range(0, len(layers), step), layers[::step], rotation=90, fontsize=7)
+        axis.set_ylabel("share of the error\nup to a layer")
+        half = {
+            g: layers[int(np.argmax(curves[g] >= 0.5))] if np.isfinite(curves[g]).all() else "-"
+            for g in generators or curves
+        }
+        said = "; ".join(f"{_readable(g)} {layer}" for g, layer in half.items())
+        text = f"{name and name + ': '}half of the error has arisen by: {said}"
+        axis.set_title("\n".join(textwrap.wrap(text, 100)), fontsize=9)
+        axis.legend(frameon=False, fontsize=8, ncols=3)
     return _finish(figure)
 
 
@@ -147,11 +196,22 @@ def correlation_curve(correlations: Mapping[str, FeatureCorrelation]) -> Any:
                 **style,
             )
         axis.axhline(0, color=GRAY, linewidth=0.8)
-        axis.set_xticks(depth, [layer.name for layer in found.layers], rotation=90, fontsize=6)
-        axis.set_title(name, fontsize=9)
+        axis.set_xticks(depth, [layer.name for layer in found.layers], rotation=90, fontsize=7)
+        axis.set_title("\n".join(textwrap.wrap(f"{name}: {_deepest(found)}", 48)), fontsize=9)
     panels[0].set_ylabel("correlation")
-    panels[0].legend(frameon=False, fontsize=7)
+    panels[0].legend(frameon=False, fontsize=8)
     return _finish(figure)
+
+
+def _deepest(found: FeatureCorrelation) -> str:
+    """The last layer that has a correlation, with its control."""
+    (values, _), (controls, _) = map(found.curve, ("equivariance", "equivariance_control"))
+    known = np.flatnonzero(np.isfinite(values))
+    if not known.size:
+        return "no layer has positions"
+    last = int(known[-1])
+    layer = found.layers[last].name
+    return f"{layer} correlates {values[last]:.2f}, with other images {controls[last]:.2f}"
 
 
 def polar_error(
@@ -174,7 +234,7 @@ def polar_error(
       ImportError: matplotlib is not installed.
     """
     at = np.array([float(radians(angle, "each of angles")) for angle in angles])
-    figure = _figure(4.8, 4.4)
+    figure = _figure(5.0, 4.8)
     axis = figure.add_subplot(projection="polar")
     order = np.argsort(at % (2 * np.pi))
     closed = np.append(order, order[:1])
@@ -187,8 +247,12 @@ def polar_error(
             axis.plot(
                 at[closed], values[closed], color=COLORS[i % len(COLORS)], label=label, **style
             )
-    axis.set_title(next(iter(curves.values())).name, fontsize=9)
-    axis.legend(frameon=False, fontsize=7, loc="lower left", bbox_to_anchor=(-0.2, -0.12))
+    name, estimate = next(iter(curves.items()))
+    worst = int(np.nanargmax(estimate.per_transform))
+    value, degrees = estimate.per_transform[worst], np.degrees(at[worst])
+    axis.set_title(f"{estimate.name}: {value:.3g} at the worst angle, {degrees:.0f}°", fontsize=9)
+    if len(curves) > 1 or floors:
+        figure.legend(frameon=False, fontsize=8, loc="outside lower center", ncols=2)
     return figure
 
 

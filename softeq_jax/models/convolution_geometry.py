@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from softeq_jax._text import brief
 from softeq_jax.nn import BlurPool
 
 Pads = tuple[tuple[int, int], ...]
@@ -40,6 +41,8 @@ class ConvGeometry:
     kernel_dilation: tuple[int, ...]
     feature_group_count: int
     padding_mode: str = "zeros"
+
+    __repr__ = brief
 
 
 def conv_geometry(

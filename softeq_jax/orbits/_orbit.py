@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from softeq_jax._sizes import require_room
+from softeq_jax._text import brief
 from softeq_jax.groups import Group
 from softeq_jax.orbits._tables import Elements, Table, checked, entry, lie_table, table
 from softeq_jax.reps import Rep, resolve_axes
@@ -106,6 +107,8 @@ class TreeAction:
     axes: tuple[Sequence[int] | None, ...]
     tables: tuple[Table | None, ...]
     structure: Any
+
+    __repr__ = brief
 
     @property
     def arrays(self) -> tuple:

@@ -5,6 +5,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from softeq_jax._text import at_most, clipped, html_table, paragraph
+
 ROUNDING = 1e-12
 """Share of ``||w||`` added to every bound for float64 rounding (measured: below 1e-13).
 
@@ -51,6 +53,22 @@ class Certificate:
     reason: str
     element: tuple[Any, ...] | None = None
     parts: Mapping[str, "Certificate"] = dataclasses.field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        asked = self.scope if self.angle is None else f"{self.scope}, {self.angle:.4g} rad"
+        parts = f", {len(self.parts)} weights" if self.parts else ""
+        if not self.certified:
+            return clipped(f"Certificate(none, {asked}{parts}: {self.reason})")
+        norm = f"{'' if self.norm == 'frobenius' else '<= '}{self.weight_norm:.4g}"
+        bound = f"bound={at_most(self.bound)}, {self.norm} norm {norm}"
+        return f"Certificate({bound}, {asked}{parts})"
+
+    def _repr_html_(self) -> str:
+        of = {"all" if self.parts else "weight": self, **self.parts}
+        rows = [
+            (path, at_most(c.bound), f"{c.weight_norm:.4g}", c.reason) for path, c in of.items()
+        ]
+        return paragraph(repr(self)) + html_table(("of", "bound", "norm", "why"), rows)
 
     @property
     def relative(self) -> float:

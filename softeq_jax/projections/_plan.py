@@ -12,7 +12,7 @@ import numpy as np
 
 from softeq_jax._checks import is_traced, known_options
 from softeq_jax._paths import first_matches, leaf_paths, naming, ordered, refuse_idle
-from softeq_jax._text import table
+from softeq_jax._text import TextTable, paragraph, table
 from softeq_jax.projections._certificate import Certificate, combine
 from softeq_jax.projections._dials import Dials, continuous
 from softeq_jax.projections._filter import Array
@@ -170,6 +170,11 @@ class Plan:
     def describe(self) -> str:
         """A table: parameter, shape, action, mask, cutoff, softness, rank of how many; then the
         parameters that a rule left untouched, with the reason."""
+        rows, untouched = self._table(), self.chosen.count(-1)
+        reasons = "".join(f"\n{path} is left untouched: {reason}" for path, reason in self.reasons)
+        return f"{rows}\n{len(rows.rows)} filtered, {untouched} untouched{reasons}"
+
+    def _table(self) -> TextTable:
         head = ("parameter", "shape", "action", "mask", "cutoff", "softness", "rank")
         rows = []
         for path, shape, index in zip(self.paths, self.shapes, self.chosen, strict=True):
@@ -180,15 +185,16 @@ class Plan:
             rank = f"{p.rank():.4g} of {p.dim}"
             dials = (f"{p.cutoff:.4g}", f"{p.softness:.4g}")
             rows.append((path, size, p.space.describe(), p.mask, *dials, rank))
-        untouched = self.chosen.count(-1)
-        reasons = "".join(f"\n{path} is left untouched: {reason}" for path, reason in self.reasons)
-        return f"{table(head, rows)}\n{len(rows)} filtered, {untouched} untouched{reasons}"
+        return table(head, rows)
 
     def __repr__(self) -> str:
         filtered = sum(index >= 0 for index in self.chosen)
         return (
             f"Plan({filtered} of {len(self.paths)} parameters, {len(self.projectors)} projectors)"
         )
+
+    def _repr_html_(self) -> str:
+        return paragraph(repr(self)) + self._table()._repr_html_()
 
     def _changed(self, change: Callable[[Projector], Projector]) -> "Plan":
         """The same plan with other projectors."""

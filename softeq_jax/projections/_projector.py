@@ -22,6 +22,7 @@ import numpy as np
 
 from softeq_jax._checks import is_traced
 from softeq_jax._sizes import told
+from softeq_jax._text import WIDTH, clipped, html_table, paragraph
 from softeq_jax.projections import _choose, _levels
 from softeq_jax.projections._certificate import Certificate
 from softeq_jax.projections._choose import Splitting, splitting
@@ -213,9 +214,18 @@ class Projector:
     def __repr__(self) -> str:
         spec = " ".join(self.space.names)
         head = f"Projector({spec!r}, {self.space.describe()}, mask={self.mask}"
-        if is_traced(self._width) or np.ndim(self._width):
-            return head + ")"
-        return f"{head}, cutoff={self.cutoff:.4g}, softness={self.softness:.4g})"
+        dials = ""
+        if not is_traced(self._width) and not np.ndim(self._width):
+            dials = f", cutoff={self.cutoff:.4g}, softness={self.softness:.4g}"
+        return f"{clipped(head, WIDTH - len(dials) - 1)}{dials})"
+
+    def _repr_html_(self) -> str:
+        text = paragraph(repr(self))
+        if is_traced(self.dropped) or np.ndim(self.dropped) > 1 or not self.spectrum.complete:
+            return text
+        numbers = zip(self.levels(), self.dimensions(), self.factors(), strict=True)
+        rows = [(f"{level:.4g}", f"{count}", f"{kept:.3g}") for level, count, kept in numbers]
+        return text + html_table(("level", "dimensions", "kept"), rows)
 
     def host_dropped(self) -> np.ndarray:
         """One minus the mask on each level, float64 ``[levels + 1]``; TypeError if it is traced,

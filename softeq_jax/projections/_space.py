@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from softeq_jax._sizes import require_room
+from softeq_jax._text import brief
 from softeq_jax.groups import Group
 from softeq_jax.reps import Rep, Term, is_dualized
 
@@ -43,6 +44,8 @@ class Space:
 
     names: tuple[str, ...]
     entries: tuple[ActingAxes, ...]
+
+    __repr__ = brief
 
     @property
     def group(self) -> Group:

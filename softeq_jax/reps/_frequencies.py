@@ -9,6 +9,7 @@ import numpy as np
 
 from softeq_jax._checks import frozen
 from softeq_jax._sizes import require_room
+from softeq_jax._text import brief
 from softeq_jax.groups import PlanarGroup
 
 _TOLERANCE = 1e-8
@@ -47,6 +48,8 @@ class Frequencies:
     odd: np.ndarray
     partner: np.ndarray
     unmatched: np.ndarray
+
+    __repr__ = brief
 
     def pairs(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Indices of the even columns that have a partner, of the partners, and frequencies."""

@@ -166,13 +166,15 @@ def fit(
     with tqdm(
         total=first + steps,
         initial=first,
-        desc=progress,
+        desc=progress and f"{progress}, compiling",
         disable=progress is None,
         mininterval=1.0,
         unit="step",
     ) as bar:
 
         def finish(done: list[tuple[int, Values]]) -> None:
+            if done:
+                bar.set_description(progress, refresh=False)
             for number, metrics in done:
                 values = {name: float(value) for name, value in jax.device_get(metrics).items()}
                 monitor.check(number, values)
@@ -195,8 +197,10 @@ def fit(
             due = [hook for hook in hooks if hook.due(number)]
             if due:
                 finish(queue.drain())
+                bar.set_description(progress and f"{progress}, evaluating or saving")
                 for hook in due:
                     hook.run(number, state)
+                bar.set_description(progress)
             if monitor.stopped:
                 break
         finish(queue.drain())

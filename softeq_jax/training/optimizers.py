@@ -10,6 +10,7 @@ import optax
 
 from softeq_jax._checks import coefficient
 from softeq_jax._paths import first_matches, leaf_paths, refuse_idle
+from softeq_jax._text import brief
 from softeq_jax.training.pmap import widened
 
 Tree = Any
@@ -133,6 +134,8 @@ class OptimizerSettings:
     momentum: float = 0.9
     betas: tuple[float, float] = (0.9, 0.999)
     clip: float | None = None
+
+    __repr__ = brief
 
     def rate(self, steps: int) -> optax.Schedule:
         """The learning rate after so many steps, for a run of `steps`.

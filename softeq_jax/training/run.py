@@ -15,6 +15,7 @@ import numpy as np
 
 from softeq_jax._atomic import replacing
 from softeq_jax._checks import whole
+from softeq_jax._text import brief, clipped
 from softeq_jax.training import hosts, watch
 from softeq_jax.training.checkpoints import Checkpoints, DamagedCheckpoint
 from softeq_jax.training.layouts import layout_of
@@ -99,6 +100,8 @@ class RunSettings:
     tensorboard: bool = True
     progress: str | None = "training"
 
+    __repr__ = brief
+
     def __post_init__(self) -> None:
         for name in ("steps", "log_every"):
             whole(getattr(self, name), name)
@@ -134,6 +137,11 @@ class Outcome:
     finished: bool
     stopped_by: signal.Signals | None
     metrics: Values
+
+    def __repr__(self) -> str:
+        end = "finished" if self.finished else f"stopped by {self.stopped_by or 'another host'}"
+        metrics = "".join(f", {name} {value:.4g}" for name, value in self.metrics.items())
+        return clipped(f"Outcome(step {self.step}, {end}{metrics})")
 
 
 def train(

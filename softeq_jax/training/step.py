@@ -11,6 +11,7 @@ import numpy as np
 import optax
 
 from softeq_jax._checks import whole
+from softeq_jax._text import brief
 from softeq_jax.training import methods
 from softeq_jax.training.layouts import laid_out, layout
 from softeq_jax.training.pmap import cast, device_index, device_mean, device_sum, widened
@@ -46,6 +47,8 @@ class TrainState:
     opt_state: Tree
     key: Array
     average: Tree = None
+
+    __repr__ = brief
 
 
 def init_state(

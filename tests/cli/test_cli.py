@@ -72,7 +72,8 @@ def test_models_counts_parameters_and_knows_what_loads(capsys):
     assert "no model matches 'swin*'" in refused(capsys, "models", "swin*")
 
 
-def test_inspect_tells_what_would_be_filtered_and_at_which_levels(capsys, vit):
+def test_inspect_tells_what_would_be_filtered_and_at_which_levels(capsys, vit, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
     text = run(capsys, "inspect", vit, "--group", "c4")
     for words in (
         "ViT (family vit, hugging face names)",
@@ -96,7 +97,8 @@ def test_inspect_tells_what_would_be_filtered_and_at_which_levels(capsys, vit):
     assert f"{untouched:,}" in text.splitlines()[-1]
 
 
-def test_inspect_tells_which_convolutions_break_quarter_turns(capsys, resnet):
+def test_inspect_tells_which_convolutions_break_quarter_turns(capsys, resnet, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
     even = run(capsys, "inspect", resnet, "--image-size", 8)
     odd = run(capsys, "inspect", resnet, "--image-size", 9)
     assert even.count("breaks them") == 2
@@ -107,6 +109,32 @@ def test_inspect_tells_which_convolutions_break_quarter_turns(capsys, resnet):
         text = run(capsys, "inspect", resnet, "--image-size", 8, "--group", name)
         assert f"convolutions under {lattice}, which maps 8 x 8 pixels to pixels" in text
         assert text.count("breaks them") == (0 if lattice == "C1" else 2)
+
+
+def test_inspect_tells_which_strided_layers_break_the_group(capsys, resnet):
+    even = run(capsys, "inspect", resnet, "--image-size", 8)
+    assert "2 of 2 strided layers break C4 at 8 x 8 pixels, whatever their kernels" in even
+    assert "at 9 x 9 pixels none does" in even
+    own = run(capsys, "inspect", resnet)
+    assert "2 of 2 strided layers break C4 at 32 x 32 pixels" in own
+    assert "none of the 2 strided layers breaks C4 at 9 x 9 pixels" in run(
+        capsys, "inspect", resnet, "--image-size", 9
+    )
+    assert max(map(len, own.splitlines())) < 100
+
+
+def test_soften_without_bounds_says_so(capsys, tmp_path, resnet):
+    out = tmp_path / "soft.safetensors"
+    text = run(capsys, "soften", resnet, *SO2, "--out", out, "--no-bounds")
+    assert "no bounds, as --no-bounds said" in text
+    card = out.with_suffix(".md").read_text()
+    assert "Certificates" not in card
+    assert "moves by at most" not in card
+    assert "softened" in run(capsys, "inspect", out)
+
+
+def test_models_takes_globs_and_names_one_that_would_do(capsys):
+    assert "did you mean '*segformer*'?" in refused(capsys, "models", "segformer")
 
 
 def _leaves(tree):

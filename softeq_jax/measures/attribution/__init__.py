@@ -1,8 +1,8 @@
 """Layer-wise attribution of the Lie derivative of a network."""
 
+from softeq_jax.measures.attribution._attribution import Attribution
 from softeq_jax.measures.attribution._graph import tap
 from softeq_jax.measures.attribution._layerwise import (
-    Attribution,
     CompiledAttribution,
     CutOptions,
     layerwise,

@@ -1,12 +1,10 @@
 """What a doctor found: findings by size, one verdict in words, as text, HTML and JSON."""
 
 import dataclasses
-import html
 import json
-import textwrap
 from typing import Any
 
-from softeq_jax._text import table
+from softeq_jax._text import brief, html_table, paragraph, table, wrapped
 
 KINDS = (
     "model",
@@ -18,8 +16,6 @@ KINDS = (
     "state",
 )
 """What a finding may be of."""
-WIDTH = 96
-"""Characters of a line of text."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,6 +42,8 @@ class Finding:
     size: float
     evidence: str
     remedy: str
+
+    __repr__ = brief
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -87,16 +85,16 @@ class Diagnosis:
         if self.findings:
             rows = [(f.kind, f.layer or "-", f"{f.size:.3g}") for f in self.findings]
             parts.append(table(("finding", "layer", "size"), rows, right="--r"))
-        rows = [(_short(name), f"{error:.3g}") for name, error in self.errors]
+        rows = [(name, f"{error:.3g}") for name, error in self.errors]
         parts.append(table(("element", "relative error"), rows, right="-r"))
         return "\n\n".join(parts)
 
     def __repr__(self) -> str:
-        lines = [wrapped(self.verdict)]
+        lines = [wrapped(self.verdict, "   ")]
         for number, found in enumerate(self.findings, 1):
             where = f" at {found.layer}" if found.layer else ""
             head = f"{number}. {found.kind}{where}, {found.size:.3g}: {found.evidence}"
-            lines += [wrapped(head), wrapped(f"   what to do: {found.remedy}", "   ")]
+            lines += [wrapped(head, "   "), wrapped(f"   what to do: {found.remedy}", "   ")]
         lines.append(self.table())
         note = f"tolerance {self.tolerance:.3g}; forward passes: {self.passes}"
         return "\n".join([*lines, note])
@@ -108,7 +106,7 @@ class Diagnosis:
         found = html_table(("kind", "layer", "size", "evidence", "remedy"), rows) if rows else ""
         errors = [(name, f"{error:.3g}") for name, error in self.errors]
         tables = found + html_table(("element", "relative error"), errors)
-        return f"<p><b>{html.escape(self.verdict)}</b></p>{tables}"
+        return f"{paragraph(self.verdict)}{tables}"
 
     def as_dict(self) -> dict[str, Any]:
         """Everything as numbers, texts and lists."""
@@ -124,22 +122,3 @@ class Diagnosis:
     def json(self) -> str:
         """``as_dict`` as JSON."""
         return json.dumps(self.as_dict(), indent=2, allow_nan=False)
-
-
-def wrapped(text: str, indent: str = "   ") -> str:
-    """Lines of ``WIDTH`` characters, those after the first indented."""
-    return "\n".join(textwrap.wrap(text, WIDTH, subsequent_indent=indent, drop_whitespace=True))
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= WIDTH - 20 else name[: WIDTH - 23] + "..."
-
-
-def html_table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
-    """A table of texts, escaped."""
-
-    def line(cells: tuple[str, ...], tag: str) -> str:
-        return "<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells) + "</tr>"
-
-    body = "".join(line(row, "td") for row in rows)
-    return f"<table><thead>{line(head, 'th')}</thead><tbody>{body}</tbody></table>"

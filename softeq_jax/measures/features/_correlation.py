@@ -22,7 +22,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from softeq_jax._text import table
+from softeq_jax._text import TextTable, brief, plural, table
 from softeq_jax.measures._statistics import Estimate, given
 from softeq_jax.measures.base._functions import Array
 from softeq_jax.measures.base._layouts import Invariant, Layout
@@ -94,6 +94,8 @@ class LayerCorrelation:
     units: np.ndarray | None = None
     units_control: np.ndarray | None = None
     note: str = ""
+
+    __repr__ = brief
 
 
 STATISTICS = (
@@ -169,6 +171,10 @@ class FeatureCorrelation:
 
     def table(self) -> str:
         """The layers as text; "-" where a statistic is undefined."""
+        transforms = plural(len(self.transforms), "transform")
+        return f"{self._table()}\n{plural(self.n, 'image')}, {transforms}; +- standard error"
+
+    def _table(self) -> TextTable:
         head = ["layer", "shape", "equivariance", "control", "ceiling"]
         head += ["invariance", "control", "error", "dead", ""]
         lines = [
@@ -184,11 +190,13 @@ class FeatureCorrelation:
             ]
             for row in self.rows()
         ]
-        text = table(head, lines, right="-rrrrrrrr-")
-        return f"{text}\n{self.n} images, {len(self.transforms)} transforms; +- standard error"
+        return table(head, lines, right="-rrrrrrrr-")
 
     def __repr__(self) -> str:
         return self.table()
+
+    def _repr_html_(self) -> str:
+        return self._table()._repr_html_()
 
 
 def _mean(values: np.ndarray | None) -> float:

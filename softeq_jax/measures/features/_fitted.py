@@ -18,6 +18,7 @@ import jax
 import numpy as np
 
 from softeq_jax._checks import coefficient
+from softeq_jax._text import brief
 from softeq_jax.measures._statistics import Estimate
 from softeq_jax.measures.base._functions import Array
 from softeq_jax.measures.features._evaluation import (
@@ -76,6 +77,8 @@ class FittedMap:
     r2_train: float
     samples: int
     unknowns: int
+
+    __repr__ = brief
 
     def r2(self, which: str = "fitted") -> tuple[float, float]:
         """Held-out R^2 and its standard error over images.

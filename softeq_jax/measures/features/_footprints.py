@@ -19,6 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from softeq_jax._text import brief
 from softeq_jax.measures.base._functions import split_callable
 from softeq_jax.measures.base._layouts import Image
 from softeq_jax.measures.features._taps import Features, feature_shapes
@@ -52,6 +53,8 @@ class Footprint:
     radius: tuple[float, float] | None
     border: Edges | None
     reason: str = ""
+
+    __repr__ = brief
 
 
 def footprints(

@@ -24,7 +24,7 @@ import numpy as np
 
 from softeq_jax._checks import known_options, whole
 from softeq_jax._sizes import require_room
-from softeq_jax._text import table
+from softeq_jax._text import TextTable, brief, table
 from softeq_jax.measures._statistics import given
 from softeq_jax.measures.base._functions import Array, Function, check_inputs
 from softeq_jax.measures.base._layouts import Layout
@@ -100,6 +100,8 @@ class LayerSimilarity:
     control: dict[str, np.ndarray]
     control_errors: dict[str, np.ndarray]
 
+    __repr__ = brief
+
 
 @dataclasses.dataclass(frozen=True, repr=False)
 class FeatureSimilarity:
@@ -149,7 +151,7 @@ class FeatureSimilarity:
             for measure in self.measures
         ]
 
-    def table(self) -> str:
+    def table(self) -> TextTable:
         """Layers by measures: the mean over transforms, and that of the control in brackets."""
 
         def cell(layer: LayerSimilarity, measure: str) -> str:
@@ -160,7 +162,10 @@ class FeatureSimilarity:
         return table(("layer", *self.measures), rows, right="-" + "r" * len(self.measures))
 
     def __repr__(self) -> str:
-        return self.table()
+        return str(self.table())
+
+    def _repr_html_(self) -> str:
+        return self.table()._repr_html_()
 
 
 def feature_similarity(

@@ -24,6 +24,7 @@ from typing import Unpack
 import numpy as np
 
 from softeq_jax._checks import share
+from softeq_jax._text import brief
 from softeq_jax.groups import Group
 from softeq_jax.measures._statistics import Estimate
 from softeq_jax.measures.base._functions import Array
@@ -75,6 +76,8 @@ class FittedRepresentation:
     control: Estimate
     law: np.ndarray
     law_control: np.ndarray
+
+    __repr__ = brief
 
     @property
     def law_defect(self) -> float:

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from softeq_jax._text import table
+from softeq_jax._text import TextTable, table
 from softeq_jax.groups import Group, OrthogonalGroup, PlanarGroup
 from softeq_jax.measures._statistics import Estimate, given
 from softeq_jax.measures.base._functions import Array, check_inputs
@@ -100,7 +100,7 @@ class IrrepSpectrum:
         found = map(self.share, self.labels)
         return [{"type": e.name, "share": e.value, "share_se": e.standard_error} for e in found]
 
-    def table(self) -> str:
+    def table(self) -> TextTable:
         """Shares of the types with their standard errors over examples."""
         cells = [
             (row["type"], given(row["share"], ".4f"), given(row["share_se"], ".2g"))
@@ -109,7 +109,10 @@ class IrrepSpectrum:
         return table(("type", "share", "+-"), cells, right="-rr")
 
     def __repr__(self) -> str:
-        return self.table()
+        return str(self.table())
+
+    def _repr_html_(self) -> str:
+        return self.table()._repr_html_()
 
 
 def irrep_spectrum(x: Array, projector: LevelProjector) -> IrrepSpectrum:

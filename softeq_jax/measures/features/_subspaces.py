@@ -18,6 +18,7 @@ from typing import Unpack
 import jax
 import numpy as np
 
+from softeq_jax._text import brief
 from softeq_jax.measures.base._functions import Array
 from softeq_jax.measures.features._evaluation import (
     FeatureOptions,
@@ -73,6 +74,8 @@ class SubspaceScore:
     columns: int
     dead_fraction: float
     note: str = ""
+
+    __repr__ = brief
 
 
 def subspace_scores(

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from softeq_jax._checks import radians
+from softeq_jax._text import html_table, paragraph, plural
 from softeq_jax.measures._statistics import Estimate, mean_and_error, mean_of
 from softeq_jax.measures.base._functions import Array, Function
 from softeq_jax.measures.base._layouts import Image, Invariant, Layout, Tokens
@@ -307,6 +308,18 @@ class RotationReport:
     correct_rotated: np.ndarray
     kl: np.ndarray
     kl_floor: np.ndarray
+
+    def __repr__(self) -> str:
+        images, angles = plural(len(self.correct), "image"), plural(len(self.angles), "angle")
+        right = f"top-1 {self.accuracy()[0]:.1%} upright, {self.accuracy_rotated()[0]:.1%} turned"
+        return f"RotationReport({images}, {angles}: {right})"
+
+    def _repr_html_(self) -> str:
+        columns = (np.degrees(self.angles), self.correct_rotated, self.kl, self.kl_floor)
+        means = zip(*(np.reshape(v, (len(self.angles), -1)).mean(1) for v in columns), strict=True)
+        rows = [(f"{a:.4g}", f"{t:.1%}", f"{k:.4g}", f"{f:.4g}") for a, t, k, f in means]
+        head = ("degrees", "top-1", "KL", "KL of interpolation")
+        return paragraph(repr(self)) + html_table(head, rows)
 
     def accuracy(self) -> tuple[float, float]:
         """Top-1 upright: mean and standard error over images."""

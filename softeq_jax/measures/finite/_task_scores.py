@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from softeq_jax._checks import whole
+from softeq_jax._text import clipped, plural
 from softeq_jax.measures._statistics import mean_and_error
 from softeq_jax.measures.base._functions import Array, Function
 from softeq_jax.measures.base._layouts import Frame, Image, Shape
@@ -97,10 +98,9 @@ class Scores:
         return combined(self.plain, self.rotated, self.mean)
 
     def __repr__(self) -> str:
-        return (
-            f"{self.name}: {self.plain:.5g}, under {len(self.moved)} transforms "
-            f"{self.rotated:.5g}, combined {self.combined:.5g}"
-        )
+        name, transforms = clipped(self.name, 32), plural(len(self.moved), "transform")
+        moved = f"under {transforms} {self.rotated:.5g}, combined {self.combined:.5g}"
+        return f"{name}: {self.plain:.5g}, {moved}"
 
 
 def scores_of(

@@ -13,8 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from softeq_jax._checks import is_traced
+from softeq_jax._text import plural
 from softeq_jax.groups import Group
-from softeq_jax.measures._statistics import mean_and_error
+from softeq_jax.measures._statistics import given, mean_and_error
 from softeq_jax.measures.base._functions import Array
 from softeq_jax.measures.finite._task_scores import Scores, scores_of
 from softeq_jax.reps import Rep
@@ -96,6 +97,11 @@ class TrajectoryScores:
     ade: Scores
     fde: Scores
     consistency: tuple[float, ...]
+
+    def __repr__(self) -> str:
+        elements = plural(len(self.consistency), "element")
+        mean = float(np.mean(self.consistency)) if self.consistency else math.nan
+        return f"{self.ade!r}\n{self.fde!r}\nconsistency: {mean:.5g}, mean over {elements}"
 
 
 def trajectories_under(
@@ -209,6 +215,10 @@ class RegressionScores:
     error: Scores
     consistency: float
     consistency_error: float
+
+    def __repr__(self) -> str:
+        error = given(self.consistency_error, ".2g")
+        return f"{self.error!r}\nconsistency: {self.consistency:.5g} +- {error}"
 
 
 def regression_under(

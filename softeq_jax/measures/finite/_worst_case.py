@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from softeq_jax._text import clipped
 from softeq_jax.measures._statistics import mean_and_error
 from softeq_jax.measures.base._functions import (
     Array,
@@ -106,7 +107,8 @@ class WorstCase:
     def table(self) -> str:
         """One row: the value, where it is reached, and the error of the true function."""
         own = "" if self.truth is None else f"   (true function: {self.truth:.5g})"
-        return f"{'worst case':<28} {self.value:>12.5g} at {self.where}, image {self.image}{own}"
+        at = f"{clipped(self.where, 20)}, image {self.image}"
+        return f"{'worst case':<24} {self.value:>12.5g} at {at}{own}"
 
     def __repr__(self) -> str:
         return self.table()

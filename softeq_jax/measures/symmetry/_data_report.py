@@ -1,7 +1,6 @@
 """Is the data symmetric, and how soft should a model of it be?"""
 
 import dataclasses
-import html
 import json
 from collections.abc import Sequence
 from typing import Any, TypedDict, Unpack
@@ -9,8 +8,7 @@ from typing import Any, TypedDict, Unpack
 import numpy as np
 
 from softeq_jax._checks import coefficient, known_options, whole
-from softeq_jax._text import table
-from softeq_jax.measures.diagnosis._diagnosis import html_table, wrapped
+from softeq_jax._text import html_table, paragraph, table, wrapped
 from softeq_jax.measures.diagnosis._doctor import group_of
 from softeq_jax.measures.symmetry._action import acting
 from softeq_jax.measures.symmetry._arms import Arms, turned_first, wrong_origin
@@ -112,8 +110,8 @@ class DataReport:
         return "\n".join([*lines, wrapped(f"acting: {self.words}")])
 
     def _repr_html_(self) -> str:
-        head = f"<p><b>{html.escape(self.verdict)}</b></p>"
-        told = f"<p>suggested: {html.escape(_told(self.suggestion))}</p>"
+        head = paragraph(self.verdict)
+        told = paragraph(f"suggested: {_told(self.suggestion)}")
         losses = html_table(("level", "held-out loss"), self._levels()) if self.loss else ""
         return head + told + html_table(_HEAD, self._rows()) + losses
 

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from softeq_jax._text import brief
 from softeq_jax.models.weights import _checkpoint, _settings
 from softeq_jax.models.weights._headers import json_object
 from softeq_jax.models.weights._settings import shown
@@ -196,6 +197,8 @@ class Preprocess:
     keep_aspect: bool
     interpolation: str
     source: str
+
+    __repr__ = brief
 
 
 def default_preprocess(

@@ -8,8 +8,12 @@ from typing import Any
 import numpy as np
 from flax import linen as nn
 
+from softeq_jax._text import brief, clipped, html_table, paragraph, plural, wrapped
 from softeq_jax.models.weights._configuration import Preprocess
 from softeq_jax.models.weights._tensor_names import Shape, TensorEntry
+
+_SOURCE = 48
+"""Characters of the name of a checkpoint in a short text."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,6 +31,8 @@ class Used:
     dtype: str
     shape: Shape
     paths: tuple[str, ...]
+
+    __repr__ = brief
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,6 +53,8 @@ class Carried:
     reason: str
     saved: bool = True
 
+    __repr__ = brief
+
 
 @dataclasses.dataclass(frozen=True)
 class Reset:
@@ -59,6 +67,8 @@ class Reset:
 
     path: str
     shape: Shape
+
+    __repr__ = brief
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,15 +107,26 @@ class LoadReport:
 
     def table(self) -> str:
         """Every tensor and where it went, as a Markdown table."""
+        head, rows = self._cells()
+        lines = [head, ("---",) * len(head), *rows]
+        return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+    def _cells(self) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
         rows = [(r.name, r.dtype, str(r.shape), ", ".join(r.paths)) for r in self.used]
         rows += [
             (r.name, r.dtype, str(r.shape), f"{'carried' if r.saved else 'dropped'}: {r.reason}")
             for r in self.carried
         ]
         rows += [("", "", str(r.shape), f"{r.path}: initialized anew") for r in self.reset]
-        head = ("tensor", "dtype", "shape", "goes to")
-        lines = [head, ("---",) * len(head), *rows]
-        return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+        return ("tensor", "dtype", "shape", "goes to"), rows
+
+    def __repr__(self) -> str:
+        used = plural(len(self.used), "tensor")
+        rest = f"{len(self.carried)} carried or dropped, {len(self.reset)} initialized anew"
+        return clipped(f"LoadReport({clipped(self.source, _SOURCE)}: {used} used, {rest})")
+
+    def _repr_html_(self) -> str:
+        return paragraph(str(self)) + html_table(*self._cells())
 
     def __str__(self) -> str:
         dtypes = ", ".join(dict.fromkeys(row.dtype for row in self.used))
@@ -123,7 +144,7 @@ class LoadReport:
                 lines.append(f"  {title}: {', '.join(names[:3])}{more} ({reason})")
         for row in self.reset:
             lines.append(f"  initialized anew: {row.path} {row.shape}")
-        return "\n".join(lines)
+        return "\n".join(wrapped(line, "    ") for line in lines)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -139,6 +160,8 @@ class Stored:
     entry: TensorEntry
     dtype: str
     shape: Shape
+
+    __repr__ = brief
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -173,6 +196,8 @@ class Origin:
     preprocessor: str | None = None
     files: str = "file"
 
+    __repr__ = brief
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Pretrained:
@@ -204,3 +229,8 @@ class Pretrained:
     report: LoadReport
     origin: Origin
     preprocess: Preprocess
+
+    def __repr__(self) -> str:
+        size = f"{self.report.parameters / 1e6:.2f} M numbers"
+        source = clipped(self.report.source, _SOURCE)
+        return clipped(f"Pretrained({self.report.model}, {size} from {source})")
