@@ -12,10 +12,10 @@ from experiments.shared.claims import (
     difference_text,
     model_of,
 )
-from experiments.shared.figures import finish, plt
 from experiments.shared.report import markdown_table, write_atomically
 from experiments.shared.results import Results
 from experiments.shared.runs import Chosen
+from experiments.shared.scatter import scatter
 from experiments.shared.statistics import mean_interval, paired
 from experiments.shared.studies import Line, Metric, StudyError
 
@@ -200,47 +200,6 @@ def cell(lines: Sequence[Line], metric: Metric) -> str:
     if max(abs(found.low), abs(found.high)) > 500 and metric.log:
         return text + note
     return f"{text} [{metric.shown(back(found.low))}, {metric.shown(back(found.high))}]{note}"
-
-
-def scatter(chosen: Chosen, lines: Sequence[Line], path: Path, title: str) -> None:
-    """Performance against defect, all runs, a color a row; or performance row by row.
-
-    Of a study with a condition, what stands under that of the first claim.
-    """
-    study = chosen.study
-    if study.claims:
-        lines = comparable(study, lines, study.claims[0].reference)
-    main, defect = study.metrics[0], study.defect
-    rows = list(dict.fromkeys(line["row"] for line in lines if not line.get("floor")))
-    figure, axis = plt.subplots(figsize=(9, 5), layout="constrained")
-    colors = plt.get_cmap("tab20").colors  # pyright: ignore[reportAttributeAccessIssue]
-    for number, row in enumerate(rows):
-        those = [line for line in lines if line["row"] == row and main.key in line]
-        y = [main.scale * line[main.key] for line in those]
-        if defect:
-            metric = study.metric(defect)
-            x = [metric.scale * max(line.get(defect, math.nan), metric.least) for line in those]
-        else:
-            x = [float(number)] * len(y)
-        axis.plot(x, y, "o", color=colors[number % 20], label=row, alpha=0.8)
-    for line in {line["row"]: line for line in lines if line.get("floor")}.values():
-        if main.key in line:
-            axis.axhline(main.scale * line[main.key], color="0.5", ls=":", lw=1)
-            axis.annotate(
-                line["row"],
-                (0.01, main.scale * line[main.key]),
-                fontsize=7,
-                xycoords=("axes fraction", "data"),
-            )
-    if defect:
-        metric = study.metric(defect)
-        axis.set(xlabel=metric.title, xscale="log" if metric.log else "linear")
-    else:
-        axis.set_xticks(range(len(rows)), rows, rotation=25, ha="right", fontsize=8)
-    axis.set(ylabel=main.title, yscale="log" if main.log else "linear")
-    if defect and len(rows) <= 40:
-        figure.legend(loc="outside lower center", ncols=4, frameon=False, fontsize=8)
-    finish(figure, path, title)
 
 
 def _beats(lines: Sequence[Line], row: str, floors: Sequence[str], metric: Metric) -> str:

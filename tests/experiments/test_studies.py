@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from experiments import run as command
-from experiments.shared import bar, overview, page, results, runs, studies
+from experiments.shared import bar, overview, page, results, runs, scatter, studies
 from experiments.shared.claims import Better, Claim
 from experiments.shared.studies import Metric, Need, Preset, Record, Study
 
@@ -394,13 +394,13 @@ def test_the_figure_shows_the_condition_of_the_first_claim(tmp_path, monkeypatch
     ]
     shown = []
     monkeypatch.setattr(
-        page,
+        scatter,
         "finish",
         lambda figure, path, title: shown.append(
             ([line.get_label() for line in figure.axes[0].lines], figure.axes[0].texts)
         ),
     )
-    page.scatter(chosen, lines, tmp_path / "x.png", "title")
+    scatter.scatter(chosen, lines, tmp_path / "x.png", "title")
     ((labels, texts),) = shown
-    assert labels == ["free at 0.5", "strict at 0.5"]
+    assert labels == ["_child0", "strict at 0.5", "1 other row, see the table"]
     assert not texts

@@ -1,0 +1,88 @@
+"""The figure of a study that draws none of its own: performance against defect."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from experiments.shared.claims import comparable
+from experiments.shared.figures import finish, plt
+from experiments.shared.runs import Chosen
+from experiments.shared.studies import Line
+from softeq_jax._text import plural
+
+COLORS = ("#c1553b", "#1b6ca8")
+GRAY = "#b9b9b9"
+
+
+def scatter(chosen: Chosen, lines: Sequence[Line], path: Path, title: str) -> None:
+    """Performance against defect, all runs; or performance row by row.
+
+    The row of the first claim and its reference have colors, the others, which the table tells
+    apart, are gray; without a claim every row has a color. Of a study with a condition, what stands
+    under that of the claim.
+    """
+    study = chosen.study
+    claim = study.claims[0] if study.claims else None
+    if claim:
+        lines = comparable(study, lines, claim.reference)
+    main, defect = study.metrics[0], study.defect
+    rows = list(dict.fromkeys(line["row"] for line in lines if not line.get("floor")))
+    named = [row for row in ((claim.row, claim.reference) if claim else rows) if row in rows]
+    palette = COLORS if claim else plt.get_cmap("tab20").colors  # pyright: ignore[reportAttributeAccessIssue]
+    colors = dict(zip(named, palette, strict=False))
+    figure, axis = plt.subplots(figsize=(9, 5), layout="constrained")
+    shown: list[float] = []
+    for number, row in enumerate(rows):
+        those = [line for line in lines if line["row"] == row and main.key in line]
+        y = [main.scale * line[main.key] for line in those]
+        if defect:
+            metric = study.metric(defect)
+            x = [metric.scale * max(line.get(defect, math.nan), metric.least) for line in those]
+        else:
+            x = [float(number)] * len(y)
+        strong = row in colors
+        style: dict[str, Any] = {"ms": 8, "zorder": 3} if strong else {"ms": 5, "zorder": 2}
+        label = row if strong else None
+        axis.plot(x, y, "o", color=colors.get(row, GRAY), label=label, alpha=0.85, **style)
+        shown += y
+    others = sum(row not in colors for row in rows)
+    if others:
+        axis.plot(
+            [], [], "o", color=GRAY, ms=5, label=f"{plural(others, 'other row')}, see the table"
+        )
+    axis.set(ylabel=main.title, yscale="log" if main.log else "linear")
+    _floors(axis, lines, main, [value for value in shown if math.isfinite(value)])
+    if defect:
+        metric = study.metric(defect)
+        axis.set(xlabel=metric.title, xscale="log" if metric.log else "linear")
+    else:
+        axis.set_xticks(range(len(rows)), rows, rotation=25, ha="right", fontsize=8)
+    if (defect and len(colors) <= 20) or claim:
+        figure.legend(loc="outside lower center", ncols=4, frameon=False)
+    finish(figure, path, title)
+
+
+def _floors(axis: Any, lines: Sequence[Line], main: Any, shown: Sequence[float]) -> None:
+    """Dotted lines of the floors; those far away, which would press the rows together, in words."""
+    floors = {line["row"]: main.scale * line[main.key] for line in lines if _is_floor(line, main)}
+    if not shown or not floors:
+        return
+    scale = math.log if main.log and min(*shown, *floors.values()) > 0 else float
+    low, high = scale(min(shown)), scale(max(shown))
+    room = max(high - low, 1e-9)
+    far = []
+    for row, value in floors.items():
+        if low - room < scale(value) < high + room:
+            axis.axhline(value, color="0.5", ls=":", lw=1)
+            place = (0.01, value)
+            axis.annotate(row, place, fontsize=8, xycoords=("axes fraction", "data"), va="bottom")
+        else:
+            side = "below" if scale(value) < low else "above"
+            far.append(f"{row}: {value:.3g}, {side}")
+    if far:
+        axis.text(0.01, 0.01, "\n".join(far), fontsize=8, color="0.3", transform=axis.transAxes)
+
+
+def _is_floor(line: Line, main: Any) -> bool:
+    return bool(line.get("floor")) and main.key in line
