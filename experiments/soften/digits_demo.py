@@ -180,7 +180,7 @@ def main(argv: list[str]) -> None:
         f"\nFigure: {out / 'demo.png'}   numbers: {out / 'demo.csv'}\n"
         "Next: the same on CIFAR-10 and a pretrained ResNet-20,\n"
         "  python -m experiments.run soften --rows --data_dir YOUR_DATA\n"
-        "or the story with figures in notebooks/01_soften_a_network.ipynb"
+        "or the story with figures in notebooks/03_soften_a_resnet.ipynb"
     )
 
 

@@ -12,6 +12,8 @@ import pytest
 ROOT = pathlib.Path(__file__).parents[2]
 PEERS = {"benchmarks.networks_torch", "benchmarks.double_backward", "benchmarks.projector_worker"}
 """Processes that a benchmark starts and talks to."""
+BARE = {"smoke.against_phiflow"}
+"""Takes no flags."""
 
 
 def commands():
@@ -22,7 +24,7 @@ def commands():
             yield name.removesuffix(".__main__")
 
 
-COMMANDS = [name for name in commands() if name not in PEERS]
+COMMANDS = [name for name in commands() if name not in PEERS | BARE]
 
 
 @pytest.mark.parametrize("name", COMMANDS)
