@@ -269,7 +269,7 @@ def feature_correlation(
       layer   shape    equivariance  control  ceiling     invariance  control  error  dead
       relu    8x8x3   1.000 +- 0.000   0.062    1.000  -0.006 +- 0.028  -0.042  0.000  0.0%
       sorted  8x8x3   0.351 +- 0.009   0.176    1.000   1.000 +- 0.000   0.739  1.131  0.0%
-      4 images, 1 transforms; +- standard error
+      4 images, 1 transform; +- standard error
     """
     job = evaluation(features, images, transforms, options, "feature_correlation")
     index = np.arange(len(images))

@@ -146,7 +146,7 @@ def accuracy_under(
       >>> images[0, 0, :, 0] = images[1, 0, :, 1] = 1.0
       >>> top_row = lambda x: x[:, 0].mean(1)
       >>> measures.accuracy_under(top_row, images, [0, 1], [measures.flip("up-down")])
-      accuracy: 1, under 1 transforms 0.5, combined 0.70711
+      accuracy: 1, under 1 transform 0.5, combined 0.70711
     """
     resolved(options, "accuracy_under", without=("output", "stencil"))
     transforms, labels = check_transforms(transforms), np.asarray(labels)
@@ -193,7 +193,7 @@ def iou_under(
       >>> labels = np.array([[[0, 1], [1, 1]]])
       >>> images = np.eye(2, dtype=np.float32)[labels]
       >>> measures.iou_under(lambda x: x, images, labels, [measures.quarter_turn()], classes=2)
-      mean IoU: 1, under 1 transforms 1, combined 1
+      mean IoU: 1, under 1 transform 1, combined 1
     """
     setting = resolved(options, "iou_under", without=("stencil",), output="image")
     layout, transforms = setting.output, check_transforms(transforms)

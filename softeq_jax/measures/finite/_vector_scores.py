@@ -256,7 +256,7 @@ def regression_under(
       >>> vector = reps.vector(group)
       >>> found = measures.regression_under(lambda x: 3 * x, x, x, elements, vector, vector)
       >>> found.error, found.consistency < 1e-6
-      (relative error: 0.5, under 1 transforms 0.5, combined 0.5, True)
+      (relative error: 0.5, under 1 transform 0.5, combined 0.5, True)
     """
     x, t = np.asarray(inputs, np.float64), np.asarray(targets, np.float64)
     elements = np.asarray(elements)
