@@ -20,6 +20,7 @@ import sys
 from typing import Any
 
 from experiments.benchmarks import destinations
+from experiments.shared.command import parser_of
 
 RESULTS = pathlib.Path(__file__).parent / "results"
 FLAGS = {
@@ -155,7 +156,7 @@ def page(found: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(allow_abbrev=False, description=__doc__.splitlines()[0])
+    parser = parser_of(__doc__, "experiments.benchmarks.step_causes")
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--only", nargs="*", choices=(*FLAGS, *LAYOUTS), help="these variants")
