@@ -7,18 +7,16 @@ the unconstrained one loses more of its variation with 4, 24 and 60 rotations of
 with as many random ones.
 """
 
-import argparse
 import pathlib
 
 from experiments.potentials import page
 from experiments.potentials.run import FULL, TINY, results
+from experiments.shared.command import parser_of
 
 
 def main() -> None:
     """Writes the page, its figure and its numbers."""
-    parser = argparse.ArgumentParser(
-        allow_abbrev=False, description="Potentials averaged over rotations."
-    )
+    parser = parser_of(__doc__, "experiments.potentials")
     parser.add_argument("--out", type=pathlib.Path, required=True, help="folder to write")
     parser.add_argument("--tiny", action="store_true", help="in seconds, for tests")
     arguments = parser.parse_args()
