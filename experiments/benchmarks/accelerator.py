@@ -11,7 +11,6 @@ accelerator.json and accelerator.md to ``--out``. ``--preset tiny`` is the same 
 for any machine.
 """
 
-import argparse
 import dataclasses
 import functools
 import json
@@ -31,6 +30,7 @@ from experiments.benchmarks import destinations
 from experiments.benchmarks.measures import GENERATORS, forward, interleaved
 from experiments.benchmarks.plan_apply import RESULTS, rule, timed
 from experiments.benchmarks.projector_cases import CASES
+from experiments.shared.command import parser_of
 from softeq_jax import models
 from softeq_jax import regularizers as rg
 from softeq_jax import training as tr
@@ -307,7 +307,7 @@ def _training_lines(found: dict[str, Any], peak: float | None) -> list[str]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(allow_abbrev=False, description=__doc__.splitlines()[0])
+    parser = parser_of(__doc__, "experiments.benchmarks.accelerator")
     parser.add_argument("--preset", choices=PRESETS, default="device")
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--peak_tflops", type=float, help="of the device, in 10^12 per second")

@@ -109,7 +109,7 @@ def measure(model: nn.Module, batch: int, repeats: int) -> dict:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(allow_abbrev=False, description=__doc__.splitlines()[0])
+    parser = parser_of(__doc__, "experiments.benchmarks.plan_apply")
     parser.add_argument("--repeats", type=int, default=5, help="of every timing (default: 5)")
     parser.add_argument("--out", type=destinations.file, default=RESULTS / "plan_apply.json")
     args = parser.parse_args()

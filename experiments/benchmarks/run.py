@@ -11,7 +11,6 @@ faster; its interval (95 %) is of the bootstrap over rounds. A case that REV has
 is named.
 """
 
-import argparse
 import contextlib
 import json
 import os
@@ -29,6 +28,7 @@ from tqdm import tqdm
 from experiments.benchmarks import destinations
 from experiments.benchmarks.worker import CASES
 from experiments.shared.children import ended_by_signals, started
+from experiments.shared.command import parser_of
 from softeq_jax._text import table
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -149,7 +149,7 @@ def page(found: dict[str, Any]) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(allow_abbrev=False, description=__doc__.splitlines()[0])
+    parser = parser_of(__doc__, "experiments.benchmarks.run")
     parser.add_argument("--compare", metavar="REV", help="without it, this tree alone")
     parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES), metavar="CASE")
     parser.add_argument("--rounds", type=int, default=15)
