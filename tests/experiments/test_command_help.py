@@ -10,7 +10,7 @@ import sys
 import pytest
 
 ROOT = pathlib.Path(__file__).parents[2]
-PEERS = {"benchmarks.networks_torch", "benchmarks.double_backward", "benchmarks.projector_worker"}
+PEERS = {"benchmarks.networks_torch", "benchmarks.double_backward"}
 """Processes that a benchmark starts and talks to."""
 BARE = {"smoke.against_phiflow"}
 """Takes no flags."""
@@ -24,7 +24,7 @@ def commands():
             yield name.removesuffix(".__main__")
 
 
-COMMANDS = [name for name in commands() if name not in PEERS | BARE]
+COMMANDS = [name for name in commands() if name not in PEERS | BARE and "worker" not in name]
 
 
 @pytest.mark.parametrize("name", COMMANDS)
