@@ -153,7 +153,10 @@ class Step:
             tr.shard(np.zeros(count, np.float32)),
         )
         self._state = tr.replicate(tr.init_state(network.params, optimizer, rest))
-        self.flops = lowered(self._step, self._state, *self._rest).cost_analysis()["flops"]
+
+    def flops(self) -> float:
+        """Floating point operations of a step, before XLA optimizes it."""
+        return lowered(self._step, self._state, *self._rest).cost_analysis()["flops"]
 
     def __call__(self) -> float:
         start = time.perf_counter()
@@ -183,7 +186,7 @@ def training(preset: Preset, network: Network) -> dict[str, Any]:
         "planned": sum(w.size for _, _, w in plan.planned(params)),
         "plan_build": build,
         "images_per_second": len(network.images) / plain,
-        "flops": steps["plain"].flops,
+        "flops": steps["plain"].flops(),
         "over_step": {name: found[name]["median"] / plain for name in found if name != "plain"},
         "times": found,
     }

@@ -111,7 +111,7 @@ def test_a_revision_is_checked_out_and_removed(tmp_path, monkeypatch):
         pass
 
 
-@pytest.mark.slow(10)
+@pytest.mark.slow(15)
 def test_the_accelerator_script_on_any_machine(tmp_path, capsys):
     accelerator.main(["--preset", "tiny", "--peak_tflops", "2", "--out", str(tmp_path)])
     found = json.loads((tmp_path / "accelerator.json").read_text())
