@@ -129,6 +129,8 @@ class Checkpoints:
         self._swept = False
         self._set_aside_unreadable_metrics()
         self._retention, self._asynchronous = retention, asynchronous
+        if self._numbered():
+            _ = self._manager
 
     @functools.cached_property
     def _manager(self) -> Any:
