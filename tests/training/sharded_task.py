@@ -60,7 +60,7 @@ def _plan():
 def _made(soft, **options):
     """(step, optimizer); soft has a projection, a penalty and a proximal step at once."""
     plan, method = _plan(), methods.plain()
-    optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(3e-3))
+    optimizer = optax.chain(optax.clip_by_global_norm(0.5), optax.adam(3e-3))
     if soft:
         penalty = functools.partial(sq.regularizers.projection_penalty, lambda_perp=1e-3)
         method = methods.Method(methods.project().weights, methods.penalize(penalty).penalty)

@@ -57,7 +57,7 @@ def test_losses_are_those_of_the_replicated_form(eight, two):
     expected = eight["history"]["replicated"]
     assert expected["loss"][-1] < expected["loss"][0] - 0.05
     assert min(expected["penalty"]) > 0.1
-    assert max(expected["grad_norm"]) > 1
+    assert min(expected["grad_norm"]) > 0.5
     for process in (eight, *two):
         found = process["history"]["full"]
         for name in ("loss", "penalty", "noise"):
