@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,9 @@ import optax
 
 import softeq_jax as sq
 from experiments.shared import recipes, trained
-from experiments.shared.studies import Run, Settings, StepCost
-from experiments.volumes import solids, task
+from experiments.shared.runs import file_digest
+from experiments.shared.studies import Run, Settings, StepCost, StudyError
+from experiments.volumes import medmnist, solids, task
 from softeq_jax import relaxation
 
 TRAIN, HELD, TEST = range(3)
@@ -57,11 +59,11 @@ def _recipe(settings: Settings, plan: sq.Plan, budget: recipes.Budget) -> recipe
 def do(run: Run) -> dict[str, float]:
     """Trains a row and judges it on solids that nobody has seen."""
     own, settings = trainer(run), run.settings
-    views, labels = _solids(settings, TRAIN, settings["views"] if settings["turned"] else 0)
+    views, labels = _volumes(run, TRAIN, settings["views"] if settings["turned"] else 0)
     source = trained.examples({"views": views, "label": labels})
     params = own.row.train(run, own.begin(run), source)
-    held = _scores(own.network, params, settings, HELD)
-    return _scores(own.network, params, settings, TEST) | {"held_accuracy": held["accuracy"]}
+    held = _scores(own.network, params, run, HELD)
+    return _scores(own.network, params, run, TEST) | {"held_accuracy": held["accuracy"]}
 
 
 def floor(run: Run) -> dict[str, float]:
@@ -69,8 +71,8 @@ def floor(run: Run) -> dict[str, float]:
     settings = run.settings
     if settings["floor"] == "untrained":
         network = task.network(settings)
-        return _scores(network, task.start(network, settings["side"], run.seed), settings, TEST)
-    labels = _solids(settings, TEST, 0)[1]
+        return _scores(network, task.start(network, settings["side"], run.seed), run, TEST)
+    labels = _volumes(run, TEST, 0)[1]
     if settings["floor"] == "majority":
         share = float(np.bincount(labels).max() / len(labels))
     else:
@@ -82,18 +84,38 @@ def floor(run: Run) -> dict[str, float]:
 def step_cost(run: Run) -> StepCost:
     """Time and memory of a training step."""
     own, settings = trainer(run), run.settings
-    views, labels = _solids(settings, TRAIN, settings["views"] if settings["turned"] else 0)
+    views, labels = _volumes(run, TRAIN, settings["views"] if settings["turned"] else 0)
     size = settings["batch_size"]
     return own.row.step_cost(own.begin(run), {"views": views[:size], "label": labels[:size]})
 
 
-def _scores(network: task.FieldNet, params: Any, settings: Settings, part: int) -> dict[str, float]:
-    upright, labels = _solids(settings, part, 0)
-    views, _ = _solids(settings, part, settings["test_views"])
+def inputs(settings: Settings, data_dir: Path | None) -> dict[str, str]:
+    """Digest of the file of volumes."""
+    if not settings["data"] or data_dir is None:
+        return {}
+    return {"data": file_digest(_file(settings, data_dir))}
+
+
+def _scores(network: task.FieldNet, params: Any, run: Run, part: int) -> dict[str, float]:
+    upright, labels = _volumes(run, part, 0)
+    views, _ = _volumes(run, part, run.settings["test_views"])
     return task.scores(network, params, upright[:, 0], views, labels)
 
 
-def _solids(settings: Settings, part: int, turns: int) -> tuple[np.ndarray, np.ndarray]:
-    count = (settings["train"], settings["held"], settings["test"])[part]
-    own = (settings["side"], settings["noise"], settings["data_seed"])
-    return solids.solids(part, count, *own, turns=turns)
+def _volumes(run: Run, part: int, turns: int) -> tuple[np.ndarray, np.ndarray]:
+    settings = run.settings
+    count, seed = settings[("train", "held", "test")[part]], settings["data_seed"]
+    if not settings["data"]:
+        return solids.solids(part, count, settings["side"], settings["noise"], seed, turns=turns)
+    assert run.data_dir is not None, "presets with data need it"
+    path = _file(settings, run.data_dir)
+    found, labels = medmnist.volumes(path, part, count, seed, turns)
+    if found.shape[2] != settings["side"]:
+        raise StudyError(
+            f"{path}: volumes of side {found.shape[2]}, settings say {settings['side']}"
+        )
+    return found, labels
+
+
+def _file(settings: Settings, data_dir: Path) -> Path:
+    return data_dir / "medmnist" / f"{settings['data']}.npz"

@@ -11,7 +11,6 @@ import optax
 from flax import linen as nn
 
 import softeq_jax as sq
-from experiments.volumes.solids import SOLIDS
 from softeq_jax import regularizers
 from softeq_jax.groups import Group
 from softeq_jax.measures import kl_divergence
@@ -46,6 +45,7 @@ class FieldNet(nn.Module):
       layers: convolutions.
       hidden: units of the dense layer.
       plain_start: whether kernels start as those of any convolution, and not equivariant.
+      classes: how many logits.
     """
 
     group: Group
@@ -54,6 +54,7 @@ class FieldNet(nn.Module):
     layers: int
     hidden: int
     plain_start: bool = False
+    classes: int = 6
 
     @property
     def fields(self) -> Rep:
@@ -88,7 +89,7 @@ class FieldNet(nn.Module):
         lengths = [norms(v) for v in moved]
         invariants = jnp.concatenate([scalars, *lengths], axis=-1).mean(axis=(1, 2, 3))
         y = nn.silu(nn.Dense(self.hidden, name="dense")(invariants))
-        return nn.Dense(len(SOLIDS), name="head")(y)
+        return nn.Dense(self.classes, name="head")(y)
 
     def _sources(self) -> list[Rep]:
         return [trivial(self.group, 1), *[self.fields] * (self.layers - 1)]
@@ -96,8 +97,9 @@ class FieldNet(nn.Module):
 
 def network(settings: Mapping[str, Any]) -> FieldNet:
     """The network of a row."""
-    sizes = (settings[name] for name in ("scalars", "vectors", "layers", "hidden", "plain_start"))
-    return FieldNet(sq.groups.from_name(settings["group"]), *sizes)
+    names = ("scalars", "vectors", "layers", "hidden", "plain_start", "classes")
+    sizes = {name: settings[name] for name in names}
+    return FieldNet(sq.groups.from_name(settings["group"]), **sizes)
 
 
 def start(model: FieldNet, side: int, seed: int) -> Tree:
