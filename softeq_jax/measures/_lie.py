@@ -224,6 +224,13 @@ def lie_errors(
       TypeError: see ``lie_derivative``.
       ValueError: see ``lie_derivative``; or a border of an output that is no image, or that
         leaves no interior.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> x = np.random.default_rng(0).normal(size=(2, 8, 8, 1)).astype("float32")
+      >>> found = sq.measures.lie_errors(lambda x: x.mean((1, 2)), x, ["brightness"])
+      >>> found["brightness"].mean_sq.round(4)
+      array([1., 1.])
     """
     setting = resolved(options, "lie_errors", without=("jit",), batch_size=64)
     images = check_inputs(images)

@@ -26,6 +26,14 @@ class LieErrors:
       fisher: ``sum_k (L p_k)^2 / p_k`` of class probabilities p, the curvature of the KL
         divergence along the orbit; NaN where the output is not a row of class scores.
       border_mean_sq: ``mean_sq`` over the border that was set apart; NaN without one.
+
+    Example:
+      >>> import numpy as np, softeq_jax as sq
+      >>> ramp = np.tile(np.arange(8.0), (1, 8, 1))[..., None]  # grows by 1 per pixel
+      >>> found = sq.measures.lie_errors(lambda x: x[:, 4, 4], ramp, ["translation_x"])
+      >>> errors = found["translation_x"]
+      >>> errors.mean_sq.tolist(), errors.entries
+      ([1.0], 1)
     """
 
     mean_sq: np.ndarray

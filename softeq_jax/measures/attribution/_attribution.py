@@ -37,6 +37,13 @@ class Attribution:
       cosines: between c_i and L, NaN where either is zero; None unless "exact".
       contributions: c_i, ``[layers, n, ...]``; None unless "exact".
       undefined: how many images have no shares.
+
+    Example:
+      >>> import jax, numpy as np, softeq_jax as sq
+      >>> x = np.random.default_rng(0).normal(size=(2, 8, 8, 1)).astype("float32")
+      >>> found = sq.measures.layerwise(lambda x: jax.nn.relu(x).mean((1, 2)), x, "translation_x")
+      >>> found.layers, found.estimator, found.shares["translation_x"].shape
+      (('relu', 'sum', 'div'), 'shares', (3, 2))
     """
 
     layers: tuple[str, ...]

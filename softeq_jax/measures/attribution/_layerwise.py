@@ -91,6 +91,13 @@ class CompiledAttribution:
       layouts: of it, in words.
       generators: along which the derivative is taken.
       batch_shape: of the images that are computed on at a time.
+
+    Example:
+      >>> import jax, numpy as np, softeq_jax as sq
+      >>> x = np.random.default_rng(0).normal(size=(2, 8, 8, 1)).astype("float32")
+      >>> compiled = sq.measures.attribution.plan(lambda x: jax.nn.relu(x).mean((1, 2)), x)
+      >>> compiled.layers, compiled.batch_shape
+      (('relu', 'sum', 'div'), (2, 8, 8, 1))
     """
 
     layers: tuple[str, ...]
@@ -183,6 +190,13 @@ def plan(
       like: images or a ``jax.ShapeDtypeStruct``: only shape and dtype are used.
       generators: see ``layerwise``.
       **options: see ``CutOptions``.
+
+    Example:
+      >>> import jax, softeq_jax as sq
+      >>> like = jax.ShapeDtypeStruct((2, 8, 8, 1), "float32")
+      >>> compiled = sq.measures.attribution.plan(lambda x: jax.nn.relu(x).mean((1, 2)), like)
+      >>> list(zip(compiled.layers, compiled.shapes))
+      [('relu', (2, 8, 8, 1)), ('sum', (2, 1)), ('div', (2, 1))]
     """
     known_options(options, CutOptions, "an attribution")
     shared = {name: value for name, value in options.items() if name in Options.__annotations__}

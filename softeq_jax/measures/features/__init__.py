@@ -8,14 +8,11 @@ entries lie, ``feature_correlation`` compares them with their transforms layer b
 correlation) needs to know nothing of the action.
 """
 
-from softeq_jax.measures.features._correlation import (
-    FeatureCorrelation,
-    LayerCorrelation,
-    feature_correlation,
-)
+from softeq_jax.measures.features._correlation import feature_correlation
 from softeq_jax.measures.features._evaluation import FeatureOptions
 from softeq_jax.measures.features._fitted import FittedMap, fitted_map_score
 from softeq_jax.measures.features._footprints import Footprint, footprints, infer_layouts
+from softeq_jax.measures.features._layer_correlation import FeatureCorrelation, LayerCorrelation
 from softeq_jax.measures.features._moved_similarity import (
     FeatureSimilarity,
     LayerSimilarity,
