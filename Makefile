@@ -8,10 +8,14 @@ INSTALLED := $(VENV)/.installed
 PYTEST := OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile \
 	--no-loadscope-reorder
 
-.PHONY: demo check test sweep lint fast clean
+.PHONY: demo docs check test sweep lint fast clean
 
 demo: $(INSTALLED)
 	$(BIN)/python -m experiments.soften.digits_demo --out outputs/demo
+
+# The documentation, as a site that opens without a server or a network: outputs/site/index.html.
+docs: $(INSTALLED)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 # What a change must pass before it is shown to anyone: two minutes.
 check: $(INSTALLED)

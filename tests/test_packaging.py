@@ -50,8 +50,12 @@ def test_the_wheel_holds_the_library_and_nothing_else(wheel):
     assert sources <= present
     assert "softeq_jax/py.typed" in names
     assert fields["Name"] == "softeq-jax"
+    assert fields["Author"] == "The softeq_jax developers"
+    assert {"jax", "equivariance", "symmetry"} <= set(fields["Keywords"].split(","))
+    assert "Typing :: Typed" in fields.get_all("Classifier")
     assert "Apache-2.0" in (fields["License-Expression"], fields["License"])
-    extras = {"models", "train", "figures", "hub", "experiments", "torch", "dev"}
+    named = "models train figures hub experiments notebooks docs torch dev"
+    extras = set(named.split())
     assert set(fields.get_all("Provides-Extra")) == extras
     bare = [need for need in fields.get_all("Requires-Dist") if "extra" not in need]
     assert {need.split(">")[0] for need in bare} == {"jax", "numpy", "scipy"}

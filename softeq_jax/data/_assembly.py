@@ -34,8 +34,8 @@ from softeq_jax.data._examples import (
     stack,
 )
 
-# More bad examples than this in a row mean that something else is wrong.
 BAD_IN_A_ROW = 100
+"""Bad examples in a row after which a stream that skips them gives up: something else is wrong."""
 
 
 class Position(NamedTuple):

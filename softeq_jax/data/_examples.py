@@ -11,9 +11,13 @@ import numpy as np
 from softeq_jax._checks import whole
 
 Example = dict[str, Any]
+"""One record: fields by name."""
 Batch = dict[str, np.ndarray]
+"""Many examples: fields by name, stacked."""
 Transform = Callable[[Example, np.random.Generator], Example]
+"""A change of one example, drawn from a generator."""
 Pairing = Callable[[Example, Example, np.random.Generator], tuple[Example, Example]]
+"""A change of two examples at once, such as mixup."""
 Layout = dict[str, tuple[tuple[int, ...], np.dtype]]
 
 IDENTITY_FIELDS = ("id", "file_name")

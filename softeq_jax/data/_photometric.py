@@ -14,7 +14,9 @@ from softeq_jax.data._examples import Example
 from softeq_jax.data._pixels import Fill, blank, check_range, image_of, random_box
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
+"""Means of the channels of ImageNet, of values in [0, 1]."""
 IMAGENET_STD = (0.229, 0.224, 0.225)
+"""Their standard deviations."""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,8 @@ from softeq_jax._checks import is_traced, whole
 from softeq_jax._sizes import require_room
 from softeq_jax.groups._levels import Factorization, Stage, Words
 
-LISTABLE = 50_000  # the largest order of a group whose elements are listed
+LISTABLE = 50_000
+"""The largest order of a group whose elements are listed."""
 TOLERANCE = 1e-6  # for matrices, which may have been rounded to float32
 INDEX_TOLERANCE = 1e-5  # for finding the nearest of a list of elements
 

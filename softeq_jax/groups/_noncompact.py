@@ -13,6 +13,7 @@ from softeq_jax.groups._group import Group, refuse_sampling, require
 from softeq_jax.groups._levels import ConjugacyClass, Factorization, Stage, weight
 
 METRIC = frozen(np.diag([1.0, -1.0, -1.0, -1.0]))
+"""What Lorentz transformations leave alone, time first."""
 
 
 class _NonCompact(Group):

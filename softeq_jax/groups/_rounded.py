@@ -16,7 +16,8 @@ from softeq_jax.groups._listing import Matrices, are_unitary, explore, explored
 from softeq_jax.groups._logarithms import nearest_unitary
 
 NEGLIGIBLE = 1e-12  # a move of the last digits
-QUIET = 1e-6  # a move that is made without a word: what single precision costs
+QUIET = 1e-6
+"""The largest move of a rounded generator that is made without a word: single precision."""
 LARGEST = 1e-3  # a move that is made at all, with a warning: half precision, three decimals
 DOUBTFUL = 0.03  # a distance up to which a matrix is taken for one that was rounded too much
 _EXACT = 1e-12  # of entries in double precision

@@ -1,0 +1,1 @@
+"""Installing the library as its users do, in new environments."""
