@@ -1,6 +1,5 @@
 """What README and guides show runs as pasted, and what they link to is there."""
 
-import importlib
 import operator
 import pathlib
 import re
@@ -81,12 +80,10 @@ def check_choice(_, said, __):
 
 def check_softening(names, said, _):
     assert "2 filtered, 4 untouched" in said
-    for path in names["plan"].paths:
-        if path in names["after"].parts:
-            before, after = names["before"].parts[path], names["after"].parts[path]
-            assert after.relative < before.relative
-    whole = np.asarray(names["first"]) + np.asarray(names["rest"])
-    np.testing.assert_allclose(whole, names["params"]["stem"]["kernel"], atol=1e-5)
+    for path, before in names["before"].parts.items():
+        assert names["after"].parts[path].relative < before.relative
+    first, rest = np.asarray(names["first"]), np.asarray(names["rest"])
+    np.testing.assert_allclose((first * rest).sum(), 0, atol=1e-3)
     *_, even, strided = said.splitlines()
     assert "not certified" in strided
     assert "not certified" not in even
@@ -188,10 +185,8 @@ def test_the_commands_exist(page):
 @pytest.mark.parametrize("page", GUIDES, ids=name_of)
 def test_the_names_exist(page):
     """Every `sq.name.name` in a text, so that a renamed function is renamed there too."""
-    for path in set(re.findall(r"\bsq((?:\.[A-Za-z_]\w*)+)", page.read_text())):
+    for path in set(re.findall(r"\b(?:sq|`softeq_jax)((?:\.[A-Za-z_]\w*)+)", page.read_text())):
         assert operator.attrgetter(path[1:])(sq) is not None, path
-    for module in set(re.findall(r"`softeq_jax((?:\.[a-z_]+)+)`", page.read_text())):
-        importlib.import_module(f"softeq_jax{module}")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)

@@ -4,7 +4,8 @@ r"""The figure of the README: turned exactly and resampled; accuracy against the
     python -m experiments.soften.first_figure --redraw       # from the committed CSV
 
 The network is the ResNet of the demo (``experiments.soften.digits_demo``), trained on upright
-digits; every curve got the same fine-tuning. It writes ``turned_digits.csv`` and ``first.png``.
+digits; every curve got the same fine-tuning. It writes ``turned_digits.csv`` and ``first.png``
+into the results of the study.
 """
 
 import csv
@@ -23,9 +24,9 @@ from experiments.soften import softening
 from experiments.soften.digits_demo import enlarge, network_of, resnet_job
 from softeq_jax import data
 
-_OUT = flags.DEFINE_string("out", "experiments/soften/results", "Where CSV and figure go.")
 _REDRAW = flags.DEFINE_bool("redraw", False, "Draw the CSV that is there; train nothing.")
 
+RESULTS = Path(__file__).parent / "results"
 DEGREES = tuple(range(0, 91, 15))
 SETTINGS = {
     "as trained": ("c4", {"cutoff": math.inf}),
@@ -117,14 +118,12 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
 def main(argv: list[str]) -> None:
     if len(argv) > 1:
         raise app.UsageError(f"unexpected arguments {argv[1:]}")
-    out = Path(_OUT.value)
-    table = out / "turned_digits.csv"
+    table = RESULTS / "turned_digits.csv"
     if not _REDRAW.value:
-        out.mkdir(parents=True, exist_ok=True)
         write_csv(table, accuracies())
     with table.open(encoding="utf-8") as file:
-        draw(list(csv.DictReader(file)), out / "first.png")
-    print(out / "first.png")
+        draw(list(csv.DictReader(file)), RESULTS / "first.png")
+    print(RESULTS / "first.png")
 
 
 if __name__ == "__main__":
