@@ -15,7 +15,7 @@ from mkdocs.structure.pages import Page
 
 ROOT = pathlib.Path(__file__).parents[1]
 LINK = re.compile(r"\]\(([^)#\s]+)[^)]*\)")
-SCRIPTS = {".py", ".sh", ".sbatch", ".yaml", ""}
+WORKER = "docs/iframe-worker.js"  # so called that the theme loads no other, from the network
 
 
 def notebooks() -> list[str]:
@@ -60,7 +60,7 @@ def on_config(config: MkDocsConfig) -> None:
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """All files of the site; those of mkdocs itself and its plugins stay."""
     own = [file for file in files if file.src_dir != config.docs_dir]
-    names = dict.fromkeys(pages())
+    names = dict.fromkeys([*pages(), WORKER])
     for page in list(names):
         names |= dict.fromkeys(sorted(linked(page)))
     places = {"src_dir": str(ROOT), "dest_dir": config.site_dir, "use_directory_urls": False}
