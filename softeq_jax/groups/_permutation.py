@@ -248,16 +248,17 @@ class PermutationGroup(GivenGroup):
 def _conjugates(h: np.ndarray, generators: list[np.ndarray], limit: int) -> np.ndarray | None:
     """The conjugacy class ``[s, d]`` of h, itself first; None if it exceeds the limit."""
     found = new = h[None]
+    row, inverses = np.dtype((np.void, h.nbytes)), [np.argsort(g) for g in generators]
     seen = {h.tobytes()}
     while len(new):
-        moved = np.concatenate([g[new[:, np.argsort(g)]] for g in generators])
-        keys = [row.tobytes() for row in moved]
-        fresh = []
-        for i, key in enumerate(keys):
-            if key not in seen:
-                seen.add(key)
-                fresh.append(i)
-        new = moved[fresh]
+        moved = np.concatenate(
+            [g[new[:, inverse]] for g, inverse in zip(generators, inverses, strict=True)]
+        )
+        keys = np.ascontiguousarray(moved).view(row)[:, 0].tolist()
+        first = dict(zip(reversed(keys), range(len(keys) - 1, -1, -1), strict=True))
+        fresh = first.keys() - seen
+        seen |= fresh
+        new = moved[sorted(first[key] for key in fresh)]
         found = np.concatenate([found, new])
         if len(found) > limit:
             return None

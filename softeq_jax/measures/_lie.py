@@ -45,6 +45,7 @@ from softeq_jax.measures.base._generators import (
 )
 from softeq_jax.measures.base._layouts import Fiber, Frame, Image, Invariant, Layout, Tokens
 from softeq_jax.measures.base._options import Options, Setting, resolved
+from softeq_jax.measures.base._pushes import push_forward
 
 
 def lie_derivative(
@@ -171,7 +172,7 @@ def responses(f: Function, x: jax.Array, directions: jax.Array) -> tuple[Any, ja
     """
     try:
         with jax.default_matmul_precision("highest"):
-            y, response = jax.vmap(lambda v: jax.jvp(f, (x,), (v,)), out_axes=(None, 0))(directions)
+            y, response = push_forward(f, x, directions)
     except TypeError as error:
         if "custom_vjp" not in str(error):
             raise

@@ -36,6 +36,7 @@ from softeq_jax.measures.base._actions import Stencil, act
 from softeq_jax.measures.base._functions import check_outputs
 from softeq_jax.measures.base._generators import Generator
 from softeq_jax.measures.base._layouts import Frame, Layout
+from softeq_jax.measures.base._pushes import push_forward
 
 ROUNDING = 64.0
 """How far ``z^T L`` may be off by rounding, in units of the machine precision times the product of
@@ -103,9 +104,7 @@ def total_derivative(problem: Problem, values: Values) -> tuple[jax.Array, jax.A
         return problem.function(values.arrays, x)
 
     moved = problem.action(values.images, problem.facts.layouts[problem.root])
-    y, pushed = jax.vmap(
-        lambda tangent: jax.jvp(function, (values.images,), (tangent,)), out_axes=(None, 0)
-    )(moved)
+    y, pushed = push_forward(function, values.images, moved)
     turned = problem.action(y, problem.facts.layouts[problem.graph.output])
     return pushed - turned, turned, norm(y, 1)
 

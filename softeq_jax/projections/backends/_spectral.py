@@ -30,7 +30,7 @@ from softeq_jax.projections._filter import (
     static,
 )
 from softeq_jax.projections.backends._atoms import Atoms, BuiltBlock, named
-from softeq_jax.reps import Rep
+from softeq_jax.reps import Frequencies, Rep
 
 _FFT_LENGTH = 256
 _FUSED = 160
@@ -189,28 +189,48 @@ def planar_levels(
     return np.where((sigma == 0.0) & odd, FLIP_LEVEL, sigma) if has_flip else sigma
 
 
-def axis_frequencies(atom: Rep) -> tuple[np.ndarray, JointFrequencies]:
-    """The columns of one atom in the order [singles, even, odd], and their frequencies.
+def axis_frequencies(atom: Rep) -> JointFrequencies:
+    """The frequencies of one atom in the order [singles, even, odd].
 
-    Long cyclic shifts have no columns (an empty array): they are transformed by the FFT.
+    Raises:
+      ValueError: it has none in the plane.
     """
     if is_shift(atom):
-        return np.zeros((0, 0)), _fourier_joint(atom.dim)
-    f = atom.frequencies()
-    if f is None:
-        raise ValueError(f"{atom!r} is not resolved into frequencies of the plane")
-    even, odd, frequency = f.pairs()
-    single = np.flatnonzero(f.partner < 0)
-    order = np.concatenate([single, even, odd])
-    half = HalfShape(tuple(bool(flag) for flag in f.odd[single]), len(even))
+        return _fourier_joint(atom.dim)
+    f = _found(atom)
+    order, frequency = _order(f), f.pairs()[2]
+    single = order[: len(order) - 2 * len(frequency)]
+    half = HalfShape(tuple(bool(flag) for flag in f.odd[single]), len(frequency))
     single_frequency = np.where(f.unmatched[single], 0, f.frequency[single])
-    joint = JointFrequencies(
+    return JointFrequencies(
         half,
         np.concatenate([single_frequency, frequency, frequency]),
         f.odd[order],
         f.unmatched[order],
     )
-    return f.basis[:, order], joint
+
+
+def _axis_basis(atom: Rep) -> np.ndarray:
+    """The columns of one atom in the order of ``axis_frequencies``.
+
+    Long cyclic shifts have none (an empty array): they are transformed by the FFT.
+    """
+    if is_shift(atom):
+        return np.zeros((0, 0))
+    f = _found(atom)
+    return f.basis[:, _order(f)]
+
+
+def _order(f: Frequencies) -> np.ndarray:
+    even, odd, _ = f.pairs()
+    return np.concatenate([np.flatnonzero(f.partner < 0), even, odd])
+
+
+def _found(atom: Rep) -> Frequencies:
+    f = atom.frequencies()
+    if f is None:
+        raise ValueError(f"{atom!r} is not resolved into frequencies of the plane")
+    return f
 
 
 def is_shift(atom: Rep) -> bool:
@@ -229,17 +249,16 @@ def joint_frequencies(atoms: Atoms) -> JointFrequencies:
       >>> sorted(abs(found.frequency).tolist())
       [0, 0, 0, 1, 1, 1, 1, 2, 2]
     """
-    total = axis_frequencies(atoms[0])[1]
+    total = axis_frequencies(atoms[0])
     for atom in atoms[1:]:
-        total = _joined(total, axis_frequencies(atom)[1])
+        total = _joined(total, axis_frequencies(atom))
     return total
 
 
 def spectral_parts(atoms: Atoms) -> tuple[tuple[np.ndarray, ...], tuple[HalfShape, ...]]:
     """Bases and shapes for a ``SpectralFilter``; small products are one axis with a joint basis."""
-    parts = [axis_frequencies(atom) for atom in atoms]
-    bases = tuple(basis for basis, _ in parts)
-    halves = tuple(joint.half for _, joint in parts)
+    bases = tuple(_axis_basis(atom) for atom in atoms)
+    halves = tuple(axis_frequencies(atom).half for atom in atoms)
     n = math.prod(atom.dim for atom in atoms)
     if len(atoms) == 1 or n > _FUSED or any(not len(basis) for basis in bases):
         return bases, halves
