@@ -5,6 +5,7 @@ import logging
 import math
 import os
 import threading
+import time
 from collections.abc import Iterator
 
 _log = logging.getLogger("softeq_jax")
@@ -95,14 +96,51 @@ def told(what: str, instead: str) -> Iterator[None]:
       instead: what to do where that is too slow.
     """
     _log.info("%s", what)
-    line = f"{what}: still working after {PATIENCE:g} seconds; {instead}"
-    timer = threading.Timer(PATIENCE, _log.warning, ("%s", line))
-    timer.daemon = True
-    timer.start()
+    key, due = object(), time.monotonic() + PATIENCE
+    with _changed:
+        _going_on[key] = due, f"{what}: still working after {PATIENCE:g} seconds; {instead}"
+        _watch_until(due)
     try:
         yield
     finally:
-        timer.cancel()
+        _going_on.pop(key, None)
+
+
+_going_on: dict[object, tuple[float, str]] = {}
+"""When each work that is going on is to be told of, and how."""
+_changed = threading.Condition()
+_watcher: tuple[threading.Thread, float] | None = None
+"""The thread that tells of all, and when it looks next: to start one for each costs as much as many
+a build."""
+
+
+def _watch_until(due: float) -> None:
+    """Sees to it that the thread looks again by then; ``_changed`` is held."""
+    global _watcher
+    if _watcher is None or not _watcher[0].is_alive():
+        _watcher = threading.Thread(target=_watch, name="softeq-told", daemon=True), due
+        _watcher[0].start()
+    elif due < _watcher[1]:
+        _changed.notify()
+
+
+def _watch() -> None:
+    """Tells of what is due until nothing is going on."""
+    global _watcher
+    while True:
+        now, lines = time.monotonic(), []
+        for key, (due, line) in _going_on.copy().items():
+            if due <= now and _going_on.pop(key, None):
+                lines.append(line)
+        for line in lines:
+            _log.warning("%s", line)
+        with _changed:
+            waiting = [due for due, _ in _going_on.copy().values()]
+            if not waiting:
+                _watcher = None
+                return
+            _watcher = threading.current_thread(), min(waiting)
+            _changed.wait(max(min(waiting) - time.monotonic(), 0.0))
 
 
 def in_words(nbytes: float) -> str:

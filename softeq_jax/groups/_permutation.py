@@ -247,13 +247,13 @@ class PermutationGroup(GivenGroup):
 
 def _conjugates(h: np.ndarray, generators: list[np.ndarray], limit: int) -> np.ndarray | None:
     """The conjugacy class ``[s, d]`` of h, itself first; None if it exceeds the limit."""
-    found = new = h[None]
-    row, inverses = np.dtype((np.void, h.nbytes)), [np.argsort(g) for g in generators]
-    seen = {h.tobytes()}
+    short = np.min_scalar_type(len(h))  # rows are compared as bytes: the fewer the better
+    found = new = h[None].astype(short)
+    row = np.dtype((np.void, new.nbytes))
+    moves = [(g.astype(short), np.argsort(g)) for g in generators]
+    seen = {new.tobytes()}
     while len(new):
-        moved = np.concatenate(
-            [g[new[:, inverse]] for g, inverse in zip(generators, inverses, strict=True)]
-        )
+        moved = np.concatenate([g[new[:, inverse]] for g, inverse in moves])
         keys = np.ascontiguousarray(moved).view(row)[:, 0].tolist()
         first = dict(zip(reversed(keys), range(len(keys) - 1, -1, -1), strict=True))
         fresh = first.keys() - seen
@@ -262,7 +262,7 @@ def _conjugates(h: np.ndarray, generators: list[np.ndarray], limit: int) -> np.n
         found = np.concatenate([found, new])
         if len(found) > limit:
             return None
-    return found
+    return found.astype(h.dtype)
 
 
 def _contains_either(members: np.ndarray, h: np.ndarray) -> bool:

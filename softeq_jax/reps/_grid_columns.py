@@ -48,10 +48,12 @@ class OrbitVectors(NamedTuple):
     first: np.ndarray
 
     def combined(self, weights: np.ndarray) -> np.ndarray:
-        """The columns, combined by weights ``[columns, m]``; ``[n, m]``."""
+        """The columns, combined by weights ``[columns, m]``; transposed, ``[m, n]``."""
         if not len(weights):
-            return np.zeros((len(self.value), weights.shape[1]))
-        return self.value[:, None] * weights[self.column]
+            return np.zeros((weights.shape[1], len(self.value)))
+        rows = np.take(np.ascontiguousarray(weights.T), self.column, axis=1)
+        rows *= self.value
+        return rows
 
     def turned(self, index: np.ndarray) -> "OrbitVectors":
         """The columns with their pixels moved, ``x[index]``."""
@@ -173,9 +175,9 @@ class Combined(NamedTuple):
         """How many there are."""
         return self.weights.shape[1]
 
-    def put(self, basis: np.ndarray, where: np.ndarray | slice) -> None:
-        """Writes them into columns of a basis."""
-        basis[:, where] = self.vectors.combined(self.weights)
+    def put(self, rows: np.ndarray, where: np.ndarray | slice) -> None:
+        """Writes them into rows of a transposed basis."""
+        rows[where] = self.vectors.combined(self.weights)
 
 
 def _whole(vectors: OrbitVectors) -> Combined:
@@ -190,9 +192,9 @@ def _arrange(
 ) -> Columns:
     """Joins unpaired columns, then (even, odd) pairs by frequency, then unmatched columns."""
     counts = [columns.count for columns, _, _ in single]
-    start, basis = 0, np.empty((n, n))
+    start, rows = 0, np.empty((n, n))
     for columns, _, _ in single:
-        columns.put(basis, slice(start, start + columns.count))
+        columns.put(rows, slice(start, start + columns.count))
         start += columns.count
     frequency = np.concatenate([found for _, _, found in pairs])
     order, p = np.argsort(frequency, kind="stable"), len(frequency)
@@ -201,18 +203,18 @@ def _arrange(
     stop = 0
     for even, odd, found in pairs:
         where = place[stop : stop + len(found)]
-        even.put(basis, where)
-        odd.put(basis, where + 1)
+        even.put(rows, where)
+        odd.put(rows, where + 1)
         stop += len(found)
     if unmatched is not None:
-        unmatched.put(basis, slice(start + 2 * p, n))
+        unmatched.put(rows, slice(start + 2 * p, n))
     u = n - start - 2 * p
     values = np.repeat([m for _, m, _ in single], counts)
     parities = np.repeat([flag for _, _, flag in single], counts)
     partner = np.full(n, -1, dtype=np.int64)
     partner[start : start + 2 * p] = start + (np.arange(2 * p) ^ 1)
     return Columns(
-        basis=basis,
+        basis=rows.T,
         frequency=np.concatenate([values, np.repeat(frequency[order], 2), np.full(u, -1)]),
         odd=np.concatenate([parities, np.tile([False, True], p), np.full(u, True)]).astype(bool),
         partner=partner,

@@ -289,6 +289,7 @@ def _exact(value: float, d: int, is_casimir: bool) -> float:
     return value
 
 
+@functools.lru_cache(maxsize=128)
 def has_levels(group: Group, atoms: Atoms) -> bool:
     """Whether ``L* L`` is central: classes that can be listed, and adjoints within the algebra."""
     return group.level_factors() is not None and is_closed_under_adjoints(

@@ -21,6 +21,8 @@ from softeq_jax.projections.backends._atoms import (
 )
 from softeq_jax.reps import Gains
 
+_FEW_EDGES = 2**16
+
 
 @filter_class
 class OrbitFilter(StrictFilter):
@@ -110,17 +112,38 @@ def orbit_filter(n: int, moves: Iterable[Move]) -> OrbitFilter:
 def _joined(component: np.ndarray, edges: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
     """Components of 2 n nodes, after nodes i and j, and those of the other signs, were joined for
     each (i, j) of ``edges``."""
-    from scipy.sparse import csr_array
-    from scipy.sparse.csgraph import connected_components
-
     if not edges:
         return component
     n, count = len(component) // 2, int(component.max(initial=-1)) + 1
     row, column = (np.concatenate(each) for each in zip(*edges, strict=True))
     row, column = np.append(row, row + n), np.append(column, (column + n) % (2 * n))
-    ones = np.ones(len(row), bool)
-    graph = csr_array((ones, (component[row], component[column])), shape=(count, count))
-    return np.asarray(connected_components(graph, directed=False)[1])[component]
+    return _components(component[row], component[column], count)[component]
+
+
+def _components(row: np.ndarray, column: np.ndarray, count: int) -> np.ndarray:
+    """Labels of the components of ``count`` nodes with edges (row, column), in the order of their
+    first nodes.
+
+    Few edges: each node has the least label it has met, and takes that of its label, until no edge
+    joins two labels (Shiloach and Vishkin 1982). SciPy, whose import takes longer than that, is
+    for many.
+    """
+    if len(row) > _FEW_EDGES:
+        from scipy.sparse import csr_array
+        from scipy.sparse.csgraph import connected_components
+
+        graph = csr_array((np.ones(len(row), bool), (row, column)), shape=(count, count))
+        return np.asarray(connected_components(graph, directed=False)[1])
+    label = np.arange(count)
+    while True:
+        one, other = label[row], label[column]
+        apart = one != other
+        if not apart.any():
+            return label
+        row, column, one, other = row[apart], column[apart], one[apart], other[apart]
+        np.minimum.at(label, np.maximum(one, other), np.minimum(one, other))
+        while np.any(label != (further := label[label])):
+            label = further
 
 
 def _labelled(component: np.ndarray, sign: np.ndarray, consistent: np.ndarray) -> OrbitFilter:
