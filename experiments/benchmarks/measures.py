@@ -3,15 +3,16 @@ r"""What the Lie derivative and its attribution cost, in forward passes and besi
     python3 -m venv build/torch && build/torch/bin/pip install torch==2.13.0 numpy
     .venv/bin/python -m experiments.benchmarks.measures --torch_python build/torch/bin/python
 
-Run it on a quiet machine (about 5 minutes). One network of six 3x3 convolutions (16 16 32 32 64 64
-channels, two strides of 2, random weights, 10 classes) and a CIFAR ResNet-20; images 32x32x3,
-batch 32, float32, all times through the public functions, host side included. Runs that are
+Run it on a quiet machine (about 8 minutes). Networks of six 3x3 convolutions (c c 2c 2c 4c 4c
+channels with c 16 or 32, two strides of 2, random weights, 10 classes) and a CIFAR ResNet-20;
+images 32x32x3, batch 32, float32, all times through the public functions, host side included. Runs that are
 compared take turns; medians. First calls (compilation included) are reported apart. Memory is
 XLA's own count of temporary buffers. The peer is the double-backward method in PyTorch, a process
 of its own that computes when asked. Writes measures.json and measures.md to
 experiments/benchmarks/results/.
 """
 
+import itertools
 import json
 import os
 import pathlib
@@ -43,13 +44,13 @@ GENERATORS = (
     "stretch_x",
     "stretch_y",
 )
-WIDTHS = ((3, 16, 1), (16, 16, 1), (16, 32, 2), (32, 32, 1), (32, 64, 2), (64, 64, 1))
+STRIDES = (1, 1, 2, 1, 2, 1)
 CLASSES = 10
 
 
 def plain(weights: list[tuple[Any, Any]], head: Any, x: jax.Array) -> jax.Array:
     """Logits of the plain convolution network."""
-    for (kernel, bias), (_, _, stride) in zip(weights, WIDTHS, strict=True):
+    for (kernel, bias), stride in zip(weights, STRIDES, strict=True):
         x = jax.lax.conv_general_dilated(
             x,
             kernel,
@@ -61,20 +62,21 @@ def plain(weights: list[tuple[Any, Any]], head: Any, x: jax.Array) -> jax.Array:
     return x.mean((1, 2)) @ head
 
 
-def plain_weights() -> tuple[list[tuple[np.ndarray, np.ndarray]], np.ndarray]:
+def plain_weights(width: int) -> tuple[list[tuple[np.ndarray, np.ndarray]], np.ndarray]:
     rng = np.random.default_rng(0)
+    widths = (3, width, width, 2 * width, 2 * width, 4 * width, 4 * width)
     layers = [
         (
             rng.standard_normal((3, 3, i, o)).astype("float32") * np.float32((2 / (9 * i)) ** 0.5),
             rng.standard_normal(o).astype("float32") * np.float32(0.1),
         )
-        for i, o, _ in WIDTHS
+        for i, o in itertools.pairwise(widths)
     ]
-    return layers, rng.standard_normal((WIDTHS[-1][1], CLASSES)).astype("float32")
+    return layers, rng.standard_normal((widths[-1], CLASSES)).astype("float32")
 
 
 def networks() -> dict[str, Callable]:
-    """Networks with their parameters as a pytree."""
+    """Networks with their parameters as a pytree, by name and channels."""
     model = CifarResNet(20)
     variables = model.init(jax.random.key(0), jnp.zeros((1, 32, 32, 3)), train=False)
 
@@ -82,7 +84,8 @@ def networks() -> dict[str, Callable]:
         return model.apply(variables, x, train=False)
 
     return {
-        "6 convolutions": jax.tree_util.Partial(plain, *plain_weights()),
+        "6 convolutions, 16": jax.tree_util.Partial(plain, *plain_weights(16)),
+        "6 convolutions, 32": jax.tree_util.Partial(plain, *plain_weights(32)),
         "ResNet-20": jax.tree_util.Partial(resnet, variables),
     }
 
@@ -114,30 +117,28 @@ def forward(f: Callable, x: jax.Array) -> jax.Array:
     return jax.nn.softmax(f(x))
 
 
-def costs(f: Callable, x: jax.Array, repeats: int) -> dict[str, dict]:
-    """Forward pass, LEE of 1, 4 and 8 generators, attribution of 1 and 4."""
+def lie_runs(f: Callable, x: jax.Array) -> dict[str, Callable[[], float]]:
+    """Forward pass, and LEE of 1, 4 and 8 generators."""
 
     def lee(count: int) -> Callable[[], float]:
         return lambda: timed(
             lambda: sq.measures.lie_errors(f, x, GENERATORS[:count], head="probabilities")
         )
 
+    runs = {"forward": lambda: timed(lambda: forward(f, x))}
+    return runs | {f"lee {count}": lee(count) for count in (1, 4, 8)}
+
+
+def costs(f: Callable, x: jax.Array, repeats: int) -> dict[str, dict]:
+    """Also the attribution of 1 and 4."""
+
     def shares(count: int) -> Callable[[], float]:
         return lambda: timed(
             lambda: sq.measures.layerwise(f, x, GENERATORS[:count], head="probabilities").shares
         )
 
-    return interleaved(
-        {
-            "forward": lambda: timed(lambda: forward(f, x)),
-            "lee 1": lee(1),
-            "lee 4": lee(4),
-            "lee 8": lee(8),
-            "shares 1": shares(1),
-            "shares 4": shares(4),
-        },
-        repeats,
-    )
+    runs = lie_runs(f, x) | {f"shares {count}": shares(count) for count in (1, 4)}
+    return interleaved(runs, repeats)
 
 
 def memory(depths: tuple[int, ...], batch: int = 32) -> dict[str, list[float]]:
@@ -173,11 +174,11 @@ def memory(depths: tuple[int, ...], batch: int = 32) -> dict[str, list[float]]:
 class DoubleBackwardPeer:
     """The PyTorch process; ``run`` asks for one run and returns its seconds."""
 
-    def __init__(self, python: str, x: jax.Array):
-        layers, head = plain_weights()
+    def __init__(self, python: str, width: int, x: jax.Array):
+        layers, head = plain_weights(width)
         arrays = {f"w{i}": kernel for i, (kernel, _) in enumerate(layers)}
         arrays |= {f"b{i}": bias for i, (_, bias) in enumerate(layers)}
-        arrays |= {"head": head, "images": np.asarray(x), "strides": [s for _, _, s in WIDTHS]}
+        arrays |= {"head": head, "images": np.asarray(x), "strides": STRIDES}
         self.folder = tempfile.TemporaryDirectory()
         path = pathlib.Path(self.folder.name) / "network.npz"
         np.savez(path, **arrays)
@@ -201,10 +202,10 @@ class DoubleBackwardPeer:
         self.folder.cleanup()
 
 
-def beside_torch(python: str, repeats: int) -> dict:
+def beside_torch(python: str, width: int, batch: int, repeats: int) -> dict:
     """Four generators and one, both frameworks in turn, and how far their numbers are apart."""
-    x, f = images(32, 32), networks()["6 convolutions"]
-    peer = DoubleBackwardPeer(python, x)
+    x, f = images(batch, 32), networks()[f"6 convolutions, {width}"]
+    peer = DoubleBackwardPeer(python, width, x)
 
     def ours(count: int) -> Callable[[], float]:
         return lambda: timed(
@@ -235,7 +236,13 @@ def beside_torch(python: str, repeats: int) -> dict:
             np.linalg.norm(unit * np.asarray(values) - theirs) / np.linalg.norm(theirs)
         )
     peer.close()
-    return {"torch": peer.hello["torch"], "relative_difference": apart, "times": found}
+    return {
+        "torch": peer.hello["torch"],
+        "width": width,
+        "batch": batch,
+        "relative_difference": apart,
+        "times": found,
+    }
 
 
 def table(found: dict) -> str:
@@ -260,7 +267,7 @@ def table(found: dict) -> str:
         ]
         lines.append(f"| {name} | {1e3 * base:.1f} | {' | '.join(cells)} |")
     lines += [
-        "| limit |  | (3.0) | (7.5) | (13.5) | (5.0) | (20.0) |",
+        "| limit: 1.6 (1 + G), 3 G |  | (3.2) | (8.0) | (14.4) | (3.0) | (12.0) |",
         "",
         "First calls, compilation included, in s: "
         + "; ".join(
@@ -270,16 +277,21 @@ def table(found: dict) -> str:
         )
         + ".",
         "",
-        "## Against batch and image size, 6 convolutions, 4 generators",
+        "## Against batch and image size, 6 convolutions; LEE over (1 + generators) forwards",
         "",
-        "| batch | side | forward | LEE | images/s |",
-        "| --- | --- | --- | --- | --- |",
+        "| channels | batch | side | forward | 1 generator | 4 | 8 | images/s (4) |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for entry in found["sizes"]:
         base, lee = entry["forward"]["median"], entry["lee 4"]["median"]
+        cells = [
+            f"{1e3 * entry[f'lee {count}']['median']:.1f} "
+            f"({entry[f'lee {count}']['median'] / base / (1 + count):.2f})"
+            for count in (1, 4, 8)
+        ]
         lines.append(
-            f"| {entry['batch']} | {entry['side']} | {1e3 * base:.1f} | {1e3 * lee:.1f} "
-            f"({lee / base:.1f}) | {entry['batch'] / lee:.0f} |"
+            f"| {entry['width']} | {entry['batch']} | {entry['side']} | {1e3 * base:.1f} | "
+            f"{' | '.join(cells)} | {entry['batch'] / lee:.0f} |"
         )
     lines += ["", "## Temporary memory against depth, MiB, 16 channels, batch 32", ""]
     depth = found["memory"]["depth"]
@@ -289,12 +301,12 @@ def table(found: dict) -> str:
     ]
     for name, label in (("jvp", "jvp, 4 generators"), ("vjp", "one reverse pass")):
         lines.append(f"| {label} | {' | '.join(f'{v:.0f}' for v in found['memory'][name])} |")
-    peer = found.get("peer")
-    if peer:
+    for peer in found["peers"]:
         times = peer["times"]
         lines += [
             "",
-            f"## Beside the double-backward method in PyTorch {peer['torch']}, batch 32",
+            f"## Beside the double-backward method in PyTorch {peer['torch']}, "
+            f"{peer['width']} channels, batch {peer['batch']}",
             "",
             "| run | ours | PyTorch | ratio | ratio in units of each one's forward |",
             "| --- | --- | --- | --- | --- |",
@@ -322,22 +334,22 @@ def main() -> None:
         "load": os.getloadavg()[0],
         "costs": {name: costs(f, images(32, 32), args.repeats) for name, f in networks().items()},
     }
-    f = networks()["6 convolutions"]
-    found["sizes"] = []
-    for batch, side in ((1, 32), (32, 32), (256, 32), (32, 64), (8, 224)):
-        x = images(batch, side)
-        runs = {
-            "forward": lambda x=x: timed(lambda: forward(f, x)),
-            "lee 4": lambda x=x: timed(
-                lambda: sq.measures.lie_errors(f, x, GENERATORS[:4], head="probabilities")
-            ),
-        }
-        found["sizes"].append(
-            {"batch": batch, "side": side} | interleaved(runs, max(5, args.repeats // 3))
+    made = networks()
+    found["sizes"] = [
+        {"width": width, "batch": batch, "side": side}
+        | interleaved(
+            lie_runs(made[f"6 convolutions, {width}"], images(batch, side)),
+            max(5, args.repeats // 4),
         )
+        for width in (16, 32)
+        for batch, side in ((1, 32), (32, 32), (256, 32), (8, 224))
+    ]
     found["memory"] = memory((4, 8, 16, 32))
+    found["peers"] = []
     if args.torch_python:
-        found["peer"] = beside_torch(args.torch_python, args.repeats)
+        for width, batch in ((16, 32), (16, 256), (32, 32)):
+            repeats = max(5, 32 * args.repeats // batch)
+            found["peers"].append(beside_torch(args.torch_python, width, batch, repeats))
     (args.out / "measures.json").write_text(json.dumps(found, indent=1) + "\n")
     text = table(found)
     (args.out / "measures.md").write_text(text)
