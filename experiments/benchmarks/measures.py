@@ -5,10 +5,10 @@ r"""What the Lie derivative and its attribution cost, in forward passes and besi
 
 Run it on a quiet machine (about 8 minutes). Networks of six 3x3 convolutions (c c 2c 2c 4c 4c
 channels with c 16 or 32, two strides of 2, random weights, 10 classes) and a CIFAR ResNet-20;
-images 32x32x3, batch 32, float32, all times through the public functions, host side included. Runs that are
-compared take turns; medians. First calls (compilation included) are reported apart. Memory is
-XLA's own count of temporary buffers. The peer is the double-backward method in PyTorch, a process
-of its own that computes when asked. Writes measures.json and measures.md to
+images 32x32x3, batch 32, float32, all times through the public functions, host side included. Runs
+that are compared take turns; medians. First calls (compilation included) are reported apart. Memory
+is XLA's own count of temporary buffers. The peer is the double-backward method in PyTorch, a
+process of its own that computes when asked. Writes measures.json and measures.md to
 experiments/benchmarks/results/.
 """
 
