@@ -111,7 +111,7 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
     axes.set_xlabel("test digits turned by (degrees)")
     axes.set_ylabel("accuracy (%)")
     axes.legend(frameon=False, fontsize=8)
-    right.suptitle("Trained on upright digits, then softened", fontsize=10)
+    right.suptitle("Strict under C4: at 90° as good as upright, at a price", fontsize=10)
     save(figure, path)
 
 
