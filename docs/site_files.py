@@ -67,6 +67,12 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     return Files([*own, *(File(name, **places) for name in names)])
 
 
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> None:
+    """Guides and reference are found before pages full of numbers."""
+    if page.file.src_uri.startswith("experiments/"):
+        page.meta["search"] = {"boost": 0.2}
+
+
 def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Relative links of notebooks, which their plugin leaves as they are."""
     if not page.file.src_uri.endswith(".ipynb"):
