@@ -39,7 +39,7 @@ class Size(NamedTuple):
     draws: int
 
 
-FULL = Size(train=2000, test=500, steps=4000, width=64, turned=12, degree=10, draws=2)
+FULL = Size(train=2000, test=500, steps=3000, width=64, turned=10, degree=8, draws=2)
 TINY = Size(train=100, test=20, steps=10, width=8, turned=2, degree=2, draws=1)
 
 

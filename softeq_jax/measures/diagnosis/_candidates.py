@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from softeq_jax.groups import Group, PlanarGroup
-from softeq_jax.measures.base._layouts import Fiber, Image, Invariant, Shape
+from softeq_jax.measures.base._layouts import Fiber, Frame, Image, Invariant, Shape
 from softeq_jax.measures.diagnosis._meanings import Meaning, Move
 from softeq_jax.reps import Multiple, Rep, Sum, irrep, regular, tensor, vector
 
@@ -24,8 +24,11 @@ class Candidate(NamedTuple):
     meaning: Meaning
 
 
-def candidates(meaning: Meaning, group: Group, shape: Shape) -> list[Candidate]:
-    """The plausible meanings of an array besides the declared one."""
+def candidates(
+    meaning: Meaning, group: Group, shape: Shape, frame: Frame = (1, 1)
+) -> list[Candidate]:
+    """The plausible meanings of an array besides the declared one; with a frame also points in it,
+    in pixels or as shares of its sides."""
     layout = meaning.layout
     if isinstance(layout, Image):
         found = _of_maps(meaning, layout, group, shape)
@@ -35,7 +38,33 @@ def candidates(meaning: Meaning, group: Group, shape: Shape) -> list[Candidate]:
         found = _of_scalars(group, shape)
     else:
         found = iter(())
+    if isinstance(group, PlanarGroup) and max(frame) > 1 and len(shape) > 1 and shape[-1] == 2:
+        found = itertools.chain(found, _of_points(group, frame))
     return [candidate for candidate in found if _fits(candidate.meaning, shape)]
+
+
+def _of_points(group: Group, frame: Frame) -> Iterator[Candidate]:
+    """Points on the image, which turn about its center."""
+    sides = np.array(frame, float)
+    units = {
+        "in pixels": (sides - 1) / 2,
+        "in pixels from the edge": sides / 2,
+        "as shares of the sides": np.array([0.5, 0.5]),
+    }
+    for (unit, center), rows_first in itertools.product(units.items(), (True, False)):
+        order = "row, column" if rows_first else "column, row"
+
+        def enter(y: Any, center: Any = center, rows_first: bool = rows_first) -> Any:
+            row, col = (y[..., 0], y[..., 1]) if rows_first else (y[..., 1], y[..., 0])
+            return jnp.stack([col - center[1], center[0] - row], -1)
+
+        def leave(v: Any, center: Any = center, rows_first: bool = rows_first) -> Any:
+            row, col = center[0] - v[..., 1], v[..., 0] + center[1]
+            return jnp.stack([row, col] if rows_first else [col, row], -1)
+
+        words = f"points on the image, {order}, {unit}, which turn about its center"
+        layout = Fiber(vector(group), (-1,))
+        yield Candidate("representation", Meaning(layout, words, order=(enter, leave)))
 
 
 def _fits(meaning: Meaning, shape: Shape) -> bool:

@@ -122,7 +122,8 @@ class Examination:
         """Other meanings under which the equation holds; the first of each kind."""
         found: dict[str, Finding] = {}
         patient = self.patient
-        for kind, meaning in candidates(patient.target, patient.group, still.shape):
+        shape, frame = still.shape, patient.frame
+        for kind, meaning in candidates(patient.target, patient.group, shape, frame):
             if kind not in found and self._fits(meaning, still, outputs, limit):
                 found[kind] = _misreading(kind, size, "output", patient.target, meaning)
         if found:

@@ -83,21 +83,22 @@ def joined(x: Any, group: Group, given: Any) -> Cloud:
         )
     if not np.issubdtype(positions.dtype, np.floating):
         raise TypeError(f"positions must be floating point, got {positions.dtype}")
-    flat = species.ndim <= 2
+    if species.ndim == 1 and len(species) == positions.shape[1]:
+        return Cloud(positions, given, lambda x: (x, species), positions.shape, given)
+    flat = species.ndim == 2
     rows = species[..., None] if flat else species
-    try:
-        rows = np.broadcast_to(rows, (*positions.shape[:2], rows.shape[-1]))
-    except ValueError:
+    if rows.ndim != 3 or rows.shape[:2] != positions.shape[:2]:
         raise ValueError(
             f"species must be [n, atoms] or [atoms] like positions {positions.shape}, got shape "
             f"{species.shape}"
-        ) from None
+        )
     both = np.concatenate([positions, rows.astype(positions.dtype)], axis=-1)
+    kind = jax.dtypes.canonicalize_dtype(species.dtype)
 
     def apart(x: Any) -> tuple[Any, Any]:
         kinds = x[..., dims:]
-        if not np.issubdtype(species.dtype, np.floating):
-            kinds = jax.lax.stop_gradient(jnp.round(kinds)).astype(species.dtype)
+        if not np.issubdtype(kind, np.floating):
+            kinds = jax.lax.stop_gradient(jnp.round(kinds)).astype(kind)
         return x[..., :dims], kinds[..., 0] if flat else kinds
 
     acts = given + trivial(given.group, rows.shape[-1])

@@ -116,14 +116,15 @@ class _Step(NamedTuple):
 
     def __call__(self, g: np.ndarray, x: np.ndarray) -> np.ndarray:
         y = x if self.enter is None else self.enter(x)
-        if len(self.axes) > 1:
+        axis, *others = self.axes
+        if others:
             y = self.rep.apply(g, y, axes=self.axes)
         else:
-            moved = np.moveaxis(y, self.axes[0], -1)
+            moved = np.moveaxis(y, axis, -1)
             split = moved.reshape(*moved.shape[:-1], -1, *self.rep.shape)
             acting = range(split.ndim - len(self.rep.shape), split.ndim)
             turned = self.rep.apply(g, split, axes=tuple(acting)).reshape(moved.shape)
-            y = np.moveaxis(turned, -1, self.axes[0])
+            y = np.moveaxis(turned, -1, axis)
         return np.asarray(y if self.leave is None else self.leave(y))
 
 
@@ -162,7 +163,7 @@ def _made_ready(x: np.ndarray, layout: Image) -> np.ndarray:
     side = max(_SIDE, old - (old + 1) % 2)
     if side != old:  # the same picture on more points, so that turning them is more exact
         zoom = [side / old if axis in axes else 1.0 for axis in range(x.ndim)]
-        x = scipy.ndimage.zoom(x, zoom, order=3, mode="nearest")
+        x = np.asarray(scipy.ndimage.zoom(x, zoom, order=3, mode="nearest"))
     form = [side if axis in axes else 1 for axis in range(x.ndim)]
     with in_double():
         cut = jnp.asarray(x * _disc(side, _RIM).reshape(form))

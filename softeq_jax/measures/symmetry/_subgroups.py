@@ -245,7 +245,7 @@ def _planar_name(group: PlanarGroup, elements: np.ndarray) -> str:
         return f"C{turns}"
     first = math.degrees(min(flips))
     if turns == 1:
-        known = {0: "left-right", 180: "up-down", 90: "diagonal", 270: "other diagonal"}
+        known = {0.0: "left-right", 180.0: "up-down", 90.0: "diagonal", 270.0: "other diagonal"}
         return f"D1 ({known.get(round(first, 3), f'flip, then {first:.4g} degrees')})"
     if turns == 2 and abs(first - 90) < _NEAR:
         return "D2 (diagonals)"

@@ -220,6 +220,12 @@ def narrow_layer(x):
     return x.astype(jnp.float32).sum(1)
 
 
+def brightest(x):
+    """Row and column of the brightest pixel of the first channel."""
+    flat = x[..., 0].reshape(len(x), -1).argmax(1)
+    return jnp.stack([flat // x.shape[2], flat % x.shape[2]], -1).astype(x.dtype)
+
+
 SICK: dict[str, Case] = {
     "a free first kernel": Case(network("first", 9), images(), "c4", kind=M, layer="first"),
     "a free second kernel": Case(network("second", 9), images(), "d4", kind=M, layer="second"),
@@ -356,5 +362,11 @@ SICK: dict[str, Case] = {
     ),
     "squares turned by 45 degrees": Case(
         lambda x: conv(x, CROSS), images(15), "c8", kind="interpolation"
+    ),
+    "a corner of an image as a vector": Case(
+        brightest, images(8), D4, "image", reps.vector(D4), "representation"
+    ),
+    "a point of an image as scores": Case(
+        lambda x: (brightest(x) + 0.5) / 8, images(8), C4, "image", "invariant", "representation"
     ),
 }
