@@ -32,6 +32,7 @@ def test_there_are_notebooks():
         "02_measure_a_network",
         "03_penalize_your_own_model",
         "04_train_through_relaxation",
+        "08_why_is_my_network_not_equivariant",
     ]
 
 

@@ -26,7 +26,9 @@ from softeq_jax.reps import GridImage, GridTokens, voxels
 CLOSE = 1e-6
 """Relative error up to which two arrays in float64 count as equal."""
 _MIXED = 128
-"""Channels up to which an orthogonal matrix is looked for."""
+"""Channels up to which an orthogonal matrix is looked for; of more, what it would keep."""
+_ROWS = 1024
+"""Samples of which inner products are compared."""
 _WIDE = 2048
 """Channels up to which permutations of them are looked for."""
 
@@ -242,14 +244,13 @@ def _permuted(a: np.ndarray, b: np.ndarray) -> float:
 def _mixed(a: np.ndarray, b: np.ndarray) -> float:
     """The error of the best orthogonal matrix: by Procrustes, or by what it keeps.
 
-    An orthogonal matrix that relates few samples of many channels exists if and only if the inner
-    products of the samples are the same.
+    An orthogonal matrix that relates samples exists if and only if their inner products are the
+    same, which is cheaper to see where channels are many.
     """
     if a.shape[0] < 2:
         return math.inf
-    if a.shape[1] > a.shape[0]:
+    if a.shape[1] > min(a.shape[0], _MIXED):
+        a, b = a[:_ROWS], b[:_ROWS]
         return relative(b @ b.T, a @ a.T)
-    if a.shape[1] > _MIXED:
-        return math.inf
     u, _, v = np.linalg.svd(a.T @ b)
     return relative(a @ (u @ v), b)

@@ -220,6 +220,23 @@ def narrow_layer(x):
     return x.astype(jnp.float32).sum(1)
 
 
+def mixed_norm():
+    """Scalars and vectors side by side, more than 128 channels, normalized together."""
+    w = normal(2, 40)
+
+    def f(x):
+        with jax.named_scope("gate"):
+            lengths = (x**2).sum(-1, keepdims=True)
+            v = x[..., None, :] * jnp.tanh(lengths * w[0])[..., None]
+            both = jnp.concatenate([jnp.sin(lengths * w[1]), v.reshape(*v.shape[:2], -1)], -1)
+        with jax.named_scope("norm"):
+            y = both - both.mean(-1, keepdims=True)
+        with jax.named_scope("pool"):
+            return (y[..., 40:].reshape(*v.shape) * y[..., :40, None]).sum((1, 2))
+
+    return f
+
+
 def brightest(x):
     """Row and column of the brightest pixel of the first channel."""
     flat = x[..., 0].reshape(len(x), -1).argmax(1)
@@ -369,4 +386,5 @@ SICK: dict[str, Case] = {
     "a point of an image as scores": Case(
         lambda x: (brightest(x) + 0.5) / 8, images(8), C4, "image", "invariant", "representation"
     ),
+    "a norm over many mixed fields": Case(mixed_norm(), normal(4, 40, 3), SO3, V3, V3, M, "norm"),
 }
