@@ -15,7 +15,7 @@ OUT = {"energy": "invariant", "forces": V}
 
 
 def energy(x, species, push=0.0):
-    charge = 1.0 + species
+    charge = 1.0 + jnp.atleast_2d(species)
     apart = x[:, :, None] - x[:, None]
     pairs = charge[:, :, None] * charge[:, None] / (1 + (apart**2).sum(-1))
     return pairs.sum((1, 2)) + push * (charge * x[..., 2]).sum(1)
