@@ -42,6 +42,10 @@ class ClassicalGroup(Group):
 
     @property
     def discrete_generators(self) -> np.ndarray:
+        return self._no_generators
+
+    @functools.cached_property
+    def _no_generators(self) -> np.ndarray:
         return frozen(np.zeros((0, self.d, self.d), self.dtype))
 
     @property
