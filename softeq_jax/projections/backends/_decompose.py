@@ -17,6 +17,7 @@ from softeq_jax.projections.backends._atoms import Generators
 _RESIDUAL = 1e-15
 _MAX_STEPS = 5000
 _CHECK = 1e-7
+_AT_ONCE = 2**17  # entries of tensors, one for each generator, that are moved together
 _LARGE, _THIN = 100, 16  # matrices of which one entry in 16 is not zero are thin
 
 
@@ -95,8 +96,13 @@ def _after(x: np.ndarray, a: Any) -> np.ndarray:
 
 def _normal(left: _Factors, right: _Factors, x: np.ndarray) -> np.ndarray:
     """``L* L X``: squares of the derivatives and of the differences ``h X k^T - X``."""
-    total = np.zeros_like(x)
-    for a, b in zip(left.lie, right.lie, strict=True):
+    total, lie = np.zeros_like(x), zip(left.lie, right.lie, strict=True)
+    if left.lie and len(left.lie) * x.size <= _AT_ONCE and max(x.shape[1:]) < _LARGE:
+        a, b = np.array(left.lie)[:, None], np.array(right.lie)[:, None]
+        moved = a @ x + x @ np.swapaxes(b, 2, 3)
+        total += (np.swapaxes(a.conj(), 2, 3) @ moved + moved @ b.conj()).sum(axis=0)
+        lie = ()
+    for a, b in lie:
         moved = _before(a, x) + _after(x, b.T)
         total += _before(a.conj().T, moved) + _after(moved, b.conj())
     for h, k in zip(left.discrete, right.discrete, strict=True):

@@ -182,8 +182,13 @@ def _sum_of_squares(parts: list[np.ndarray]) -> np.ndarray:
     for i, part in enumerate(parts[1:], start=2):
         n, d = whole.shape[1], part.shape[1]
         cross = _sum_of_products(np.swapaxes(whole.conj(), 1, 2), part)
-        cross = cross + _sum_of_products(whole, np.swapaxes(part.conj(), 1, 2))
-        square = np.kron(square, np.eye(d)) + np.kron(np.eye(n), _square(part)) + cross
+        cross = np.ascontiguousarray(
+            cross + _sum_of_products(whole, np.swapaxes(part.conj(), 1, 2))
+        )
+        entries = cross.reshape(n, d, n, d)
+        np.einsum("aibi->iab", entries)[...] += square  # square (x) 1
+        np.einsum("aiaj->aij", entries)[...] += _square(part)  # 1 (x) square of the part
+        square = cross
         if i < len(parts):
             one, other = np.eye(n)[None], np.eye(d)[None]
             whole = _kronecker(whole, other) + _kronecker(one, part)
