@@ -54,6 +54,7 @@ def memory_limit(nbytes: float | None = None) -> int:
       ValueError: it is no positive number.
 
     Example:
+      >>> import softeq_jax as sq
       >>> before = sq.memory_limit(2**20)  # one MiB
       >>> try:
       ...     sq.reps.image(sq.groups.so(2), (64, 64)).unmatched

@@ -54,6 +54,7 @@ def test_methods_that_users_begin_with_have_an_example(name):
     assert _has_example(operator.attrgetter(name)(sq))
 
 
+@pytest.mark.slow(2)
 @pytest.mark.parametrize("folder", FOLDERS, ids=SHOWN.get)
 def test_examples_of(folder):
     said: list[str] = []

@@ -58,11 +58,11 @@ class Report:
 
     Example:
       >>> import numpy as np, softeq_jax as sq
-      >>> x = np.random.default_rng(0).normal(size=(2, 8, 8, 1)).astype("float32")
+      >>> x = np.random.default_rng(0).normal(size=(8, 16, 16, 3)).astype("float32")
       >>> f = lambda x: x.mean((1, 2))
       >>> found = sq.measures.report(f, x, ["translation_x"], attribution=False, angles=[0.0])
       >>> found.images, list(found.lie)
-      (2, ['translation_x'])
+      (8, ['translation_x'])
     """
 
     images: int

@@ -28,7 +28,8 @@ class LinearHead(nn.Module):
     Example:
       >>> import jax, jax.numpy as jnp, softeq_jax as sq
       >>> maps = (jnp.ones((1, 4, 4, 8)), jnp.ones((1, 2, 2, 16)))
-      >>> y, variables = sq.models.LinearHead(3).init_with_output(jax.random.key(0), maps)
+      >>> head = sq.models.LinearHead(3)
+      >>> y, variables = jax.eval_shape(head.init_with_output, jax.random.key(0), maps)
       >>> y.shape, variables["params"]["classifier"]["kernel"].shape
       ((1, 2, 2, 3), (1, 1, 16, 3))
     """

@@ -46,7 +46,8 @@ class RelaxedGroupConv(linen.Module):
       >>> R, I = sq.reps.regular(sq.groups.cyclic(4)), sq.reps.image(sq.groups.cyclic(4), (3, 3))
       >>> P = sq.projector("h w i o", {"h w": I, "o": R})
       >>> layer = sq.nn.RelaxedGroupConv(4, P, use_bias=False)
-      >>> y, variables = layer.init_with_output(jax.random.key(0), jnp.ones((1, 5, 5, 1)))
+      >>> x = jnp.ones((1, 5, 5, 1))
+      >>> y, variables = jax.eval_shape(layer.init_with_output, jax.random.key(0), x)
       >>> y.shape, jax.tree.map(jnp.shape, variables["params"])
       ((1, 5, 5, 4), {'group_weights': (2, 4), 'kernels': (2, 3, 3, 1, 4)})
     """

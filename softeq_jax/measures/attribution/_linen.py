@@ -43,7 +43,7 @@ def linen(
     Example:
       >>> import jax, jax.numpy as jnp, softeq_jax as sq
       >>> from flax import linen
-      >>> net = linen.Sequential([linen.Conv(2, (3, 3)), linen.relu])
+      >>> net = linen.Sequential([linen.Dense(2), linen.relu])
       >>> x = jnp.ones((1, 4, 4, 1))
       >>> f = sq.measures.linen(net, net.init(jax.random.key(0), x))
       >>> f(x).shape

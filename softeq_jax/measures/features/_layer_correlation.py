@@ -40,12 +40,12 @@ class LayerCorrelation:
 
     Example:
       >>> import numpy as np, softeq_jax as sq
-      >>> x = np.random.default_rng(0).normal(size=(2, 8, 8, 1)).astype("float32")
+      >>> x = np.random.default_rng(0).normal(size=(4, 8, 8, 3)).astype("float32")
       >>> (layer,) = sq.measures.feature_correlation(
       ...     lambda x: {"double": 2 * x}, x, sq.measures.flip(), layouts={"*": "image"}
       ... ).layers
       >>> layer.name, layer.shape, bool(layer.exact.all()), round(layer.error.value, 4)
-      ('double', (8, 8, 1), True, 0.0)
+      ('double', (8, 8, 3), True, 0.0)
     """
 
     name: str
@@ -89,12 +89,12 @@ class FeatureCorrelation:
 
     Example:
       >>> import numpy as np, softeq_jax as sq
-      >>> x = np.random.default_rng(0).normal(size=(2, 8, 8, 1)).astype("float32")
+      >>> x = np.random.default_rng(0).normal(size=(4, 8, 8, 3)).astype("float32")
       >>> found = sq.measures.feature_correlation(
       ...     lambda x: {"double": 2 * x}, x, sq.measures.flip(), layouts={"*": "image"}
       ... )
       >>> found.n, found.transforms, round(found.layers[0].equivariance.value, 4)
-      (2, ('flip left-right',), 1.0)
+      (4, ('flip left-right',), 1.0)
     """
 
     layers: tuple[LayerCorrelation, ...]

@@ -86,11 +86,11 @@ class LayerSimilarity:
 
     Example:
       >>> import numpy as np, softeq_jax as sq
-      >>> x = np.random.default_rng(0).normal(size=(8, 4, 4, 1)).astype("float32")
+      >>> x = np.random.default_rng(0).normal(size=(16, 6, 6, 1)).astype("float32")
       >>> found = sq.measures.feature_similarity(lambda x: x, x, sq.measures.flip(), blocks=0)
       >>> layer = found.layers[0]
       >>> layer.name, layer.shape, layer.values["linear_cka"].round(4)
-      ('output', (4, 4, 1), array([1.]))
+      ('output', (6, 6, 1), array([1.]))
     """
 
     name: str
@@ -115,10 +115,10 @@ class FeatureSimilarity:
 
     Example:
       >>> import numpy as np, softeq_jax as sq
-      >>> x = np.random.default_rng(0).normal(size=(8, 4, 4, 1)).astype("float32")
+      >>> x = np.random.default_rng(0).normal(size=(16, 6, 6, 1)).astype("float32")
       >>> found = sq.measures.feature_similarity(lambda x: x, x, sq.measures.flip(), blocks=0)
       >>> found.n, found.transforms, found.measures
-      (8, ('flip left-right',), ('linear_cka', 'svcca', 'rsa', 'distance_correlation'))
+      (16, ('flip left-right',), ('linear_cka', 'svcca', 'rsa', 'distance_correlation'))
     """
 
     layers: tuple[LayerSimilarity, ...]

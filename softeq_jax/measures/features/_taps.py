@@ -47,11 +47,11 @@ def linen_features(
     Example:
       >>> import jax, jax.numpy as jnp, softeq_jax as sq
       >>> from flax import linen
-      >>> net = linen.Sequential([linen.Conv(2, (3, 3)), linen.Conv(3, (3, 3))])
-      >>> x = jnp.ones((1, 4, 4, 1))
+      >>> net = linen.Sequential([linen.Dense(2), linen.Dense(3)])
+      >>> x = jnp.ones((1, 4))
       >>> features = sq.measures.linen_features(net, net.init(jax.random.key(0), x))
       >>> {name: value.shape for name, value in features(x).items()}
-      {'layers_0': (1, 4, 4, 2), 'layers_1': (1, 4, 4, 3), 'output': (1, 4, 4, 3)}
+      {'layers_0': (1, 2), 'layers_1': (1, 3), 'output': (1, 3)}
     """
 
     return jax.tree_util.Partial(Tapped(module, filter), (variables, args, kwargs))

@@ -110,7 +110,7 @@ def haar_transforms(group: Group, key: jax.Array, n: int) -> list[Element]:
 
     Example:
       >>> import jax, numpy as np, softeq_jax as sq
-      >>> moves = sq.measures.haar_transforms(sq.groups.so(3), jax.random.key(0), 2)
+      >>> moves = sq.measures.haar_transforms(sq.groups.so(2), jax.random.key(0), 2)
       >>> [round(float(np.linalg.det(each.matrix)), 4) for each in moves]
       [1.0, 1.0]
     """

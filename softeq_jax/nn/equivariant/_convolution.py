@@ -150,7 +150,8 @@ class EquivariantConv(linen.Module):
       >>> G = sq.groups.o(3)
       >>> scalars, vectors = sq.reps.trivial(G, 2), 3 * sq.reps.vector(G)
       >>> layer = sq.nn.equivariant.EquivariantConv(scalars, scalars + vectors)
-      >>> y, _ = layer.init_with_output(jax.random.key(0), jnp.ones((1, 5, 5, 5, 2)))
+      >>> x = jnp.ones((1, 5, 5, 5, 2))
+      >>> y, _ = jax.eval_shape(layer.init_with_output, jax.random.key(0), x)
       >>> y.shape
       (1, 5, 5, 5, 11)
     """

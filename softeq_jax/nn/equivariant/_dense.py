@@ -171,7 +171,7 @@ class EquivariantDense(linen.Module):
       >>> V = sq.reps.vector(sq.groups.so(3))
       >>> layer = sq.nn.equivariant.EquivariantDense(2 * V, V)
       >>> x = jnp.arange(6.0)[None]
-      >>> y, variables = layer.init_with_output(jax.random.key(0), x)
+      >>> y, variables = jax.eval_shape(layer.init_with_output, jax.random.key(0), x)
       >>> y.shape, jax.tree.map(jnp.shape, variables["params"])
       ((1, 3), {'bias': (3,), 'kernel': (6, 3)})
     """

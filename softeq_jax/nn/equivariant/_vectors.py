@@ -115,7 +115,8 @@ class VectorDense(linen.Module):
     Example:
       >>> import jax, jax.numpy as jnp, softeq_jax as sq
       >>> v = jnp.ones((5, 2, 3))
-      >>> y, variables = sq.nn.equivariant.VectorDense(4).init_with_output(jax.random.key(0), v)
+      >>> layer = sq.nn.equivariant.VectorDense(4)
+      >>> y, variables = jax.eval_shape(layer.init_with_output, jax.random.key(0), v)
       >>> y.shape, variables["params"]["kernel"].shape
       ((5, 4, 3), (2, 4))
     """
@@ -163,7 +164,8 @@ class VectorRelu(linen.Module):
     Example:
       >>> import jax, jax.numpy as jnp, softeq_jax as sq
       >>> v = jnp.ones((5, 2, 3))
-      >>> y, variables = sq.nn.equivariant.VectorRelu().init_with_output(jax.random.key(0), v)
+      >>> layer = sq.nn.equivariant.VectorRelu()
+      >>> y, variables = jax.eval_shape(layer.init_with_output, jax.random.key(0), v)
       >>> y.shape, variables["params"]["direction"]["kernel"].shape
       ((5, 2, 3), (2, 2))
     """
