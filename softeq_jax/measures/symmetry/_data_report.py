@@ -181,8 +181,9 @@ def data_report(
     told from originals by their blur. A test that finds nothing does not prove symmetry.
 
     Args:
-      source: ``[n, ...]``; or a pair of examples and labels (classes, numbers or arrays); or an
-        iterable of batches of either.
+      source: ``[n, ...]``; or a tuple of examples and labels (classes, numbers or arrays); or an
+        iterable of batches of either, also as ``{"image": ..., "label": ...}``; or a source of
+        ``softeq_jax.data``, which is asked for single examples.
       group: that acts, or its name; None: that of a representation below. Compact.
       input: how it acts on the examples, as in ``doctor``.
       output: how it acts on labels that are arrays; None: not at all.
