@@ -74,7 +74,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
 
 def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Relative links of notebooks, which their plugin leaves as they are."""
+    """Relative links of notebooks, which their plugin leaves as they are, and one to the file."""
     if not page.file.src_uri.endswith(".ipynb"):
         return html
     folder = pathlib.PurePosixPath(page.file.src_uri).parent
@@ -85,4 +85,6 @@ def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -
         file = files.get_file_from_path(str(path.relative_to(ROOT)))
         return f'href="{file.url_relative_to(page.file)}{anchor}"' if file else match.group()
 
-    return re.sub(r'href="((?!https?:|#|data:)[^"#]+)(#[^"]*)?"', moved, html)
+    name = pathlib.PurePosixPath(page.file.src_uri).name
+    own = f'<p><a href="{name}" download>This notebook as a file</a>, to open with jupyterlab.</p>'
+    return own + re.sub(r'href="((?!https?:|#|data:)[^"#]+)(#[^"]*)?"', moved, html)

@@ -54,7 +54,7 @@ def test_the_wheel_holds_the_library_and_nothing_else(wheel):
     assert {"jax", "equivariance", "symmetry"} <= set(fields["Keywords"].split(","))
     assert "Typing :: Typed" in fields.get_all("Classifier")
     assert "Apache-2.0" in (fields["License-Expression"], fields["License"])
-    named = "models train figures hub experiments notebooks docs torch dev"
+    named = "models train figures hub experiments medmnist notebooks docs torch dev"
     extras = set(named.split())
     assert set(fields.get_all("Provides-Extra")) == extras
     bare = [need for need in fields.get_all("Requires-Dist") if "extra" not in need]

@@ -1,6 +1,6 @@
 """The wheel with each extra alone: installed into a new environment, and what it promises imported.
 
-    python -m experiments.install.extras                # all but torch, which takes gigabytes
+    python -m experiments.install.extras                # without those that install PyTorch
     python -m experiments.install.extras --only models
 
 Prints a line for each extra; the exit code is 1 if one of them fails.
@@ -49,11 +49,14 @@ PROMISES = {
     "train": TRAIN,
     "figures": FIGURES,
     "experiments": MODELS + TRAIN + FIGURES + "import rich; sq.data.digits()\n",
+    "medmnist": "import medmnist\n",
     "notebooks": "import jupyterlab; sq.data.digits()\n",
     "docs": "import mkdocs, mkdocs_jupyter, mkdocstrings, material\n",
     "dev": MODELS + TRAIN + FIGURES + "import pytest, hypothesis, equinox, chex, mkdocs, build\n",
     "torch": "import torch, timm, transformers\n",
 }
+HEAVY = ("torch", "medmnist")
+"""Not tried unless they are named: both install PyTorch."""
 
 
 def built(folder: Path) -> Path:
@@ -79,7 +82,7 @@ def tried(extra: str, wheel: Path, folder: Path) -> str:
 def main(argv: list[str]) -> None:
     if len(argv) > 1:
         raise app.UsageError(f"unexpected arguments {argv[1:]}")
-    chosen = _ONLY.value or [extra for extra in PROMISES if extra != "torch"]
+    chosen = _ONLY.value or [extra for extra in PROMISES if extra not in HEAVY]
     if unknown := set(chosen) - set(PROMISES):
         raise app.UsageError(f"--only: {sorted(unknown)}; there are {', '.join(PROMISES)}")
     failed = False
