@@ -56,7 +56,7 @@ def lie(rows: Sequence[Row], path: Path, title: str) -> None:
             axis.set_title(unit, fontsize=8)
         line[0].set_ylabel(f"{network}\nLEE of probabilities")
     ratio = _spread(select(rows, head="probabilities", low_pass=1.0))
-    title = f"{title}: the stencil alone changes the error up to {ratio:.0f}-fold"
+    title = f"{title}: up to {ratio:.0f} times the error by another stencil alone"
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(
         handles, labels, loc="outside lower center", ncols=len(stencils), frameon=False, fontsize=8
@@ -137,7 +137,7 @@ def feature(rows: Sequence[Row], path: Path) -> None:
         "invariance": (COLORS[1], "s-"),
         "invariance_control": (COLORS[1], ":"),
     }
-    moved: list[float] = []
+    moved: dict[str, list[float]] = {case: [] for case in cases}
     others: list[float] = []
     for line, network in zip(axes, networks, strict=True):
         for axis, case in zip(line, cases, strict=True):
@@ -153,15 +153,17 @@ def feature(rows: Sequence[Row], path: Path) -> None:
                 )
             axis.set_xticks(range(len(part)), [r["layer"] for r in part], rotation=90, fontsize=7)
             maps = [row for row in part if not np.isnan(row["equivariance"])]
-            moved.append(maps[-1]["equivariance"])
+            moved[case].append(maps[-1]["equivariance"])
             others.append(maps[-1]["equivariance_control"])
-            last = f"{moved[-1]:.2f} in {maps[-1]['layer'].replace('_', ' ')}"
+            last = f"{moved[case][-1]:.2f} in {maps[-1]['layer'].replace('_', ' ')}"
             axis.set_title(f"{network}, {case}: {last}", fontsize=10)
         line[0].set_ylabel("correlation")
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
-    said = f"{min(moved):.2f} to {max(moved):.2f}, with those of other images {max(others):.2f}"
-    title = f"The deepest maps still move with the image: correlation {said} at most"
+    said = ", ".join(f"{case}: {np.mean(values):.2f}" for case, values in moved.items())
+    title = (
+        f"The deepest maps and the moved ones correlate ({said}; other images: {max(others):.2f})"
+    )
     finish(figure, path, title)
 
 

@@ -54,7 +54,7 @@ def trade_off(rows: Sequence[Row], reference: Row, path: Path, title: str) -> No
     names = [f"{row['name']}  {number}" for number, row in enumerate(filtered, 1)]
     right.set_yticks(range(len(filtered)), names)
     right.set_ylim(len(filtered), -0.7)
-    right.set_xlabel("bound of how far rotations to 30 degrees move the filtered weights, relative")
+    right.set_xlabel("bound of the movement by rotations to 30 degrees / norm")
     same = all(
         abs(row["certified"] - row["measured"]) <= SAME * reference["certified"] for row in rows
     )
@@ -83,7 +83,7 @@ def _corner(axis: Any) -> tuple[float, float]:
 def _reached(x: Sequence[float], y: Sequence[float]) -> str:
     """In words how many rows are in the corner that was aimed at."""
     there = sum(a <= GAIN and b >= LOSS for a, b in zip(x, y, strict=True))
-    aim = f"{-GAIN:.0f} % less KL at {-LOSS:g} points or less"
+    aim = f"{-GAIN:.0f} % less KL for at most {-LOSS:g} points"
     return f"{there or 'None'} of {len(x)} filters reached the aim: {aim}"
 
 
