@@ -70,7 +70,7 @@ def _spread(rows: Sequence[Row]) -> float:
     for row in rows:
         if row["generator"] not in COLOR:
             found.setdefault((row["network"], row["generator"]), []).append(row["mean_sq"])
-    return max(max(values) / min(values) for values in found.values())
+    return max((max(values) / min(values) for values in found.values()), default=1.0)
 
 
 def attribution(rows: Sequence[Row], path: Path) -> None:
@@ -153,17 +153,18 @@ def feature(rows: Sequence[Row], path: Path) -> None:
                 )
             axis.set_xticks(range(len(part)), [r["layer"] for r in part], rotation=90, fontsize=7)
             maps = [row for row in part if not np.isnan(row["equivariance"])]
-            moved[case].append(maps[-1]["equivariance"])
-            others.append(maps[-1]["equivariance_control"])
-            last = f"{moved[case][-1]:.2f} in {maps[-1]['layer'].replace('_', ' ')}"
-            axis.set_title(f"{network}, {case}: {last}", fontsize=10)
+            last = ""
+            if maps:
+                moved[case].append(maps[-1]["equivariance"])
+                others.append(maps[-1]["equivariance_control"])
+                last = f": {moved[case][-1]:.2f} in {maps[-1]['layer'].replace('_', ' ')}"
+            axis.set_title(f"{network}, {case}{last}", fontsize=10)
         line[0].set_ylabel("correlation")
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
-    said = ", ".join(f"{case}: {np.mean(values):.2f}" for case, values in moved.items())
-    title = (
-        f"The deepest maps and the moved ones correlate ({said}; other images: {max(others):.2f})"
-    )
+    said = ", ".join(f"{case}: {np.mean(v):.2f}" for case, v in moved.items() if v)
+    most = max(others, default=0.0)
+    title = f"The deepest maps correlate with the moved ones ({said}; other images: {most:.2f})"
     finish(figure, path, title)
 
 

@@ -11,7 +11,9 @@ import pytest
 ROOT = pathlib.Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 LIMIT = 400
-"""Seconds for one notebook in its small form (about 30 on two idle cores)."""
+"""Seconds for one notebook (about 10 on an idle core)."""
+WORDS = 1200
+"""Of text and code together: what is read in one sitting."""
 
 _EXECUTE = """
 import sys, nbclient, nbformat
@@ -28,26 +30,27 @@ each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path
 
 def test_there_are_notebooks():
     assert [path.stem for path in NOTEBOOKS] == [
-        "01_soften_a_network",
-        "02_measure_a_network",
-        "03_penalize_your_own_model",
-        "04_train_through_relaxation",
+        "01_start_here",
+        "02_groups_and_projectors",
+        "03_soften_a_resnet",
+        "04_soften_a_vit",
+        "05_measure_a_network",
+        "06_train_through_relaxation",
+        "07_penalties_on_your_own_model",
         "08_why_is_my_network_not_equivariant",
     ]
 
 
-@pytest.mark.slow(30)
+@pytest.mark.slow(15)
 @each_notebook
-def test_runs_in_its_small_form(path, tmp_path):
+def test_runs_from_top_to_bottom(path, tmp_path):
     before = path.read_bytes()
     target = tmp_path / path.name
     working = tmp_path / "elsewhere"  # it must not depend on the working directory
     working.mkdir()
-    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_backend_optimization_level=0"
     environment = os.environ | {
-        "SOFTEQ_NOTEBOOK_SMALL": "1",
+        "SOFTEQ_NOTEBOOK_SMALL": "1",  # those that need it have a smaller form
         "MPLBACKEND": "module://matplotlib_inline.backend_inline",
-        "XLA_FLAGS": flags.strip(),  # most of the time is compilation
         "IPYTHONDIR": str(tmp_path / "ipython"),
         "JUPYTER_RUNTIME_DIR": str(tmp_path / "jupyter"),
     }
@@ -68,8 +71,10 @@ def test_runs_in_its_small_form(path, tmp_path):
 @each_notebook
 def test_committed_outputs(path):
     text = path.read_text(encoding="utf-8")
-    _check_outputs(json.loads(text))
+    notebook = json.loads(text)
+    _check_outputs(notebook)
     assert len(text) < 1_000_000
+    assert sum(len("".join(cell["source"]).split()) for cell in notebook["cells"]) <= WORDS
     for place in {str(ROOT), str(pathlib.Path.home()), "site-packages", "/tmp/"}:
         assert place not in text, f"the notebook names a place on somebody's machine: {place}"
 
@@ -82,4 +87,4 @@ def _check_outputs(notebook):
     assert "error" not in kinds
     noise = [output["text"] for output in outputs if output.get("name") == "stderr"]
     assert not noise
-    assert sum("image/png" in output.get("data", {}) for output in outputs) >= 3
+    assert sum("image/png" in output.get("data", {}) for output in outputs) >= 1
