@@ -121,7 +121,7 @@ def levels(
         )
         axis.margins(0.14)
         axis.set_xlabel("KL of the prediction under rotations by 30 degrees (nats)")
-        axis.set_ylabel("top-1 upright (%)")
+        axis.set_ylabel("top-1 upright (%); numbers: levels kept")
         axis.set_title(f"{network}: {best(filtered, reference)}", fontsize=10)
     for symbol, marker in MARKERS.items():
         axes[0][0].plot([], [], marker, color=COLORS[symbol], label=f"filtered under {symbol}")
@@ -134,14 +134,19 @@ def _points(axis: Any, rows: Sequence[Row]) -> None:
     together: dict[tuple[float, float], list[Row]] = {}
     for row in rows:
         together.setdefault((round(row["kl_30"], 3), round(row["accuracy"], 4)), []).append(row)
-    for (x, accuracy), those in together.items():
+    for number, ((x, accuracy), those) in enumerate(sorted(together.items())):
         symbols = [_symbol(row["group"]) for row in those]
         for symbol, size in zip(symbols, (11, 6), strict=False):
             axis.plot(x, 100 * accuracy, MARKERS[symbol], color=COLORS[symbol], markersize=size)
-        level = those[0]["cutoff"]
-        text = " and ".join(symbols) + (f", levels to {level:.2g}" if level else ", strict")
+        names = dict.fromkeys(
+            f"{row['cutoff']:.2g}" if row["cutoff"] else "strict" for row in those
+        )
         axis.annotate(
-            text, (x, 100 * accuracy), (0, -14), textcoords="offset points", ha="center", fontsize=8
+            ", ".join(names),
+            (x, 100 * accuracy),
+            (0, -14 if number % 2 else 9),
+            textcoords="offset points",
+            ha="center",
         )
 
 
