@@ -91,7 +91,7 @@ def make_task(config: Any, data_dir: Path | None) -> Task:
         step=step,
         batches=_batches(config, train),
         evaluate=_evaluation(config, test, apply_test, method, plan),
-        learning_rate=settings.rate(config.run.steps),
+        learning_rate=jax.jit(settings.rate(config.run.steps)),
         plan=plan,
         apply=lambda both, images: apply_test(both["params"], both["model_state"], images),
     )
