@@ -10,6 +10,7 @@ import sys
 import griffe
 import pytest
 
+pytestmark = pytest.mark.slow(20)  # all of them together
 ROOT = pathlib.Path(__file__).parents[1]
 ROOMS = [page.stem for page in sorted((ROOT / "docs" / "api").glob("*.md"))]
 
@@ -71,7 +72,6 @@ def test_every_room_has_a_page(library):
     assert set(ROOMS) == {*rooms, "softeq_jax"}
 
 
-@pytest.mark.slow(6)
 def test_every_public_name_is_explained(library):
     missing = [
         path
@@ -82,7 +82,6 @@ def test_every_public_name_is_explained(library):
     assert not missing
 
 
-@pytest.mark.slow(15)
 def test_the_site_shows_every_public_name(site, library):
     for room in ROOMS:
         shown = set(re.findall(r'id="([\w.]+)"', (site / f"docs/api/{room}.html").read_text()))
