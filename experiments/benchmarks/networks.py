@@ -124,6 +124,7 @@ def programs(
         facts[function.__name__] = {
             "compile": time.perf_counter() - start,
             "flops": program.cost_analysis()["flops"],
+            "temporary": program.memory_analysis().temp_size_in_bytes,
         }
         return program
 
@@ -171,9 +172,9 @@ def table(results: dict) -> str:
         "in `experiments/benchmarks/networks.py`. "
         "Medians; ratio: ours over the faster PyTorch layout (below 1 is faster).",
         "",
-        "| network | run | ours, s | images/s | compile, s | PyTorch, s | PyTorch channels last, s "
-        "| ratio | of peak |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+        "| network | run | ours, s | images/s | compile, s | temporary, MiB | PyTorch, s | "
+        "PyTorch channels last, s | ratio | of peak |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for network, facts in results["networks"].items():
         for kind, entry in facts.items():
@@ -187,7 +188,7 @@ def table(results: dict) -> str:
             rate = batch_of(network, results["batch"]) / ours
             lines.append(
                 f"| {network} | {kind} | {ours:.3f} | {rate:.1f} | "
-                f"{entry['compile']:.1f} | {shown} | {ratio} | {share} |"
+                f"{entry['compile']:.1f} | {entry['temporary'] / 2**20:.0f} | {shown} | {ratio} | {share} |"
             )
     return "\n".join(lines) + "\n"
 
