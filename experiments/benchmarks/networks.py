@@ -186,9 +186,10 @@ def table(results: dict) -> str:
             peak = results["peak_tflops"]
             share = f"{100 * entry['flops'] / ours / (1e12 * peak):.0f} %" if peak else ""
             rate = batch_of(network, results["batch"]) / ours
+            memory = f"{entry['temporary'] / 2**20:.0f}"
             lines.append(
                 f"| {network} | {kind} | {ours:.3f} | {rate:.1f} | "
-                f"{entry['compile']:.1f} | {entry['temporary'] / 2**20:.0f} | {shown} | {ratio} | {share} |"
+                f"{entry['compile']:.1f} | {memory} | {shown} | {ratio} | {share} |"
             )
     return "\n".join(lines) + "\n"
 
