@@ -212,7 +212,10 @@ def test_soften_has_a_dial_for_positions_and_keeps_the_folder(capsys, vit, tmp_p
 @pytest.mark.parametrize(
     "name", ["hf_dinov2", "hf_segformer", "timm_mixer", "timm_resnet", "timm_vit"]
 )
-def test_every_family_can_be_looked_at_and_softness_one_changes_no_tensor(capsys, tmp_path, name):
+def test_every_family_can_be_looked_at_and_softness_one_changes_no_tensor(
+    capsys, tmp_path, name, monkeypatch
+):
+    monkeypatch.setenv("COLUMNS", "300")  # each tensor on one line
     source, out = GOLDEN / name, tmp_path / "out"
     network = load(source)
     plan = sq.plan(network.variables["params"], models.soft_rules(network.model, sq.groups.so(2)))

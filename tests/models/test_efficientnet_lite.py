@@ -190,7 +190,8 @@ def test_bad_input():
 
 
 @pytest.mark.slow(4)
-def test_the_command_line_knows_them(folder, tmp_path, capsys):
+def test_the_command_line_knows_them(folder, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "300")  # each layer on one line
     path = str(folder())
     assert cli.main(["inspect", path, "--image-size", "64"]) == 0
     said = capsys.readouterr().out
