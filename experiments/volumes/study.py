@@ -69,6 +69,17 @@ TINY = SMALL | {
     "epochs": 1,
     "batch_size": 6,
 }
+PAPER = SMALL | {
+    "side": 29,
+    "train": 960,
+    "held": 162,
+    "scalars": 6,
+    "vectors": 6,
+    "layers": 6,
+    "batch_size": 32,
+    "epochs": 100,
+    "learning_rate": 1e-3,
+}
 
 
 def rows(settings: Settings) -> Mapping[str, Settings]:
@@ -138,38 +149,13 @@ STUDY = Study(
             note="Generated solids of 15 voxels a side, three convolutions.",
         ),
         "paper": Preset(
-            SMALL
-            | {
-                "side": 29,
-                "train": 960,
-                "held": 162,
-                "scalars": 6,
-                "vectors": 6,
-                "layers": 6,
-                "batch_size": 32,
-                "epochs": 100,
-                "learning_rate": 1e-3,
-            },
+            PAPER,
             3,
             {"rows": list(ROWS)},
             note="Side, batches and epochs as published, on generated solids. Not run here.",
         ),
         "organs": Preset(
-            SMALL
-            | {
-                "data": "organmnist3d",
-                "classes": 11,
-                "side": 29,
-                "train": 971,
-                "held": 161,
-                "test": 610,
-                "scalars": 6,
-                "vectors": 6,
-                "layers": 6,
-                "batch_size": 32,
-                "epochs": 100,
-                "learning_rate": 1e-3,
-            },
+            PAPER | {"data": "organmnist3d", "classes": 11, "train": 971, "held": 161, "test": 610},
             3,
             {"rows": list(ROWS)},
             needs=(medmnist.need("organmnist3d", "OrganMNIST3D"),),
