@@ -40,7 +40,7 @@ def rule(path: str, weight: Any) -> sq.Projector | None:
     regular = sq.reps.regular(GROUP)
 
     def channels(n: int) -> sq.reps.Rep:
-        free = n in (3, 1000)
+        free = n in (3, 1000) or n % regular.dim != 0  # colors and classes
         return sq.reps.trivial(GROUP, n) if free else (n // regular.dim) * regular
 
     shape = weight.shape
