@@ -12,8 +12,8 @@ import numpy as np
 
 import softeq_jax as sq
 from experiments.shared.studies import Need, StudyError
+from experiments.volumes.task import TURNS
 
-TURNS = sq.groups.octahedral()
 PARTS = ("train", "val", "test")
 
 
@@ -60,9 +60,10 @@ def volumes(
     if not turns:
         return scaled[:, None], labels
     acting = sq.reps.voxels(TURNS, scaled.shape[1:4])
-    drawn = np.random.default_rng((seed, part)).integers(0, len(TURNS.elements()), (count, turns))
+    elements = TURNS.elements()
+    drawn = np.random.default_rng((seed, part)).integers(0, len(elements), (count, turns))
     views = np.empty((count, turns, *scaled.shape[1:]), np.float32)
-    for number, element in enumerate(TURNS.elements()):
+    for number, element in enumerate(elements):
         those, view = np.nonzero(drawn == number)
         if len(those):
             views[those, view] = acting.apply(element, scaled[those], axes=(1, 2, 3))

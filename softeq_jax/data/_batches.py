@@ -64,40 +64,40 @@ class Prefetch(Iterator[Parcel]):
         self._finalizer = weakref.finalize(self, _close_all, self._batches)
         self._reading = (assembly, start, stop, num_threads, num_workers)
         self._ended = start >= stop
-        self._workers_to_start = num_workers > 0
-
-    def _open(
-        self, assembly: Assembly, start: int, stop: int, num_threads: int, num_workers: int
-    ) -> None:
-        import grain
-        from absl import flags
-
-        ahead = num_threads if num_workers else 2 * num_threads
-        reading = grain.ReadOptions(num_threads=num_threads, prefetch_buffer_size=ahead)
-        batches = grain.MapDataset.source(assembly)[start:stop].to_iter_dataset(reading)
-        if num_workers:
-            if not flags.FLAGS.is_parsed():
-                flags.FLAGS.mark_as_parsed()
-            batches = batches.mp_prefetch(
-                grain.MultiprocessingOptions(num_workers=min(num_workers, stop - start)),
-                worker_init_fn=live_as_long_as_the_parent,
-            )
-        self._batches.append(iter(batches))
 
     def __next__(self) -> Parcel:
         if self._ended:
             raise StopIteration
         if not self._batches:
-            self._open(*self._reading)
-        if self._workers_to_start:
-            self._workers_to_start = False
-            return _next_that_starts_workers(self._batches[0])
+            self._batches.append(_opened(*self._reading))
+            *_, num_workers = self._reading
+            if num_workers:
+                return _next_that_starts_workers(self._batches[0])
         return next(self._batches[0])
 
     def close(self) -> None:
         """Ends threads and worker processes."""
         self._ended = True
         self._finalizer()
+
+
+def _opened(
+    assembly: Assembly, start: int, stop: int, num_threads: int, num_workers: int
+) -> Iterator[Parcel]:
+    import grain
+    from absl import flags
+
+    ahead = num_threads if num_workers else 2 * num_threads
+    reading = grain.ReadOptions(num_threads=num_threads, prefetch_buffer_size=ahead)
+    batches = grain.MapDataset.source(assembly)[start:stop].to_iter_dataset(reading)
+    if num_workers:
+        if not flags.FLAGS.is_parsed():
+            flags.FLAGS.mark_as_parsed()
+        batches = batches.mp_prefetch(
+            grain.MultiprocessingOptions(num_workers=min(num_workers, stop - start)),
+            worker_init_fn=live_as_long_as_the_parent,
+        )
+    return iter(batches)
 
 
 def _close_all(batches: list) -> None:

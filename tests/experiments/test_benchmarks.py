@@ -52,6 +52,18 @@ def test_ratios_and_their_intervals():
     assert low < 1 < high
 
 
+def test_intervals_of_ratios_hold_as_often_as_they_say_and_are_not_given_for_few_rounds():
+    """A revision beside itself, with noise of long tails: at most one in twenty is told."""
+    rng = np.random.default_rng(0)
+    for rounds in (6, 7, 9, 15):
+        times = np.exp(0.1 * rng.standard_t(2, (2000, 2, rounds)))
+        found = [run.ratio(*both)[1:] for both in times]
+        wrong = np.mean([not low <= 1 <= high for low, high in found])
+        assert wrong < 0.05 + 2 * np.sqrt(0.05 * 0.95 / len(times))
+    assert run.ratio([1.0] * 5, [2.0] * 5) == [2.0]
+    assert run.ratio([1.0] * 6, [2.0] * 6) == [2.0, 2.0, 2.0]
+
+
 def _times(now):
     return {"times": {"before": [1.0, 1.1, 0.9], "now": now}}
 

@@ -5,7 +5,7 @@ import pytest
 
 import softeq_jax as sq
 from experiments.shared.studies import Run, StudyError
-from experiments.volumes import medmnist, run, study
+from experiments.volumes import medmnist, run, study, task
 
 RNG = np.random.default_rng(3)
 IMAGES = RNG.integers(0, 256, (9, 4, 4, 4), np.uint8)
@@ -40,7 +40,7 @@ def test_views_are_rotations_that_permute_the_voxels_and_no_mirrors(tmp_path):
     views, _ = medmnist.volumes(path, 0, 9, 0, 8)
     acting = sq.reps.voxels(sq.groups.octahedral(), (5, 5, 5))
     turned = np.stack(
-        [acting.apply(g, upright[:, 0], axes=(1, 2, 3)) for g in medmnist.TURNS.elements()], 1
+        [acting.apply(g, upright[:, 0], axes=(1, 2, 3)) for g in task.TURNS.elements()], 1
     )
     same = (views[:, :, None] == turned[:, None]).all((3, 4, 5, 6))
     assert (same.sum(2) == 1).all()
