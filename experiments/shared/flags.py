@@ -36,5 +36,9 @@ def given_config() -> ConfigDict:
     try:
         found = list(config)  # the error of a file that cannot be read comes when it is used
     except (OSError, TypeError) as error:
+        path = config_flags.get_config_filename(flags.FLAGS[CONFIG.name]).partition(":")[0]
+        if not os.path.isfile(path):
+            what = "is a folder" if os.path.isdir(path) else "is not there"
+            raise StudyError(f"--config {path} {what}, expected a Python file") from error
         raise StudyError(f"--config cannot be read: {' '.join(str(error).split())}") from error
     raise StudyError(f"--config holds no ConfigDict: {found}")

@@ -94,7 +94,7 @@ def adapt_remul(
     r"""One step of adapting the weights so that both objectives are learned at one pace (GradNorm).
 
     With the losses L_i, their first values, the gradients G_i of the unweighted losses and
-    ``r_i`` the ratio ``L_i / L_i(0)`` over the mean of both,
+    ``r_i`` the ratio ``L_i / L_i(0)`` over the mean of both (1 for losses that are 0 throughout),
 
     .. math:: w_i \leftarrow w_i - \eta \, \mathrm{sign}\big( w_i \|G_i\| - \overline{w \|G\|} \,
        r_i^{a} \big) \, \|G_i\| / \overline{\|G\|},
@@ -129,20 +129,32 @@ def adapt_remul(
     """
     coefficient(rate, "rate")
     coefficient(asymmetry, "asymmetry")
-    tiny = jnp.finfo(jnp.float32).tiny
     losses = jnp.stack([jnp.asarray(objective), jnp.asarray(penalty)]).astype(jnp.float32)
     first = jnp.where(weights.count == 0, losses, weights.first)
-    pace = losses / jnp.maximum(first, tiny)
-    pace = pace / jnp.maximum(pace.mean(), tiny)
     lengths = jnp.stack([_length(objective_gradient), _length(penalty_gradient)])
     old = jnp.stack([weights.objective, weights.equivariance])
     weighted = old * lengths
-    excess = jnp.sign(weighted - weighted.mean() * pace**asymmetry)
-    new = old - rate * excess * lengths / jnp.maximum(lengths.mean(), tiny)
+    excess = jnp.sign(weighted - weighted.mean() * _pace(losses, first) ** asymmetry)
+    new = old - rate * excess * _over(lengths, lengths.mean())
     total = old.sum()
     new = jnp.maximum(new, 1e-3 * total)
-    new = new * (total / jnp.maximum(new.sum(), tiny))
+    new = new * _over(total, new.sum())
     return RemulWeights(new[0], new[1], first, weights.count + 1)
+
+
+def _pace(losses: jax.Array, first: jax.Array) -> jax.Array:
+    """``r_i = L_i F_j / mean_k(L_k F_k')``, with the first values F; 1 where both stand still at 0.
+
+    It is ``L_i / F_i`` over its mean, written so that nothing is divided by a first value of 0.
+    """
+    crossed = _over(losses, losses.max()) * _over(first, first.max())[::-1]
+    mean = crossed.mean()
+    return jnp.where(mean > 0, _over(crossed, mean), 1.0)
+
+
+def _over(a: jax.Array, b: jax.Array) -> jax.Array:
+    """``a / b``, 0 where b is 0: no guard by a smallest number, which compilers fold into zero."""
+    return jnp.where(b > 0, a / jnp.where(b > 0, b, 1.0), 0.0)
 
 
 def _length(tree: Tree) -> jax.Array:

@@ -14,6 +14,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.extend.core import InconclusiveDimensionOperation
 
 from softeq_jax._atomic import replacing, write_tensors
 from softeq_jax._paths import by_path, leaf_paths
@@ -149,7 +150,7 @@ def save_function(
     jax.eval_shape(program, shapes, _example_spec(example, False))
     try:
         exported = jax.export.export(jax.jit(program), platforms=list(platforms))(shapes, images)
-    except (TypeError, ValueError, jax.errors.InconclusiveDimensionOperation) as error:
+    except (TypeError, ValueError, InconclusiveDimensionOperation) as error:
         if not symbolic_batch:
             raise
         raise ValueError(

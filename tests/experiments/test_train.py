@@ -318,7 +318,8 @@ def test_presets_are_made_for_the_images(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--config", "nowhere.py"], "--config cannot be read"),
+        (["--config", "nowhere.py"], "error: --config nowhere.py is not there, expected"),
+        (["--config", "experiments"], "error: --config experiments is a folder, expected"),
         (["--config", "experiments/train/configs/cifar10.py"], "tfds/cifar10 is not there; TFDS"),
         (["--help"], "--data_dir: Folder with tfds/"),
     ],

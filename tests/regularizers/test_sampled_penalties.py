@@ -228,3 +228,17 @@ def test_remul_with_a_penalty_that_is_zero_from_the_start():
     gradients = {"w": np.ones(2)}, {"w": np.zeros(2)}
     found = adapted(3, lambda step: (1.0, 0.0), gradients)
     assert all(np.isfinite(value).all() for value in found)
+    assert found.objective < 1.0  # whose gradient is longer loses
+
+
+@pytest.mark.parametrize("losses", [(0.0, 0.0), (1e30, 1e-30), (0.0, 1e30)])
+def test_remul_at_the_ends_of_float32(losses):
+    gradients = {"w": np.ones(2)}, {"w": np.ones(2)}
+    found = adapted(3, lambda step: losses, gradients)
+    np.testing.assert_allclose((found.objective, found.equivariance), (1.0, 3.0), atol=0.2)
+
+
+def test_remul_sees_a_penalty_that_leaves_zero():
+    gradients = {"w": np.ones(2)}, {"w": np.ones(2)}
+    found = adapted(50, lambda step: (1.0, float(step > 0)), gradients, rate=0.01)
+    assert found.equivariance > 3.0  # it lags behind its first value, the objective does not
