@@ -11,6 +11,7 @@ from experiments.shared.report import markdown_table
 from experiments.shared.studies import Line, Tables
 
 COLORS = {"resnet": "#1b6ca8", "vit": "#c1553b", "mixer": "#3f8f4f"}
+UNTRAINED = ", untrained"
 KINDS = {"resnet": "ResNet", "vit": "ViT", "mixer": "MLP-Mixer"}
 
 
@@ -116,11 +117,14 @@ def _over_stages(lines: Sequence[Line], found: Sequence[Line], path: Path) -> No
     )
     values = _by_stage([line for line in found if line["transform"] == "shift"])
     for axis, kind in zip(axes[0], kinds, strict=True):
-        for number, row in enumerate(name for name, own in family.items() if own == kind):
+        rows = [name for name, own in family.items() if own == kind]
+        bases = list(dict.fromkeys(name.removesuffix(UNTRAINED) for name in rows))
+        for row in rows:
             stages = [key for key in values if key[0] == row]
             names = [layer for _, _, layer in stages]
-            color = plt.get_cmap("tab10")(number % 10)
-            for key, style in (("equivariance", "o-"), ("equivariance_control", ":")):
+            color = plt.get_cmap("tab10")(bases.index(row.removesuffix(UNTRAINED)) % 10)
+            line = "o--" if row.endswith(UNTRAINED) else "o-"
+            for key, style in (("equivariance", line), ("equivariance_control", ":")):
                 heights = [values[stage][key] for stage in stages]
                 label = row if key == "equivariance" else None
                 axis.plot(names, heights, style, color=color, ms=3.5, lw=1.2, label=label)
@@ -129,4 +133,5 @@ def _over_stages(lines: Sequence[Line], found: Sequence[Line], path: Path) -> No
         if axis.lines:
             axis.legend(frameon=False, fontsize=7)
     axes[0, 0].set_ylabel("correlation under shifts")
-    finish(figure, path, "Equivariance to shifts over the stages (dotted: another image's)")
+    title = "Equivariance to shifts, stage by stage (dashed: untrained; dotted: another image's)"
+    finish(figure, path, title)

@@ -43,7 +43,8 @@ def rows_of(
     base = base_of(plain)
     poorer = {f"{base}, {name}": row(plain[base]["model"], name) for name in augmentations}
     every = plain | {name: row(other) for name, other in others.items()}
-    begun = {f"{name}, untrained": {**own, "checkpoint": "init"} for name, own in every.items()}
+    first = {"checkpoint": "init"}
+    begun = {f"{name}{report.UNTRAINED}": own | first for name, own in every.items()}
     return plain | poorer | every | begun
 
 
