@@ -159,7 +159,9 @@ def best(rows: Sequence[Row], reference: Row, lose: float = 0.05) -> str:
     kl = 100 * (row["kl_30"] / reference["kl_30"] - 1)
     points = 100 * (row["accuracy"] - reference["accuracy"])
     level = f"to level {row['cutoff']:.2g}" if row["cutoff"] else "strict"
-    return f"{_symbol(row['group'])} {level} takes {-kl:.0f} % of the KL for {points:+.1f} points"
+    price = "gains" if points > 0 else "costs"
+    said = f"and {price} {abs(points):.1f} points"
+    return f"{_symbol(row['group'])} {level} takes {-kl:.0f} % of the KL {said}"
 
 
 def _symbol(group: str) -> str:
