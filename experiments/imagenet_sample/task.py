@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -86,12 +86,17 @@ class Classifier:
             self._moments(variables, images[start : start + batch])
             for start in range(0, len(images), batch)
         ]
-        statistics = {}
-        for path in found[0]:
-            means, variances = (np.stack([each[path][i] for each in found]) for i in (0, 1))
-            statistics[f"{path}/mean"] = means.mean(axis=0)
-            statistics[f"{path}/var"] = variances.mean(axis=0) + means.var(axis=0)
-        return {**variables, "batch_stats": traverse_util.unflatten_dict(statistics, sep="/")}
+        return {**variables, "batch_stats": merged_moments(found)}
+
+
+def merged_moments(found: Sequence[Mapping[str, tuple[Any, Any]]]) -> Tree:
+    """Batch statistics of all images together, from the ``batch_moments`` of each batch."""
+    statistics = {}
+    for path in found[0]:
+        means, variances = (np.stack([each[path][i] for each in found]) for i in (0, 1))
+        statistics[f"{path}/mean"] = means.mean(axis=0)
+        statistics[f"{path}/var"] = variances.mean(axis=0) + means.var(axis=0)
+    return traverse_util.unflatten_dict(statistics, sep="/")
 
 
 def batch_moments(

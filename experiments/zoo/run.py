@@ -5,6 +5,9 @@ import math
 from pathlib import Path
 from typing import Any
 
+import jax
+
+from experiments.imagenet_sample.task import batch_moments, merged_moments
 from experiments.measure import subject as of
 from experiments.measure.subject import Subject
 from experiments.shared.runs import data_digest, file_digest
@@ -91,10 +94,19 @@ def accuracy_of(run: Run, subject: Subject) -> float:
 
 
 def begun(run: Run, subject: Subject) -> Any:
-    """The variables before training: the network's own, or another draw of a published one's."""
-    if "weights" in run.settings:
-        return networks.drawn(subject.model, subject.images.shape[1], 0)
-    return networks.network_of(run).load("init")[1]
+    """The variables before training: the network's own, or another draw of a published one's.
+
+    A draw gets the batch statistics of the images that are measured. With mean 0 and variance 1 the
+    outputs of a deep network grow until its probabilities saturate, and LEE underflows.
+    """
+    if "weights" not in run.settings:
+        return networks.network_of(run).load("init")[1]
+    variables = networks.drawn(subject.model, subject.images.shape[1], 0)
+    if "batch_stats" not in variables:
+        return variables
+    moments = jax.jit(functools.partial(batch_moments, subject.model))
+    images = subject.inputs(0, run.settings["forward_images"])
+    return {**variables, "batch_stats": merged_moments([moments(variables, images)])}
 
 
 def similarity_rows(subject: Subject, settings: Settings) -> list[dict[str, Any]]:
