@@ -1,6 +1,7 @@
 """Figures of the zoo, one message each."""
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -84,25 +85,31 @@ def generators(
 
 
 def ranking(found: Mapping[str, Interval], path: Path) -> None:
-    """Which measure ranks networks as prediction consistency does."""
+    """Which measure ranks networks as prediction consistency does; the sign of errors is turned."""
     known = {name: one for name, one in found.items() if one.known}
     if not known:
         return
-    names = sorted(known, key=lambda name: -abs(known[name].value))[::-1]
+    signs = {name: -1 if name.startswith("LEE") else 1 for name in known}
+    names = sorted(known, key=lambda name: signs[name] * known[name].value)
     figure, axis = plt.subplots(figsize=(9, 1 + 0.28 * len(names)), layout="constrained")
     for height, name in enumerate(names):
-        one = known[name]
-        axis.plot([one.low, one.high], [height] * 2, "-", color="#777777", lw=1)
-        axis.plot(one.value, height, "o", color="#1b6ca8")
+        one, sign = known[name], signs[name]
+        axis.plot([sign * one.low, sign * one.high], [height] * 2, "-", color="#777777", lw=1)
+        axis.plot(sign * one.value, height, "o", color="#1b6ca8")
     axis.axvline(0, color="#777777", lw=0.7)
     axis.set_yticks(range(len(names)), names, fontsize=8)
-    axis.set(xlabel="rank correlation with prediction consistency", xlim=(-1, 1))
-    finish(figure, path, "How well each measure ranks networks as their predictions do")
+    axis.set(xlabel="rank correlation with prediction consistency (of LEE: minus it)", xlim=(-1, 1))
+    best = names[-1]
+    ends = sorted(signs[best] * end for end in (known[best].low, known[best].high))
+    said = f"Closest to how predictions rank networks: {best}"
+    finish(figure, path, said if ends[0] > 0 else "No measure is told from chance as a ranking")
 
 
 def kinds(found: Mapping[str, Mapping[str, Mapping[str, float]]], path: Path) -> None:
-    """Shares of the squared contributions by kind of layer, stacked: by stencil and low-pass."""
-    cases = {case: networks for case, networks in found.items() if networks}
+    """Shares of the squared contributions by kind of layer, stacked, a panel a stencil."""
+    cases = {
+        case: networks for case, networks in found.items() if networks and "low-passed" not in case
+    }
     if not cases:
         return
     names = list(dict.fromkeys(name for networks in cases.values() for name in networks))[::-1]
@@ -110,7 +117,7 @@ def kinds(found: Mapping[str, Mapping[str, Mapping[str, float]]], path: Path) ->
     figure, axes = plt.subplots(
         1,
         len(cases),
-        figsize=(3 + 3 * len(cases), 1.6 + 0.3 * len(names)),
+        figsize=(2.5 + 3 * len(cases), 1.6 + 0.3 * len(names)),
         layout="constrained",
         squeeze=False,
         sharey=True,
@@ -128,7 +135,10 @@ def kinds(found: Mapping[str, Mapping[str, Mapping[str, float]]], path: Path) ->
         axis.set_xlabel("share")
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False, fontsize=8)
-    finish(figure, path, "Shares of the squared contributions by kind of layer")
+    case, networks = next(iter(cases.items()))
+    largest = Counter(max(shares, key=lambda kind: shares[kind]) for shares in networks.values())
+    first = ", ".join(f"{kind} in {count}" for kind, count in largest.most_common(3))
+    finish(figure, path, f"Largest share of the error ({case}, {len(networks)} networks): {first}")
 
 
 def training(lines: Sequence[Line], path: Path) -> None:
