@@ -18,8 +18,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-WRITTEN_OUT = 2**16
-"""Entries of a direction from which each is pushed on its own: 22 images of 32 x 32 x 3."""
+WRITTEN_OUT = 2**14
+"""Entries of a direction from which each is pushed on its own: six images of 32 x 32 x 3. Measured
+(experiments/benchmarks/results/speed.md): even at two to four images, ahead from eight on."""
 MOST = 16
 """Directions that are written out at most: a program grows with them, and its compilation."""
 
