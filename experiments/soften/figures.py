@@ -160,7 +160,7 @@ def best(rows: Sequence[Row], reference: Row, lose: float = 0.05) -> str:
     points = 100 * (row["accuracy"] - reference["accuracy"])
     level = f"to level {row['cutoff']:.2g}" if row["cutoff"] else "strict"
     price = "gains" if points > 0 else "costs"
-    said = f"and {price} {abs(points):.1f} points"
+    said = f"and {price} {abs(points):.1f} points" if abs(points) >= 0.05 else "and costs nothing"
     return f"{_symbol(row['group'])} {level} takes {-kl:.0f} % of the KL {said}"
 
 
