@@ -17,11 +17,11 @@ demo: $(INSTALLED)
 docs: $(INSTALLED)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
-# What a change must pass before it is shown to anyone: two minutes.
+# What a change must pass before it is shown to anyone: five minutes.
 check: $(INSTALLED)
 	$(MAKE) --no-print-directory --output-sync -j2 lint fast
 
-# Everything: twelve minutes.
+# Everything: twenty-one minutes.
 test: lint
 	$(PYTEST)
 

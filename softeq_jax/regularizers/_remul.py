@@ -149,12 +149,12 @@ def _pace(losses: jax.Array, first: jax.Array) -> jax.Array:
     """
     crossed = _over(losses, losses.max()) * _over(first, first.max())[::-1]
     mean = crossed.mean()
-    return jnp.where(mean > 0, _over(crossed, mean), 1.0)
+    return jnp.where(mean == 0, 1.0, _over(crossed, mean))
 
 
 def _over(a: jax.Array, b: jax.Array) -> jax.Array:
     """``a / b``, 0 where b is 0: no guard by a smallest number, which compilers fold into zero."""
-    return jnp.where(b > 0, a / jnp.where(b > 0, b, 1.0), 0.0)
+    return jnp.where(b == 0, 0.0, a / jnp.where(b == 0, 1.0, b))
 
 
 def _length(tree: Tree) -> jax.Array:

@@ -238,6 +238,12 @@ def test_remul_at_the_ends_of_float32(losses):
     np.testing.assert_allclose((found.objective, found.equivariance), (1.0, 3.0), atol=0.2)
 
 
+@pytest.mark.parametrize("losses", [(np.nan, 1.0), (1.0, np.nan)])
+def test_remul_hides_no_loss_that_is_not_a_number(losses):
+    found = adapted(2, lambda step: losses, ({"w": np.ones(2)}, {"w": np.ones(2)}))
+    assert np.isnan(found.objective) and np.isnan(found.equivariance)
+
+
 def test_remul_sees_a_penalty_that_leaves_zero():
     gradients = {"w": np.ones(2)}, {"w": np.ones(2)}
     found = adapted(50, lambda step: (1.0, float(step > 0)), gradients, rate=0.01)
