@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
-from flax import traverse_util
 
+from experiments.shared.batch_statistics import batch_moments, merged_moments
 from experiments.shared.network_inputs import as_taken
 from experiments.shared.studies import Settings
 from softeq_jax import data, models
@@ -87,36 +87,6 @@ class Classifier:
             for start in range(0, len(images), batch)
         ]
         return {**variables, "batch_stats": merged_moments(found)}
-
-
-def merged_moments(found: Sequence[Mapping[str, tuple[Any, Any]]]) -> Tree:
-    """Batch statistics of all images together, from the ``batch_moments`` of each batch."""
-    statistics = {}
-    for path in found[0]:
-        means, variances = (np.stack([each[path][i] for each in found]) for i in (0, 1))
-        statistics[f"{path}/mean"] = means.mean(axis=0)
-        statistics[f"{path}/var"] = variances.mean(axis=0) + means.var(axis=0)
-    return traverse_util.unflatten_dict(statistics, sep="/")
-
-
-def batch_moments(
-    model: nn.Module, variables: Tree, images: jax.Array
-) -> dict[str, tuple[jax.Array, jax.Array]]:
-    """From the path of a batch norm to mean and variance, ``[c]``, of what it is given.
-
-    All batch norms use the statistics of the batch meanwhile.
-    """
-    found = {}
-
-    def record(call: Any, args: tuple, kwargs: dict, context: Any) -> Any:
-        if isinstance(context.module, nn.BatchNorm) and context.method_name == "__call__":
-            x, axes = args[0], tuple(range(args[0].ndim - 1))
-            found["/".join(context.module.path)] = jnp.mean(x, axes), jnp.var(x, axes)
-        return call(*args, **kwargs)
-
-    with nn.intercept_methods(record):
-        model.apply(variables, images, train=True, mutable=["batch_stats"])
-    return found
 
 
 @functools.lru_cache(maxsize=1)

@@ -7,9 +7,9 @@ from typing import Any
 
 import jax
 
-from experiments.imagenet_sample.task import batch_moments, merged_moments
 from experiments.measure import subject as of
 from experiments.measure.subject import Subject
+from experiments.shared.batch_statistics import batch_moments, merged_moments
 from experiments.shared.runs import data_digest, file_digest
 from experiments.shared.studies import Record, Run, Settings, StepCost
 from experiments.zoo import layers, networks

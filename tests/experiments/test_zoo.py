@@ -1,5 +1,7 @@
 """The zoo: its tiny size, kinds of layers, claims on tables that were made up, its figures."""
 
+from types import SimpleNamespace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,6 +13,7 @@ from experiments.shared.studies import find
 from experiments.zoo import layers, networks, report, run, study
 from experiments.zoo.verdicts import Exceeds, TrainingDecides
 from softeq_jax import measures, models
+from softeq_jax.data import IMAGENET_MEAN, IMAGENET_STD
 
 CLAIM = Claim("", "every network", "", ())
 
@@ -81,6 +84,22 @@ def test_the_quiet_pass_times_lee_in_forwards_of_one_checkpoint(tiny):
 
 
 @pytest.mark.slow(4)
+@pytest.mark.slow(8)
+def test_the_untrained_twin_of_a_deep_published_network_is_not_saturated():
+    model = models.CifarResNet(depth=56, width=4)
+    variables = networks.drawn(model, 16, 1)
+    pixels = np.random.default_rng(0).integers(0, 256, (32, 16, 16, 3), np.uint8)
+    subject = Subject(model, variables, pixels, np.zeros(32), IMAGENET_MEAN, IMAGENET_STD)
+    case = SimpleNamespace(settings={"weights": "a file", "forward_images": 32})
+    images = subject.inputs(0, 32)
+
+    def surest(variables):
+        return float(jax.nn.softmax(model.apply(variables, images, train=False)).max(-1).mean())
+
+    assert surest(networks.drawn(model, 16, 0)) > 0.99
+    assert surest(run.begun(case, subject)) < 0.9
+
+
 def test_layers_are_named_by_their_kind():
     cases = {
         models.CifarResNet(depth=8, width=4): {
