@@ -58,14 +58,14 @@ NETWORKS: dict[str, dict[str, Any]] = {
         "widths": [6, 6, 11, 43],
         "neighbors": 12,
         "hidden": [128, 64],
-        "epochs": 24,
+        "epochs": 16,
     },
     "DGCNN": {
         "points": 64,
         "widths": [6, 6, 11, 22, 43],
         "neighbors": 8,
         "hidden": [128, 64],
-        "epochs": 20,
+        "epochs": 12,
     },
 }
 PAPER_NETWORKS: dict[str, dict[str, Any]] = {

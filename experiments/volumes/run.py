@@ -99,7 +99,8 @@ def inputs(settings: Settings, data_dir: Path | None) -> dict[str, str]:
 def _scores(network: task.FieldNet, params: Any, run: Run, part: int) -> dict[str, float]:
     upright, labels = _volumes(run, part, 0)
     views, _ = _volumes(run, part, run.settings["test_views"])
-    return task.scores(network, params, upright[:, 0], views, labels)
+    compared = run.settings["compared"]
+    return task.scores(network, params, upright[:, 0], views, labels, compared)
 
 
 def _volumes(run: Run, part: int, turns: int) -> tuple[np.ndarray, np.ndarray]:

@@ -5,7 +5,8 @@ SO(3), O(3) or the rotations of a cube, or a penalty draws towards them; the pen
 beside the one over drawn rotations, residual mixing, relaxation, and projection after a free
 training. All rows but one see rotated views of the training solids; "CNN" is a network of scalars
 alone, whose kernels no group has shaped. A network that is strict under O(3), with scalar outputs,
-cannot tell left from right: its ceiling is a row.
+cannot tell left from right: its ceiling is a row. Decades of the strengths of both penalties were
+tried on seed 100, which no row uses, and chosen by the held-out solids.
 """
 
 from collections.abc import Mapping
@@ -17,7 +18,7 @@ from experiments.volumes import medmnist, run
 
 SO3, O3, CUBE = "so3", "o3", "octahedral"
 STRICT: dict[str, Any] = {"method": "strict"}
-EXACT: dict[str, Any] = {"method": "penalty", "strength": 0.1}
+EXACT: dict[str, Any] = {"method": "penalty", "strength": 1.0}
 FREE: dict[str, Any] = {"method": "free", "group": SO3}
 ROWS: dict[str, dict[str, Any]] = {
     "CNN": FREE | {"scalars": 16, "vectors": 0, "plain_start": True},
@@ -44,6 +45,7 @@ SMALL: dict[str, Any] = {
     "test": 600,
     "views": 8,
     "test_views": 4,
+    "compared": 200,  # of the test solids, for the KL
     "turned": True,
     "scalars": 4,
     "vectors": 4,
@@ -62,6 +64,7 @@ TINY = SMALL | {
     "test": 12,
     "views": 2,
     "test_views": 2,
+    "compared": 12,
     "scalars": 2,
     "vectors": 1,
     "layers": 2,

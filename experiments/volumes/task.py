@@ -152,7 +152,12 @@ def make_loss(model: FieldNet, side: int, sampled: float = 0.0) -> Callable[...,
 
 
 def scores(
-    model: FieldNet, params: Tree, upright: np.ndarray, views: np.ndarray, labels: np.ndarray
+    model: FieldNet,
+    params: Tree,
+    upright: np.ndarray,
+    views: np.ndarray,
+    labels: np.ndarray,
+    compared: int,
 ) -> dict[str, float]:
     """What a network is judged by.
 
@@ -162,6 +167,7 @@ def scores(
       upright: volumes ``[n, d, h, w, 1]``.
       views: the same solids under rotations, ``[n, views, d, h, w, 1]``.
       labels: classes.
+      compared: how many solids, the first ones, the KL is taken of.
 
     Returns:
       ``accuracy`` of rotated views, ``upright``, ``worst`` (right in all views), and ``kl``, the
@@ -169,11 +175,11 @@ def scores(
     """
     rotated = np.stack([_logits(model, params, views[:, j]) for j in range(views.shape[1])])
     right = rotated.argmax(-1) == labels
-    before = _logits(model, params, views[:, 0])
+    before, first = rotated[0, :compared], views[:compared, 0]
     side = upright.shape[1]
     acting = voxels(TURNS, (side, side, side))
     apart = [
-        kl_divergence(before, _logits(model, params, acting.apply(g, views[:, 0], axes=(1, 2, 3))))
+        kl_divergence(before, _logits(model, params, acting.apply(g, first, axes=(1, 2, 3))))
         for g in TURNS.elements()[1:]
     ]
     return {

@@ -43,7 +43,7 @@ def linear(
 
     Args:
       projector: of the kernel, for axes and representations (its level plays no part); two axes
-        ``[in, out]``, or ``[h, w, in, out]`` with a geometry.
+        ``[in, out]``, or ``[*window, in, out]`` with a geometry.
       kernel: concrete, as given.
       bias: concrete ``[out]``; none if left out.
       bias_projector: of the bias. Left out, the bias may move by ``2 ||b||``.

@@ -67,7 +67,8 @@ def conv_defects(
       From the kernel's path to its defect.
 
     Raises:
-      ValueError: a layer pads with something other than zeros, or an angle beyond 2 pi.
+      ValueError: a layer pads with something other than zeros or is no convolution of images
+        (one of volumes has no one angle), or an angle beyond 2 pi.
 
     Example:
       >>> import jax.numpy as jnp, numpy as np, softeq_jax as sq
@@ -96,6 +97,11 @@ def conv_defects(
     for path, layer in geometry.items():
         if path not in inputs:
             continue  # a blur-pool, whose defect is known: see certificates.averaging
+        if len(layer.kernel_size) != 2:
+            raise ValueError(
+                f"{path}: a defect is measured on images, and windows of {layer.kernel_size} have "
+                f"{len(layer.kernel_size)} grid axes; certificates.convolution bounds it"
+            )
         if layer.padding_mode != "zeros":
             raise ValueError(f"{path}: padding by {layer.padding_mode} is not supported here")
         kernel = jnp.asarray(params[path])

@@ -109,3 +109,11 @@ def test_corners_and_padding_do_not_count():
     net = Net(3)
     x, variables, geometry = made(net, 4)
     assert np.isnan(models.conv_defects(net, variables, geometry, x, 0.5)["second/kernel"].mean)
+
+
+def test_convolutions_of_volumes_are_refused_by_name():
+    net, x = models.VolumeResNet(depth=8, num_classes=2, width=2), jnp.zeros((1, 5, 5, 5, 1))
+    variables = net.init(jax.random.key(0), x)
+    geometry = models.conv_geometry(net, variables, x.shape)
+    with pytest.raises(ValueError, match=r"conv1/kernel: .* 3 grid axes"):
+        models.conv_defects(net, variables, geometry, x, np.pi / 2)
