@@ -52,7 +52,7 @@ SMALL: dict[str, Any] = {
     "layers": 3,
     "hidden": 32,
     "plain_start": False,
-    "epochs": 40,
+    "epochs": 30,
     "batch_size": 20,
     "learning_rate": 5e-3,
     "weight_decay": 1e-5,
