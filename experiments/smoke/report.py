@@ -6,15 +6,25 @@ from typing import Any
 
 import numpy as np
 from matplotlib.animation import PillowWriter
+from matplotlib.ticker import MultipleLocator, NullFormatter, StrMethodFormatter
 
 from experiments.shared.figures import finish, plt, save
 from experiments.shared.report import markdown_table, over_runs
+from experiments.shared.scatter import GRAY
 from experiments.shared.studies import Line, Tables
 from experiments.smoke import simulator
 from softeq_jax._atomic import replacing
+from softeq_jax._text import plural
 
 _SHOWN = (0.0, 1.0)  # asymmetries of the pictures
 _SIDE, _FRAMES = 32, 48
+_EXACT = 0.03  # where the scatter puts what is equivariant to rounding
+_COLORS = {
+    "strict": "#1b6ca8",
+    "penalty": "#c1553b",
+    "CNN": "#3a3a3a",
+    "relaxed group convolution": "#5a9a4b",
+}
 
 
 def chosen_lines(lines: list[Line]) -> list[Line]:
@@ -67,34 +77,49 @@ def draw(lines: list[Line], tables: Tables, path: Path, title: str) -> None:
 
 
 def scatter(lines: list[Line], path: Path, title: str) -> None:
-    """All compared runs, a color a method, a panel an asymmetry."""
+    """All compared runs, a panel an asymmetry; the methods of the claims have colors, others are
+    gray. Networks that are equivariant to rounding stand together at the left edge."""
     asymmetries = sorted({line["asymmetry"] for line in lines})
     families = list(dict.fromkeys(line["family"] for line in lines if not line.get("floor")))
     figure, axes = plt.subplots(
-        1, len(asymmetries), figsize=(4.2 * len(asymmetries) + 1, 5), sharey=True, squeeze=False,
+        1, len(asymmetries), figsize=(3.6 * len(asymmetries) + 1, 4.6), sharey=True, squeeze=False,
         layout="constrained",
     )  # fmt: skip
-    colors = plt.get_cmap("tab20").colors  # pyright: ignore[reportAttributeAccessIssue]
     for axis, asymmetry in zip(axes[0], asymmetries, strict=True):
         here = [line for line in lines if line["asymmetry"] == asymmetry]
-        for number, family in enumerate(families):
+        for family in families:
             those = [line for line in here if line.get("family") == family]
+            strong = family in _COLORS
             axis.plot(
-                [max(line["defect"], 1e-7) for line in those],
+                [line["defect"] if line["defect"] > _EXACT else _EXACT for line in those],
                 [line["rollout"] for line in those],
                 "o",
-                color=colors[number % 20],
-                label=family,
-                alpha=0.8,
+                color=_COLORS.get(family, GRAY),
+                label=family if strong else None,
+                alpha=0.85,
+                ms=8 if strong else 5,
+                zorder=3 if strong else 2,
             )
         floors = [line["rollout"] for line in here if line.get("floor")]
         if floors:
             axis.axhline(np.mean(floors), color="0.5", ls=":", lw=1)
-        axis.set(xscale="log", yscale="log", xlabel="defect under C4")
+        axis.set(
+            xscale="log",
+            yscale="log",
+            xlabel="defect under C4 (0: to rounding)",
+            xlim=(0.7 * _EXACT, 1.3),
+        )
+        axis.set_xticks([_EXACT, 0.1, 1.0], ["0", "0.1", "1"])
+        axis.yaxis.set_major_locator(MultipleLocator(0.05))
+        axis.yaxis.set_major_formatter(StrMethodFormatter("{x:.2f}"))
+        axis.yaxis.set_minor_formatter(NullFormatter())
         axis.set_title(f"asymmetry {asymmetry:g} (dotted: persistence)", fontsize=9)
+    others = sum(family not in _COLORS for family in families)
+    if others:
+        axes[0, 0].plot([], [], "o", color=GRAY, ms=5, label=f"{plural(others, 'other method')}")
     axes[0, 0].set_ylabel("rollout error (standard deviations)")
     handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False, fontsize=8)
+    figure.legend(handles, labels, loc="outside lower center", ncols=5, frameon=False, fontsize=8)
     finish(figure, path, title)
 
 
