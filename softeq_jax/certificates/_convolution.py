@@ -360,7 +360,7 @@ def _turned(x: np.ndarray, symmetry: np.ndarray) -> np.ndarray:
     d = len(symmetry)
     sources = np.abs(symmetry).argmax(axis=1)
     moved = np.transpose(x, (*sources, *range(d, x.ndim)))
-    return np.flip(moved, [axis for axis in range(d) if symmetry[axis].sum() < 0])
+    return np.flip(moved, tuple(axis for axis in range(d) if symmetry[axis].sum() < 0))
 
 
 def _dense(space: Space, elements: Sequence[np.ndarray] | None) -> list[np.ndarray] | None:
