@@ -62,8 +62,8 @@ def do(run: Run) -> dict[str, float]:
     views, labels = _volumes(run, TRAIN, settings["views"] if settings["turned"] else 0)
     source = trained.examples({"views": views, "label": labels})
     params = own.row.train(run, own.begin(run), source)
-    held = _scores(own.network, params, run, HELD)
-    return _scores(own.network, params, run, TEST) | {"held_accuracy": held["accuracy"]}
+    held = task.accuracy(own.network, params, *_volumes(run, HELD, settings["test_views"]))
+    return _scores(own.network, params, run) | {"held_accuracy": held}
 
 
 def floor(run: Run) -> dict[str, float]:
@@ -71,7 +71,7 @@ def floor(run: Run) -> dict[str, float]:
     settings = run.settings
     if settings["floor"] == "untrained":
         network = task.network(settings)
-        return _scores(network, task.start(network, settings["side"], run.seed), run, TEST)
+        return _scores(network, task.start(network, settings["side"], run.seed), run)
     labels = _volumes(run, TEST, 0)[1]
     if settings["floor"] == "majority":
         share = float(np.bincount(labels).max() / len(labels))
@@ -96,9 +96,9 @@ def inputs(settings: Settings, data_dir: Path | None) -> dict[str, str]:
     return {"data": file_digest(_file(settings, data_dir))}
 
 
-def _scores(network: task.FieldNet, params: Any, run: Run, part: int) -> dict[str, float]:
-    upright, labels = _volumes(run, part, 0)
-    views, _ = _volumes(run, part, run.settings["test_views"])
+def _scores(network: task.FieldNet, params: Any, run: Run) -> dict[str, float]:
+    upright, labels = _volumes(run, TEST, 0)
+    views, _ = _volumes(run, TEST, run.settings["test_views"])
     compared = run.settings["compared"]
     return task.scores(network, params, upright[:, 0], views, labels, compared)
 

@@ -173,7 +173,7 @@ def scores(
       ``accuracy`` of rotated views, ``upright``, ``worst`` (right in all views), and ``kl``, the
       mean ``KL(f(x) || f(g x))`` in nats over the rotations g that permute the voxels.
     """
-    rotated = np.stack([_logits(model, params, views[:, j]) for j in range(views.shape[1])])
+    rotated = _logits_of_views(model, params, views)
     right = rotated.argmax(-1) == labels
     before, first = rotated[0, :compared], views[:compared, 0]
     side = upright.shape[1]
@@ -188,6 +188,16 @@ def scores(
         "worst": float(right.all(axis=0).mean()),
         "kl": float(np.mean(apart)),
     }
+
+
+def accuracy(model: FieldNet, params: Tree, views: np.ndarray, labels: np.ndarray) -> float:
+    """The share of views ``[n, views, d, h, w, 1]`` that are classified rightly."""
+    return float(np.mean(_logits_of_views(model, params, views).argmax(-1) == labels))
+
+
+def _logits_of_views(model: FieldNet, params: Tree, views: np.ndarray) -> np.ndarray:
+    """Float32 ``[views, n, classes]``."""
+    return np.stack([_logits(model, params, views[:, j]) for j in range(views.shape[1])])
 
 
 def _logits(model: FieldNet, params: Tree, x: Any, batch: int = 50) -> np.ndarray:
