@@ -8,14 +8,18 @@ import numpy as np
 from matplotlib.animation import PillowWriter
 from matplotlib.ticker import MultipleLocator, NullFormatter, StrMethodFormatter
 
+from experiments.shared import strengths
 from experiments.shared.figures import finish, plt, save
-from experiments.shared.report import markdown_table, over_runs
 from experiments.shared.scatter import GRAY
-from experiments.shared.studies import Line, Tables
+from experiments.shared.studies import Line, Metric, Tables
 from experiments.smoke import simulator
 from softeq_jax._atomic import replacing
 from softeq_jax._text import plural
 
+CONDITION = "asymmetry"
+ROLLOUT = Metric("rollout", "rollout error (standard deviations)", "lower", log=True)
+HELD_OUT = Metric("validation_rollout", "on held-out runs", "lower", log=True)
+DEFECT = Metric("defect", "defect under C4", "lower", log=True, least=1e-7)
 _SHOWN = (0.0, 1.0)  # asymmetries of the pictures
 _SIDE, _FRAMES = 32, 48
 _EXACT = 0.03  # where the scatter puts what is equivariant to rounding
@@ -28,18 +32,9 @@ _COLORS = {
 
 
 def chosen_lines(lines: list[Line]) -> list[Line]:
-    """At every asymmetry the runs of every method at the strength with the smallest mean error on
-    held-out runs, named by the method; and the floors."""
-    tried: dict[tuple[str, float], dict[str, list[Line]]] = {}
-    for line in lines:
-        if not line.get("floor"):
-            rows = tried.setdefault((line["family"], line["asymmetry"]), {})
-            rows.setdefault(line["row"], []).append(line)
-    found = []
-    for (family, asymmetry), rows in tried.items():
-        best = min(rows.values(), key=_held_out)
-        found += [line | {"row": f"{family} at {asymmetry:g}"} for line in best]
-    return found + [line for line in lines if line.get("floor")]
+    """At every asymmetry every method at the strength with the smallest error on held-out runs,
+    named by the method; and the floors."""
+    return strengths.at_the_best(lines, HELD_OUT, CONDITION)
 
 
 def sections(lines: list[Line], tables: Tables) -> list[str]:
@@ -52,18 +47,7 @@ def sections(lines: list[Line], tables: Tables) -> list[str]:
         "predicted change of a frame. Where several strengths were tried, the best on the held-out "
         "runs is compared.",
     ]
-    cells = []
-    for row in dict.fromkeys(line["row"] for line in lines if "(" in line["row"]):
-        those = [line for line in lines if line["row"] == row]
-        numbers = [
-            over_runs([line[key] for line in those])
-            for key in ("validation_rollout", "rollout", "defect")
-        ]
-        cells.append([row, *(f"{mean:.3g} ± {error:.2g}" for mean, error in numbers)])
-    if cells:
-        head = ("row", "on held-out runs", "on test runs", "defect")
-        parts += ["All strengths (mean ± standard error):", markdown_table(head, *cells)]
-    return parts
+    return parts + strengths.table(lines, (HELD_OUT, ROLLOUT, DEFECT), CONDITION)
 
 
 def draw(lines: list[Line], tables: Tables, path: Path, title: str) -> None:
@@ -168,7 +152,3 @@ def _panels(frames: np.ndarray, *, arrows: bool) -> tuple[Any, list[Any]]:
             across, up = last[1::3, 1::3, 1], last[1::3, 1::3, 2]
             axis.quiver(places, places, across, up, color="w", scale=8, width=0.006)
     return figure, images
-
-
-def _held_out(lines: list[Line]) -> float:
-    return float(np.mean([line["validation_rollout"] for line in lines]))
