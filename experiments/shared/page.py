@@ -37,7 +37,7 @@ def remake(chosen: Chosen, folder: Path) -> str:
     if draw is not None:
         draw(results.lines, results.tables, picture, said)
     else:
-        scatter(chosen, results.lines, picture, said)
+        scatter(chosen, chosen.study.choose(results.lines), picture, said)
     write_atomically(folder / f"{chosen.preset}.md", markdown(chosen, results, folder))
     return said
 

@@ -5,12 +5,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from matplotlib.ticker import NullFormatter
+
 from experiments.shared.claims import comparable
 from experiments.shared.figures import finish, plt
 from experiments.shared.runs import Chosen
 from experiments.shared.studies import Line
 from softeq_jax._text import plural
 
+ROUNDING = 1e-6
+"""Defects below it are 0 to rounding, and stand at the left edge of a logarithmic axis."""
 COLORS = ("#c1553b", "#1b6ca8")
 GRAY = "#b9b9b9"
 
@@ -33,12 +37,16 @@ def scatter(chosen: Chosen, lines: Sequence[Line], path: Path, title: str) -> No
     colors = dict(zip(named, palette, strict=False))
     figure, axis = plt.subplots(figsize=(9, 5), layout="constrained")
     shown: list[float] = []
+    measured = [line for line in lines if line["row"] in rows and main.key in line]
+    edge = None
+    if defect and study.metric(defect).log:
+        edge = exact_edge([line.get(defect, math.nan) for line in measured])
     for number, row in enumerate(rows):
-        those = [line for line in lines if line["row"] == row and main.key in line]
+        those = [line for line in measured if line["row"] == row]
         y = [main.scale * line[main.key] for line in those]
         if defect:
-            metric = study.metric(defect)
-            x = [metric.scale * max(line.get(defect, math.nan), metric.least) for line in those]
+            scale = study.metric(defect).scale
+            x = [scale * at_edge(line.get(defect, math.nan), edge) for line in those]
         else:
             x = [float(number)] * len(y)
         strong = row in colors
@@ -56,11 +64,41 @@ def scatter(chosen: Chosen, lines: Sequence[Line], path: Path, title: str) -> No
     if defect:
         metric = study.metric(defect)
         axis.set(xlabel=metric.title, xscale="log" if metric.log else "linear")
+        if edge is not None:
+            mark_edge(axis, metric.scale * edge)
     else:
         axis.set_xticks(range(len(rows)), rows, rotation=25, ha="right", fontsize=8)
     if (defect and len(colors) <= 20) or claim:
         figure.legend(loc="outside lower center", ncols=4, frameon=False)
     finish(figure, path, title)
+
+
+def exact_edge(defects: Sequence[float]) -> float | None:
+    """Where defects that are 0 to rounding stand beside others: half a decade below the decade of
+    the smallest of those; None where there are none of either kind."""
+    others = [x for x in defects if x >= ROUNDING]
+    if not others or not any(x < ROUNDING for x in defects):
+        return None
+    return 10 ** (math.floor(math.log10(min(others))) - 0.5)
+
+
+def at_edge(defect: float, edge: float | None) -> float:
+    """A defect as drawn, see ``exact_edge``."""
+    if edge is None:
+        return max(defect, 1e-12)
+    return edge if defect < ROUNDING else defect
+
+
+def mark_edge(axis: Any, edge: float) -> None:
+    """Labels the place of what is 0 to rounding on a logarithmic x axis."""
+    high = axis.get_xlim()[1]
+    first = math.ceil(math.log10(edge))
+    decades = [10.0**n for n in range(first, math.floor(math.log10(high)) + 1)]
+    axis.set_xlim(0.6 * edge, high)
+    axis.set_xticks([edge, *decades], ["0", *(f"{x:g}" for x in decades)])
+    axis.set_xticks([k * x for x in decades for k in range(2, 10) if k * x < high], minor=True)
+    axis.xaxis.set_minor_formatter(NullFormatter())
+    axis.set_xlabel(f"{axis.get_xlabel()} (0: to rounding)")
 
 
 def _floors(axis: Any, lines: Sequence[Line], main: Any, shown: Sequence[float]) -> None:

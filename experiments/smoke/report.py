@@ -10,7 +10,7 @@ from matplotlib.ticker import MultipleLocator, NullFormatter, StrMethodFormatter
 
 from experiments.shared import strengths
 from experiments.shared.figures import finish, plt, save
-from experiments.shared.scatter import GRAY
+from experiments.shared.scatter import GRAY, at_edge, exact_edge, mark_edge
 from experiments.shared.studies import Line, Metric, Tables
 from experiments.smoke import simulator
 from softeq_jax._atomic import replacing
@@ -22,7 +22,6 @@ HELD_OUT = Metric("validation_rollout", "on held-out runs", "lower", log=True)
 DEFECT = Metric("defect", "defect under C4", "lower", log=True, least=1e-7)
 _SHOWN = (0.0, 1.0)  # asymmetries of the pictures
 _SIDE, _FRAMES = 32, 48
-_EXACT = 0.03  # where the scatter puts what is equivariant to rounding
 _COLORS = {
     "strict": "#1b6ca8",
     "penalty": "#c1553b",
@@ -69,13 +68,14 @@ def scatter(lines: list[Line], path: Path, title: str) -> None:
         1, len(asymmetries), figsize=(3.6 * len(asymmetries) + 1, 4.6), sharey=True, squeeze=False,
         layout="constrained",
     )  # fmt: skip
+    edge = exact_edge([line["defect"] for line in lines if not line.get("floor")])
     for axis, asymmetry in zip(axes[0], asymmetries, strict=True):
         here = [line for line in lines if line["asymmetry"] == asymmetry]
         for family in families:
             those = [line for line in here if line.get("family") == family]
             strong = family in _COLORS
             axis.plot(
-                [line["defect"] if line["defect"] > _EXACT else _EXACT for line in those],
+                [at_edge(line["defect"], edge) for line in those],
                 [line["rollout"] for line in those],
                 "o",
                 color=_COLORS.get(family, GRAY),
@@ -87,13 +87,9 @@ def scatter(lines: list[Line], path: Path, title: str) -> None:
         floors = [line["rollout"] for line in here if line.get("floor")]
         if floors:
             axis.axhline(np.mean(floors), color="0.5", ls=":", lw=1)
-        axis.set(
-            xscale="log",
-            yscale="log",
-            xlabel="defect under C4 (0: to rounding)",
-            xlim=(0.7 * _EXACT, 1.3),
-        )
-        axis.set_xticks([_EXACT, 0.1, 1.0], ["0", "0.1", "1"])
+        axis.set(xscale="log", yscale="log", xlabel=DEFECT.title)
+        if edge is not None:
+            mark_edge(axis, edge)
         axis.yaxis.set_major_locator(MultipleLocator(0.05))
         axis.yaxis.set_major_formatter(StrMethodFormatter("{x:.2f}"))
         axis.yaxis.set_minor_formatter(NullFormatter())

@@ -408,3 +408,13 @@ def test_the_figure_shows_the_condition_of_the_first_claim(tmp_path, monkeypatch
     ((labels, texts),) = shown
     assert labels == ["_child0", "strict at 0.5", "1 other row, see the table"]
     assert not texts
+
+
+def test_what_is_zero_to_rounding_stands_at_the_edge_of_a_logarithmic_axis():
+    """Half a decade below the decade of the smallest other; nothing is moved without both kinds."""
+    edge = scatter.exact_edge([0.0, 3e-10, 0.04, 0.9, float("nan")])
+    assert edge == pytest.approx(10**-2.5)
+    assert [scatter.at_edge(x, edge) for x in (0.0, 3e-10, 0.04)] == [edge, edge, 0.04]
+    assert scatter.exact_edge([0.1, 0.2]) is None
+    assert scatter.exact_edge([0.0, 1e-9]) is None
+    assert scatter.at_edge(3e-10, None) == 3e-10
