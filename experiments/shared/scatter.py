@@ -17,6 +17,7 @@ ROUNDING = 1e-6
 """Defects below it are 0 to rounding, and stand at the left edge of a logarithmic axis."""
 COLORS = ("#c1553b", "#1b6ca8")
 GRAY = "#b9b9b9"
+_TOUCHING = 0.04  # of the height: words of floors that are closer would lie on each other
 
 
 def scatter(chosen: Chosen, lines: Sequence[Line], path: Path, title: str) -> None:
@@ -109,15 +110,19 @@ def _floors(axis: Any, lines: Sequence[Line], main: Any, shown: Sequence[float])
     scale = math.log if main.log and min(*shown, *floors.values()) > 0 else float
     low, high = scale(min(shown)), scale(max(shown))
     room = max(high - low, 1e-9)
-    far = []
-    for row, value in floors.items():
+    far, near = [], []
+    for row, value in sorted(floors.items(), key=lambda item: item[1]):
         if low - room < scale(value) < high + room:
             axis.axhline(value, color="0.5", ls=":", lw=1)
-            place = (0.01, value)
-            axis.annotate(row, place, fontsize=8, xycoords=("axes fraction", "data"), va="bottom")
+            if near and scale(value) - scale(near[-1][1]) < _TOUCHING * room:
+                row = f"{near.pop()[0]}; {row}"
+            near.append((row, value))
         else:
             side = "below" if scale(value) < low else "above"
             far.append(f"{row}: {value:.3g}, {side}")
+    for said, value in near:
+        place = (0.01, value)
+        axis.annotate(said, place, fontsize=8, xycoords=("axes fraction", "data"), va="bottom")
     if far:
         axis.text(0.01, 0.01, "\n".join(far), fontsize=8, color="0.3", transform=axis.transAxes)
 
