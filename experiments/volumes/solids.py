@@ -92,6 +92,12 @@ SOLIDS: Mapping[str, Callable[[np.random.Generator], Distance]] = {
 """The classes, in the order of their labels."""
 
 
+def ceiling() -> float:
+    """The largest accuracy, all classes alike, of who cannot tell a solid from its mirror image:
+    one of the two helices is always wrong."""
+    return 1.0 - 1.0 / len(SOLIDS)
+
+
 def volume(distance: Distance, side: int, rotation: np.ndarray) -> np.ndarray:
     """A solid turned by a rotation, float32 ``[side, side, side]``, 1 inside and 0 outside.
 

@@ -5,9 +5,9 @@ SO(3), O(3) or the rotations of a cube, or a penalty draws towards them; the pen
 beside the one over drawn rotations, residual mixing, relaxation, and projection after a free
 training. All rows but one see rotated views of the training solids; "CNN" is a network of scalars
 alone, whose kernels no group has shaped. A network that is strict under O(3), with scalar outputs,
-cannot tell left from right: its ceiling is a row. Decades of the strengths of both penalties were
-tried on seed 100, which no row uses; of the two that remained for each, all seeds are run and those
-that are better on the held-out solids compared.
+cannot tell left from right: the page says its ceiling. Decades of the strengths of both penalties
+were tried on seed 100, which no row uses; of the two that remained for each, all seeds are run and
+those that are better on the held-out solids compared.
 """
 
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ from typing import Any
 from experiments.shared import strengths
 from experiments.shared.claims import Beats, Better, Claim, NotWorse
 from experiments.shared.studies import Line, Metric, Preset, Settings, Study, Tables
-from experiments.volumes import medmnist, run
+from experiments.volumes import medmnist, run, solids
 
 SO3, O3, CUBE = "so3", "o3", "octahedral"
 STRICT: dict[str, Any] = {"method": "strict"}
@@ -102,14 +102,8 @@ def _family(row: str) -> str:
 
 
 def floors(settings: Settings) -> Mapping[str, Settings]:
-    """The most frequent class, no training, and of helices what a mirror leaves to be told."""
-    found: dict[str, Settings] = {
-        "majority": {"floor": "majority", "group": SO3},
-        "untrained": {"floor": "untrained", "group": SO3},
-    }
-    if not settings["data"]:
-        found["ceiling of strict O(3)"] = {"floor": "ceiling", "group": O3}
-    return found
+    """The most frequent class, and no training."""
+    return {name: {"floor": name, "group": SO3} for name in ("majority", "untrained")}
 
 
 ACCURACY = Metric("accuracy", "accuracy, rotated (%)", "higher", scale=100, digits=1)
@@ -123,9 +117,14 @@ def chosen_lines(lines: list[Line]) -> list[Line]:
 
 
 def sections(lines: list[Line], tables: Tables) -> list[str]:
-    """All strengths that were tried."""
+    """What a mirror leaves to be told, and all strengths that were tried."""
     del tables
-    return strengths.table(lines, (HELD, ACCURACY, KL))
+    ceiling = (
+        f"The ceiling of a strict O(3) network on generated solids: {solids.ceiling():.1%}. With "
+        "scalar outputs it answers a solid and its mirror image alike, so that of the two helices, "
+        f"two of {len(solids.SOLIDS)} equal classes, it can have one right."
+    )
+    return [ceiling, *strengths.table(lines, (HELD, ACCURACY, KL))]
 
 
 STUDY = Study(

@@ -68,3 +68,9 @@ def test_data_have_classes_alike_views_and_parts():
     noisy, _ = solids.solids(0, 12, 7, 0.1, 3)
     assert np.std(noisy - upright) == pytest.approx(0.1, rel=0.1)
     assert np.abs(solids.solids(1, 12, 7, 0.0, 3)[0] - upright).max() > 0.1
+
+
+def test_the_ceiling_is_that_of_all_classes_but_one_helix():
+    labels = solids.solids(2, 60, 5, 0.0, 1)[1]
+    left = list(solids.SOLIDS).index("left_helix")
+    assert solids.ceiling() == pytest.approx(np.mean(labels != left))
