@@ -136,6 +136,9 @@ def lattice_obstacle(
         (up), or acting on the array axes in their order where there are not two; all quarter turns
         if left out.
 
+    Raises:
+      ValueError: an element is no such matrix.
+
     Example:
       >>> import softeq_jax as sq
       >>> from softeq_jax.models import ConvGeometry
@@ -174,7 +177,18 @@ def lattice_obstacle(
 
 def _on_axes(elements: Sequence[np.ndarray] | np.ndarray, d: int) -> np.ndarray:
     """Symmetries of the lattice as signed permutations of the array axes, ``[m, d, d]``."""
-    every = np.rint(np.asarray(elements, np.float64).reshape(-1, d, d)).astype(int)
+    given = np.asarray(elements, np.float64)
+    every = np.rint(given).astype(int)
+    if given.shape[-2:] != (d, d) or not (
+        np.all(np.abs(given - every) <= _LATTICE)
+        and np.all(np.abs(every).sum(axis=-1) == 1)
+        and np.all(np.abs(every).sum(axis=-2) == 1)
+    ):
+        raise ValueError(
+            f"symmetries of a lattice with {d} axes are signed permutation matrices "
+            f"[m, {d}, {d}], got {given.tolist() if given.size <= 9 else given.shape}"
+        )
+    every = every.reshape(-1, d, d)
     frame = _TURN if d == 2 else np.eye(d, dtype=int)
     return frame @ every @ frame.T
 

@@ -186,3 +186,11 @@ def test_the_layers_of_a_volume_network_are_certified_where_its_docstring_says()
         assert len(found) == 7
         assert all(one.certified for one in found) == certified
         assert all(one.bound < 1e-5 * one.weight_norm for one in found if one.certified)
+
+
+@pytest.mark.parametrize(
+    "wrong", [np.eye(2), sq.groups.so(3).exp(np.array([0, 0, 0.7])), np.ones((3, 3)), np.eye(3) / 2]
+)
+def test_elements_that_are_no_symmetries_of_the_lattice_are_refused(wrong):
+    with pytest.raises(ValueError, match="signed permutation matrices"):
+        lattice_obstacle(SAME, [wrong])
