@@ -46,8 +46,9 @@ def scatter(chosen: Chosen, lines: Sequence[Line], path: Path, title: str) -> No
         those = [line for line in measured if line["row"] == row]
         y = [main.scale * line[main.key] for line in those]
         if defect:
-            scale = study.metric(defect).scale
-            x = [scale * at_edge(line.get(defect, math.nan), edge) for line in those]
+            metric = study.metric(defect)
+            drawn = [at_edge(line.get(defect, math.nan), edge) for line in those]
+            x = [metric.scale * max(value, metric.least) for value in drawn]
         else:
             x = [float(number)] * len(y)
         strong = row in colors
@@ -76,7 +77,7 @@ def scatter(chosen: Chosen, lines: Sequence[Line], path: Path, title: str) -> No
 
 def exact_edge(defects: Sequence[float]) -> float | None:
     """Where defects that are 0 to rounding stand beside others: half a decade below the decade of
-    the smallest of those; None where there are none of either kind."""
+    the smallest of those; None unless there are both kinds."""
     others = [x for x in defects if x >= ROUNDING]
     if not others or not any(x < ROUNDING for x in defects):
         return None
@@ -85,9 +86,7 @@ def exact_edge(defects: Sequence[float]) -> float | None:
 
 def at_edge(defect: float, edge: float | None) -> float:
     """A defect as drawn, see ``exact_edge``."""
-    if edge is None:
-        return max(defect, 1e-12)
-    return edge if defect < ROUNDING else defect
+    return edge if edge is not None and defect < ROUNDING else defect
 
 
 def mark_edge(axis: Any, edge: float) -> None:

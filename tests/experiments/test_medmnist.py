@@ -53,6 +53,9 @@ def test_the_study_reads_the_file_and_its_digest(tmp_path):
     _file(tmp_path)
     assert run.floor(_run(tmp_path))["accuracy"] == pytest.approx(5 / 9)
     assert len(run.inputs(_run(tmp_path).settings, tmp_path)["data"]) == 64
+    sizes = study.STUDY.presets
+    assert "83.3%" in sizes["small"].note
+    assert "ceiling" not in sizes["organs"].note
     with pytest.raises(StudyError, match=r"organmnist3d.npz: volumes of side 5, settings say 7"):
         run.floor(_run(tmp_path, side=7))
 
