@@ -24,6 +24,10 @@ BEAT = 10.0
 SILENCE = 60.0
 """Seconds without a sign of life after which a run on another machine is taken for dead."""
 
+GRACE = 1.0
+"""Seconds that a lock may outlive its process: until children that it has just forked run at all,
+and let go of what they inherited."""
+
 _held: set[int] = set()
 
 
@@ -47,6 +51,10 @@ class Lock:
     ends, and no number of a process is ever looked up. The file says who holds it. Where it names
     another machine the kernel's word may not reach this one: then the file's time, which the
     holder renews, decides, and a lock in which nothing has moved for a minute is taken over.
+
+    A forked child lets go as the first thing it does; until the machine comes to run it, it keeps
+    the lock of a parent that was killed meanwhile. So a lock that is held is asked for again for
+    a second before it is said to be in use.
     """
 
     def __init__(self, workdir: Path):
@@ -107,15 +115,20 @@ class Lock:
         return True
 
     def _locked_by_kernel(self) -> bool:
-        try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = _record(self._path)
-            raise WorkdirInUse(_text(self._path, holder, "is in use")) from None
-        except OSError as error:
-            _log.warning("%s: no locks on this file system (%s)", self._path, error)
-            return False
-        return True
+        end = time.monotonic() + GRACE
+        while True:
+            try:
+                fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() > end:
+                    holder = _record(self._path)
+                    raise WorkdirInUse(_text(self._path, holder, "is in use")) from None
+                time.sleep(min(0.05, GRACE / 4))
+            except OSError as error:
+                _log.warning("%s: no locks on this file system (%s)", self._path, error)
+                return False
+            else:
+                return True
 
     def _wait_for_silence(self, holder: dict[str, Any]) -> None:
         _log.warning(

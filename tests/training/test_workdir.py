@@ -1,6 +1,7 @@
 """The lock of a work directory: held, left by the dead, raced for, out of sight of the kernel."""
 
 import errno
+import fcntl
 import json
 import os
 import platform
@@ -23,6 +24,7 @@ HERE = f"process {os.getpid()} on {platform.node()}, since 20"
 def quick(monkeypatch):
     monkeypatch.setattr(workdir, "SILENCE", 0.6)
     monkeypatch.setattr(workdir, "BEAT", 0.1)
+    monkeypatch.setattr(workdir, "GRACE", 0.05)
 
 
 def _left(folder, **changes):
@@ -50,9 +52,8 @@ _HOLDER = """
 import os, pathlib, sys, time
 from softeq_jax.training.workdir import locked
 with locked(pathlib.Path(sys.argv[1])):
-    child = os.fork() if os.environ["FORKS"] == "1" else 1
-    if child:
-        print(child, flush=True)
+    if os.environ["FORKS"] == "0" or os.fork() == 0:  # with a child, it is the child that speaks
+        print(os.getpid(), flush=True)
     time.sleep(60)
 """
 
@@ -82,6 +83,19 @@ def test_a_killed_process_holds_nothing(tmp_path, caplog, forks):
         timer.cancel()
         os.killpg(holder.pid, signal.SIGKILL) if forks == "1" else None
         holder.stdout.close()
+
+
+def test_a_lock_that_outlives_its_process_by_a_moment_is_waited_for(tmp_path, monkeypatch):
+    """As one does that was inherited by a child which has not run yet."""
+    monkeypatch.setattr(workdir, "GRACE", 20.0)
+    (tmp_path / "lock").touch()
+    inherited = os.open(tmp_path / "lock", os.O_RDWR)
+    fcntl.flock(inherited, fcntl.LOCK_EX)
+    timer = threading.Timer(0.2, os.close, [inherited])
+    timer.start()
+    with workdir.locked(tmp_path):
+        assert json.loads((tmp_path / "lock").read_text())["pid"] == os.getpid()
+    timer.join()
 
 
 def test_a_number_that_another_process_has_by_now_means_nothing(tmp_path):
