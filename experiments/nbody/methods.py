@@ -11,7 +11,7 @@ import optax
 
 import softeq_jax as sq
 from experiments.nbody import task
-from experiments.shared.layer_penalties import lie_and_norm
+from experiments.shared.layer_penalties import lie_and_norm, scrambled_lie_and_norm
 from softeq_jax import regularizers, relaxation
 from softeq_jax.models import EquivariantGraphNet
 from softeq_jax.relaxation import Branches
@@ -66,8 +66,8 @@ def recipe(name: str, strength: Any, setting: ParticleSetting) -> ParticleRecipe
 
     Args:
       name: see ``NAMES``.
-      strength: what the config lists for it. That of "relaxed" and "penalized" is data of the
-        step; the others compile anew.
+      strength: what the config lists for it. A single number is data of the step; several are
+        compiled into it.
       setting: of the study.
 
     Raises:
@@ -80,7 +80,7 @@ def recipe(name: str, strength: Any, setting: ParticleSetting) -> ParticleRecipe
 
 def strength_is_data(name: str) -> bool:
     """Whether strengths of a method share one compiled step."""
-    return name in ("relaxed", "penalized")
+    return name in ("relaxed", "relaxed, published term", "penalized")
 
 
 def _strict(strength: Any, setting: ParticleSetting) -> ParticleRecipe:
@@ -90,8 +90,8 @@ def _strict(strength: Any, setting: ParticleSetting) -> ParticleRecipe:
     return ParticleRecipe(methods.Method(weights), True, seen=setting.plan.project)
 
 
-def _unconstrained(strength: Any, setting: ParticleSetting) -> ParticleRecipe:
-    return ParticleRecipe(methods.plain(), False)
+def _unconstrained(*, projects: bool) -> Callable[..., ParticleRecipe]:
+    return lambda strength, setting: ParticleRecipe(methods.plain(), projects)
 
 
 def _penalized(strength: Any, setting: ParticleSetting) -> ParticleRecipe:
@@ -101,20 +101,43 @@ def _penalized(strength: Any, setting: ParticleSetting) -> ParticleRecipe:
     return ParticleRecipe(methods.Method(methods.plain().weights, penalty), False)
 
 
-def _relaxed(strength: Any, setting: ParticleSetting) -> ParticleRecipe:
-    """Two branches, ``P W_e + theta B``, theta up and down again, penalties on B."""
-    schedule = relaxation.triangular(setting.steps, hold=setting.hold)
-    relaxation.check_schedule(schedule, setting.steps)
+def _relaxed(terms: Callable[..., Any]) -> Callable[..., ParticleRecipe]:
+    """Two branches, ``P W_e + theta B``, theta up and down again, terms that hold B back."""
 
-    def weights(params: Branches, extra: Tree, step: jax.Array) -> task.Seen:
-        return task.Seen(relaxation.relax(extra["plan"], params, schedule(step)), params.free)
+    def make(strength: Any, setting: ParticleSetting) -> ParticleRecipe:
+        schedule = relaxation.triangular(setting.steps, hold=setting.hold)
+        relaxation.check_schedule(schedule, setting.steps)
+
+        def weights(params: Branches, extra: Tree, step: jax.Array) -> task.Seen:
+            return task.Seen(relaxation.relax(extra["plan"], params, schedule(step)), params.free)
+
+        return ParticleRecipe(
+            methods.Method(weights),
+            True,
+            begin=_two_branches(setting),
+            layer_penalty=_layer_penalty(setting.model, terms),
+            seen=lambda params: relaxation.relax(setting.plan, params, schedule(setting.steps)),
+        )
+
+    return make
+
+
+def _two_priors(strength: tuple[float, float], setting: ParticleSetting) -> ParticleRecipe:
+    """RPP: ``P A + B``, each with its weight in the loss."""
+    equivariant, free = strength
+    control = relaxation.rpp(equivariant_weight=equivariant, free_weight=free)
+
+    def weights(params: Branches, extra: Tree, step: jax.Array) -> Tree:
+        return control.weights(extra["plan"], params, (), step)
+
+    def penalty(params: Branches, extra: Tree, step: jax.Array) -> jax.Array:
+        return control.penalty(extra["plan"], params, (), step)
 
     return ParticleRecipe(
-        methods.Method(weights),
-        True,
+        methods.Method(weights, penalty),
+        False,
         begin=_two_branches(setting),
-        layer_penalty=_lie_and_norm(setting.model),
-        seen=lambda params: relaxation.relax(setting.plan, params, schedule(setting.steps)),
+        seen=lambda params: control.weights(setting.plan, params, (), setting.steps),
     )
 
 
@@ -153,12 +176,12 @@ def _two_branches(setting: ParticleSetting) -> Callable[[Tree, jax.Array], Branc
     return begin
 
 
-def _lie_and_norm(model: EquivariantGraphNet) -> task.LayerPenalty:
-    """``lambda (sqrt(R_Lie) + sqrt(R_norm))`` of the free branches on their inputs."""
-    terms = lie_and_norm(model.relaxed_representations(task.GROUP))
+def _layer_penalty(model: EquivariantGraphNet, terms: Callable[..., Any]) -> task.LayerPenalty:
+    """``lambda`` times the terms of the free branches on their inputs."""
+    charged = terms(model.relaxed_representations(task.GROUP))
 
     def penalty(free: Tree, inputs: dict[str, jax.Array], extra: Tree) -> jax.Array:
-        return jnp.asarray(extra["strength"]) * terms(task.layers_of(model, free), inputs)
+        return jnp.asarray(extra["strength"]) * charged(task.layers_of(model, free), inputs)
 
     return penalty
 
@@ -170,11 +193,14 @@ def optimizer(learning_rate: Any, weight_decay: float) -> optax.GradientTransfor
 
 _MAKERS: dict[str, Callable[..., ParticleRecipe]] = {
     "strict": _strict,
-    "relaxed": _relaxed,
+    "relaxed": _relaxed(lie_and_norm),
+    "relaxed, published term": _relaxed(scrambled_lie_and_norm),
     "ACE": _ace(),
     "ACE, augmented": _ace("augmentation"),
     "ACE, resilient": _ace("rho"),
     "penalized": _penalized,
-    "unconstrained": _unconstrained,
+    "RPP": _two_priors,
+    "unconstrained": _unconstrained(projects=False),
+    "unconstrained, projected after": _unconstrained(projects=True),
 }
 NAMES = tuple(_MAKERS)

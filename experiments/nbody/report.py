@@ -6,33 +6,34 @@ from pathlib import Path
 import numpy as np
 
 from experiments.nbody import methods
+from experiments.shared import strengths
 from experiments.shared.figures import plt, save
-from experiments.shared.report import markdown_table, over_runs
-from experiments.shared.studies import Line, Tables
+from experiments.shared.report import over_runs
+from experiments.shared.studies import Line, Metric, Tables
 
-
-def by_strength(lines: list[Line]) -> dict[str, dict[str, list[Line]]]:
-    """Methods to rows to runs, floors left out."""
-    found: dict[str, dict[str, list[Line]]] = {}
-    for line in lines:
-        if not line.get("floor"):
-            found.setdefault(line["method"], {}).setdefault(line["row"], []).append(line)
-    return {method: found[method] for method in methods.NAMES if method in found}
-
-
-def chosen(lines: list[Line]) -> dict[str, list[Line]]:
-    """The runs of every method at the strength with the smallest mean error on validation."""
-
-    def error(runs: list[Line]) -> float:
-        return float(np.mean([line["validation_mse"] for line in runs]))
-
-    return {method: min(rows.values(), key=error) for method, rows in by_strength(lines).items()}
+VALIDATION = Metric("validation_mse", "validation MSE (1e-3)", "lower", log=True, scale=1e3)
+MSE = Metric("mse", "test MSE (1e-3)", "lower", log=True, scale=1e3)
+ERROR = Metric("equivariance_error", "equivariance error", "lower", log=True, least=1e-8)
 
 
 def chosen_lines(lines: list[Line]) -> list[Line]:
-    """The chosen runs, named by method; and the floor."""
-    return [line | {"row": method} for method, those in chosen(lines).items() for line in those] + [
-        line for line in lines if line.get("floor")
+    """The runs of every method at the strength that is best on validation, and the floor."""
+    return strengths.at_the_best(_of_families(lines), VALIDATION)
+
+
+def _chosen(lines: list[Line]) -> dict[str, list[Line]]:
+    """The chosen runs by method."""
+    found: dict[str, list[Line]] = {}
+    for line in chosen_lines(lines):
+        if not line.get("floor"):
+            found.setdefault(line["method"], []).append(line)
+    return found
+
+
+def _of_families(lines: list[Line]) -> list[Line]:
+    return [
+        line if line.get("floor") else line | {"family": line["method"], "tried": line["row"]}
+        for line in lines
     ]
 
 
@@ -48,24 +49,12 @@ def sections(lines: list[Line], tables: Tables) -> list[str]:
         "compared. Seeds are of initial weights, order of the data and rotations; the data are the "
         "same.",
     ]
-    cells = []
-    for rows in by_strength(lines).values():
-        for row, runs in rows.items() if len(rows) > 1 else ():
-            numbers = [_cell([1e3 * r[key] for r in runs]) for key in ("validation_mse", "mse")]
-            error = f"{np.mean([r['equivariance_error'] for r in runs]):.1e}"
-            cells.append([row, *numbers, error])
-    if cells:
-        head = ("row", "validation MSE (1e-3)", "test MSE (1e-3)", "equivariance error")
-        parts += [
-            "All strengths of the methods that were tried with several (mean ± standard error):",
-            markdown_table(head, *cells),
-        ]
-    return parts
+    return parts + strengths.table(_of_families(lines), (VALIDATION, MSE, ERROR))
 
 
 def draw(lines: list[Line], tables: Tables, path: Path, title: str) -> None:
     """Test errors before and after projection, against the equivariance error, and training."""
-    best = chosen(lines)
+    best = _chosen(lines)
     curves = tables.get("curves", [])
     floor = next((line["mse"] for line in lines if line.get("floor")), math.nan)
     colors = dict(zip(methods.NAMES, plt.get_cmap("tab10").colors, strict=False))  # pyright: ignore[reportAttributeAccessIssue]
@@ -80,7 +69,7 @@ def draw(lines: list[Line], tables: Tables, path: Path, title: str) -> None:
         axes[0].plot(number, before, "_", color=colors[method], ms=16)
         x = [max(line["equivariance_error"], 1e-8) for line in runs]
         axes[1].plot(x, [line["mse"] for line in runs], "o", color=colors[method], label=method)
-        mine = [line for line in curves if line["row"] == runs[0]["row"]]
+        mine = [line for line in curves if line["row"] == runs[0]["tried"]]
         if mine:
             epochs = sorted({line["epoch"] for line in mine})
             means = [np.mean([x["mse"] for x in mine if x["epoch"] == e]) for e in epochs]
@@ -96,8 +85,3 @@ def draw(lines: list[Line], tables: Tables, path: Path, title: str) -> None:
         axes[2].set(xlabel="epoch", ylabel="training MSE", yscale="log")
     axes[1].legend(frameon=False, fontsize=8)
     save(fig, path, title)
-
-
-def _cell(values: list[float]) -> str:
-    mean, error = over_runs(values)
-    return f"{mean:.2f} ± {error:.2f}"

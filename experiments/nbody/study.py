@@ -4,6 +4,8 @@ The task of the paper (3,000 training systems, positions after 1,000 steps). `sm
 network and fewer epochs, about 25 minutes on 2 quiet cores. `large`: the published network with the
 data of all sizes, 120 epochs. `paper`: 4 layers of width 64, 1,000 epochs of
 batches of 100, Adam with 5e-4 and weight decay 1e-12, penalty weight 0.01, 30,000 steps a run.
+A relaxed row is held back by the right Lie derivative, or by what the released code computes in
+its place. RPP has the penalty's decades on its free branch: the same objective on another path.
 """
 
 from collections.abc import Mapping
@@ -35,12 +37,15 @@ SMALL: dict[str, Any] = {
 TRIED: dict[str, list[Any]] = {
     "strict": [0.0],
     "relaxed": [1e-2, 1e-1],  # weight of the Lie and norm penalties
+    "relaxed, published term": [1e-2],
     "ACE": [[0.03, 1e-3]],  # primal and dual rate
     # and the augmented term: about 2 sqrt(dual / primal), where swings die out fastest
     "ACE, augmented": [[0.03, 1e-3, 0.4], [3e-3, 1e-4, 0.4]],
     "ACE, resilient": [[0.1, 1e-3, 10.0]],  # and rho
     "penalized": [1e-4, 1e-2],  # lambda_perp
+    "RPP": [[1e-6, 1e-4], [1e-6, 1e-2]],  # of the equivariant and of the free branch
     "unconstrained": [0.0],
+    "unconstrained, projected after": [0.0],
 }
 LARGE = SMALL | {"width": 64, "layers": 4, "epochs": 120}
 PAPER = LARGE | {
@@ -90,6 +95,12 @@ STUDY = Study(
             "strict",
             (Better("mse"), Beats("mse", "straight flight")),
         ),
+        Claim(
+            "The right Lie term is better than what the released code computes",
+            "relaxed",
+            "relaxed, published term",
+            (Better("mse"),),
+        ),
     ),
     presets={
         "tiny": Preset(
@@ -111,8 +122,13 @@ STUDY = Study(
                 "tried": {
                     "strict": [0.0],
                     "relaxed": [1e-2],  # as published
-                    "ACE, augmented": [[3e-3, 1e-4, 0.4]],  # as chosen by `small`
+                    "relaxed, published term": [1e-2],
+                    # of these the one that `small` chooses
+                    "ACE, augmented": [[3e-3, 1e-4, 0.4]],
+                    "penalized": [1e-4],
+                    "RPP": [[1e-6, 1e-4]],
                     "unconstrained": [0.0],
+                    "unconstrained, projected after": [0.0],
                 }
             },
             note="The published network and data, 120 of 1,000 epochs.",
@@ -127,8 +143,8 @@ STUDY = Study(
     rows=rows,
     run=run.do,
     metrics=(
-        Metric("mse", "test MSE (1e-3)", "lower", log=True, scale=1e3),
-        Metric("equivariance_error", "equivariance error", "lower", log=True, least=1e-8),
+        report.MSE,
+        report.ERROR,
         Metric("mse_before", "MSE before projection (1e-3)", "lower", log=True, scale=1e3),
         Metric("error_before", "error before projection", "lower", log=True, least=1e-8),
         Metric("mse_projected", "MSE if projected (1e-3)", "lower", log=True, scale=1e3),

@@ -41,7 +41,8 @@ def trainer(run: Run) -> VolumeTrainer:
 @functools.lru_cache(maxsize=1)
 def _trainer(shared: str) -> VolumeTrainer:
     settings = json.loads(shared)
-    steps = settings["epochs"] * (settings["train"] // settings["batch_size"])
+    whole = settings["epochs"] * (settings["train"] // settings["batch_size"])
+    steps = max(1, round(settings.get("share", 1.0) * whole))
     rate = optax.cosine_decay_schedule(settings["learning_rate"], steps)
     budget = recipes.Budget(steps, rate, settings["weight_decay"], clip=1.0)
     network = task.network(settings)

@@ -54,7 +54,7 @@ def test_every_method_of_both_configs_starts_as_the_same_network_up_to_its_branc
             even, odd = (task.layers_of(setting.model, t) for t in setting.plan.split(seen))
             start = task.layers_of(setting.model, params)
             for path, kernel in start.items():
-                opened = name.startswith("ACE")
+                opened = name == "RPP" or name.startswith("ACE")
                 assert (np.abs(odd[path]).max() > 0.05) == opened
                 if not opened:
                     np.testing.assert_allclose(even[path], kernel, atol=1e-5)
@@ -64,7 +64,10 @@ def test_every_method_of_both_configs_starts_as_the_same_network_up_to_its_branc
 
 @pytest.mark.slow
 def test_the_lie_penalty_vanishes_for_equivariant_branches_only(setting):
-    """B and the generators meet on the right axes: 0 for every equivariant B, not for others."""
+    """B and the generators meet on the right axes: 0 for every equivariant B, not for others.
+
+    What the released code has in its place does not vanish on equivariant ones either.
+    """
     model, params = setting.model, task.init(setting.model, 0)
     recipe = methods.recipe("relaxed", 1.0, setting)
     rng = np.random.default_rng(0)
@@ -73,13 +76,15 @@ def test_the_lie_penalty_vanishes_for_equivariant_branches_only(setting):
         path: rng.normal(size=(3, 5, inside.dim)).astype(np.float32)
         for path, (inside, _) in model.relaxed_representations().items()
     }
-    ratios = []
+    published = methods.recipe("relaxed, published term", 1.0, setting)
+    ratios, scrambled = [], []
     for tree in (setting.plan.project(free), free):
         kernels = task.layers_of(model, tree)
         norm = sum(np.mean(np.sum((inputs[p] @ k) ** 2, -1)) for p, k in kernels.items()) ** 0.5
-        ratios.append(recipe.layer_penalty(tree, inputs, {"strength": 1.0}) / norm - 1.0)
+        for found, made in ((ratios, recipe), (scrambled, published)):
+            found.append(made.layer_penalty(tree, inputs, {"strength": 1.0}) / norm - 1.0)
     assert abs(ratios[0]) < 1e-4
-    assert ratios[1] > 0.5
+    assert min(ratios[1], *scrambled) > 0.5
 
 
 @pytest.mark.slow
@@ -117,9 +122,8 @@ def test_the_best_strength_is_chosen_by_validation():
         *(line("relaxed", 1, s, 0.25, 0.1) for s in (0, 1)),
         {"row": "straight flight", "seed": 0, "mse": 0.5, "floor": True},
     ]
-    assert {x["row"] for x in report.chosen(lines)["relaxed"]} == {"relaxed (0.1)"}
     named = [(x["row"], x["mse"]) for x in report.chosen_lines(lines)]
     assert named[2:4] == [("relaxed", 0.24), ("relaxed", 0.36)]
     assert named[-1] == ("straight flight", 0.5)
     text = report.sections(lines, {})[-1]
-    assert "| relaxed (1) | 250.00 ± 0.00 | 100.00 ± 0.00 |" in text
+    assert "| relaxed (1) | 250 ± 0 | 100 ± 0 |" in text
