@@ -155,7 +155,7 @@ def test_a_relaxed_recipe_ends_strict_and_shows_its_branches():
 def test_the_tiny_study_runs_and_relaxed_rows_end_invariant(tiny):
     lines = {line["row"]: line for line in tiny("points").lines}
     assert lines["majority on PointNet, SO(3)"]["accuracy"] == pytest.approx(1 / 8)
-    assert lines["relaxed on PointNet, SO(3)"]["kl"] < 1e-8
+    assert lines["relaxed on PointNet, SO(3)"]["kl"] < 1.2e-7  # rounding of float32
     assert lines["free on PointNet, SO(3)"]["kl"] > 1e-6
 
 
