@@ -49,7 +49,7 @@ def scrambled_lie_and_norm(
     the specification).
 
     Args:
-      representations: of SO(3), as of ``lie_and_norm``.
+      representations: of SO(3) or O(3), as of ``lie_and_norm``.
       weight_of: how often a layer's Lie term is counted.
     """
     outside = {path: pair[1] for path, pair in representations.items()}
