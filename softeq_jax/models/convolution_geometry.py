@@ -2,14 +2,15 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
 from softeq_jax._text import brief
-from softeq_jax.nn import BlurPool
+from softeq_jax.nn import BlurPool, RelaxedConv, RelaxedGroupConv
+from softeq_jax.nn.equivariant import EquivariantConv, conv_window
 
 Pads = tuple[tuple[int, int], ...]
 
@@ -48,7 +49,10 @@ class ConvGeometry:
 def conv_geometry(
     model: nn.Module, variables: Mapping[str, Any], input_shape: Sequence[int], **apply_kwargs: Any
 ) -> dict[str, ConvGeometry]:
-    """Records every `flax.linen.Conv` and `softeq_jax.nn.BlurPool` that a model calls.
+    """Records every convolution and `softeq_jax.nn.BlurPool` that a model calls.
+
+    Convolutions are those of `flax.linen.Conv`, `softeq_jax.nn.RelaxedConv`, `RelaxedGroupConv`
+    and `softeq_jax.nn.equivariant.EquivariantConv`.
 
     Args:
       model: any Linen module.
@@ -58,8 +62,9 @@ def conv_geometry(
 
     Returns:
       From the kernel's path within `params`, as in `"stage1_block0/conv1/kernel"`, to its geometry,
-      in the order of the calls; a blur-pool, which has no kernel there, goes by the path of the
-      module, as in `"stage2_block0/blur"`. Nothing is computed; the input counts as float32.
+      in the order of the calls; where a layer stores more than one kernel, to the path of the one
+      that its fold has. A blur-pool, which has no kernel there, goes by the path of the module, as
+      in `"stage2_block0/blur"`. Nothing is computed; the input counts as float32.
 
     Raises:
       ValueError: one kernel is used on two different geometries, or a padding is not understood.
@@ -77,12 +82,12 @@ def conv_geometry(
     def record(
         call: Callable[..., Any], args: tuple, kwargs: dict, context: nn.module.InterceptorContext
     ) -> Any:
-        module = context.module
-        if isinstance(module, nn.Conv | BlurPool) and context.method_name == "__call__":
+        module, layer = context.module, _layer(context.module)
+        if context.method_name == "__call__" and (layer or isinstance(module, BlurPool)):
             inputs = args[0] if args else next(iter(kwargs.values()))
-            if isinstance(module, nn.Conv):
+            if layer:
                 path = "/".join((*module.path, "kernel"))
-                geometry = _describe(module, inputs.shape, path)
+                geometry = _describe(layer, inputs.shape, path)
             else:
                 path = "/".join(module.path)
                 geometry = _blur(module, inputs.shape)
@@ -105,18 +110,44 @@ def _blur(module: BlurPool, shape: tuple[int, ...]) -> ConvGeometry:
     )
 
 
-def _describe(module: nn.Conv, shape: tuple[int, ...], path: str) -> ConvGeometry:
-    kernel = module.kernel_size
+class _Layer(NamedTuple):
+    """What a convolution says of its window, in the ways in which Flax lets one say it."""
+
+    kernel_size: int | Sequence[int]
+    strides: int | Sequence[int] | None
+    padding: Any
+    kernel_dilation: int | Sequence[int] | None = 1
+    input_dilation: int | Sequence[int] | None = 1
+    feature_group_count: int = 1
+
+
+def _layer(module: nn.Module) -> _Layer | None:
+    """None where the module is no convolution."""
+    match module:
+        case nn.Conv():
+            return _Layer(*(getattr(module, name) for name in _Layer._fields))
+        case RelaxedConv() | RelaxedGroupConv():
+            window = _per_axis(module.kernel_size, 2)
+            return _Layer(window, module.strides, module.padding)
+        case EquivariantConv():
+            window = conv_window(module.input.group, module.side).shape
+            pads = (module.side - 1) // 2 if module.padding is None else module.padding
+            return _Layer(window, module.strides, pads)
+    return None
+
+
+def _describe(layer: _Layer, shape: tuple[int, ...], path: str) -> ConvGeometry:
+    kernel = layer.kernel_size
     kernel = (kernel,) if isinstance(kernel, int) else tuple(kernel)
     rank = len(kernel)
     grid = tuple(shape[-rank - 1 : -1])
-    strides = _per_axis(module.strides, rank)
-    dilation = _per_axis(module.kernel_dilation, rank)
-    if any(d != 1 for d in _per_axis(module.input_dilation, rank)):
-        raise ValueError(f"{path}: input_dilation {module.input_dilation} is not supported")
+    strides = _per_axis(layer.strides, rank)
+    dilation = _per_axis(layer.kernel_dilation, rank)
+    if any(d != 1 for d in _per_axis(layer.input_dilation, rank)):
+        raise ValueError(f"{path}: input_dilation {layer.input_dilation} is not supported")
     reach = tuple((k - 1) * d + 1 for k, d in zip(kernel, dilation, strict=True))
-    padding, mode = _padding(module.padding, grid, reach, strides, path)
-    return ConvGeometry(grid, kernel, strides, padding, dilation, module.feature_group_count, mode)
+    padding, mode = _padding(layer.padding, grid, reach, strides, path)
+    return ConvGeometry(grid, kernel, strides, padding, dilation, layer.feature_group_count, mode)
 
 
 def _per_axis(value: int | Sequence[int] | None, rank: int) -> tuple[int, ...]:

@@ -13,6 +13,7 @@ from softeq_jax._checks import radians
 from softeq_jax._paths import by_path
 from softeq_jax.measures import mean_and_error, rotate_bilinear
 from softeq_jax.models.convolution_geometry import ConvGeometry
+from softeq_jax.nn import BlurPool
 
 
 class Defect(NamedTuple):
@@ -67,8 +68,10 @@ def conv_defects(
       From the kernel's path to its defect.
 
     Raises:
-      ValueError: a layer pads with something other than zeros or is no convolution of images
-        (one of volumes has no one angle), or an angle beyond 2 pi.
+      ValueError: a layer pads with something other than zeros, is no ``flax.linen.Conv``
+        (a relaxed or steerable layer computes with another kernel than it stores, and a group may
+        move its channels) or no convolution of images (one of volumes has no one angle), or an
+        angle beyond 2 pi.
 
     Example:
       >>> import jax.numpy as jnp, numpy as np, softeq_jax as sq
@@ -82,9 +85,12 @@ def conv_defects(
     """
     angle = float(radians(angle, "angle"))
     inputs: dict[str, jax.Array] = {}
+    averages: set[str] = set()
     params = by_path(variables["params"])
 
     def record(call: Any, args: tuple, kwargs: dict, context: Any) -> Any:
+        if isinstance(context.module, BlurPool):
+            averages.add("/".join(context.module.path))
         if isinstance(context.module, nn.Conv) and context.method_name == "__call__":
             inputs["/".join((*context.module.path, "kernel"))] = (
                 args[0] if args else kwargs["inputs"]
@@ -95,8 +101,13 @@ def conv_defects(
         model.apply(variables, jnp.asarray(images), **apply_kwargs)
     defects = {}
     for path, layer in geometry.items():
+        if path in averages:
+            continue  # its defect is known: see certificates.averaging
         if path not in inputs:
-            continue  # a blur-pool, whose defect is known: see certificates.averaging
+            raise ValueError(
+                f"{path}: a defect is measured of flax.linen.Conv, and this layer is none; leave "
+                "it out of the geometry, certificates.convolution bounds it"
+            )
         if len(layer.kernel_size) != 2:
             raise ValueError(
                 f"{path}: a defect is measured on images, and windows of {layer.kernel_size} have "

@@ -9,7 +9,9 @@ import pytest
 from flax import linen as nn
 from jax import lax
 
-from softeq_jax.models import CifarResNet, ConvGeometry, ViT, conv_geometry
+import softeq_jax as sq
+from softeq_jax.models import CifarResNet, ConvGeometry, ViT, conv_defects, conv_geometry
+from softeq_jax.nn.equivariant import EquivariantConv, conv_projectors
 
 
 class _One(nn.Module):
@@ -77,6 +79,68 @@ def test_resnet_and_vit():
     none = ((0, 0), (0, 0))
     expected = ConvGeometry((32, 32), (8, 8), (8, 8), none, (1, 1), 1)
     assert conv_geometry(vit, variables, x.shape) == {"patch_embed/kernel": expected}
+
+
+LAYOUTS = {2: ("NHWC", "HWIO", "NHWC"), 3: ("NDHWC", "DHWIO", "NDHWC")}
+C4 = sq.groups.cyclic(4)
+OF_IMAGES = sq.projector("h w i o", {"h w": sq.reps.image(C4, (3, 3))})
+OF_FIELDS = sq.projector("h w i o", {"h w": sq.reps.image(C4, (3, 3)), "o": sq.reps.regular(C4)})
+
+
+@pytest.mark.slow(8)
+@pytest.mark.parametrize(
+    ("layer", "call", "grid"),
+    [
+        (sq.nn.RelaxedConv(2, OF_IMAGES, strides=2), (0.0,), (9, 9)),
+        (sq.nn.RelaxedConv(2, OF_IMAGES, padding="VALID", strides=(2, 1)), (0.0,), (9, 8)),
+        (sq.nn.RelaxedGroupConv(4, OF_FIELDS, use_bias=False, padding=2), (), (7, 7)),
+        (EquivariantConv(*[sq.reps.trivial(C4)] * 2, strides=2), (), (7, 8)),
+        (
+            EquivariantConv(*[sq.reps.trivial(sq.groups.octahedral())] * 2, side=5, padding=1),
+            (),
+            (6, 7, 8),
+        ),
+    ],
+)
+def test_the_layers_of_this_library_are_recorded_as_they_compute(layer, call, grid):
+    x = jax.random.normal(jax.random.key(0), (2, *grid, 1))
+    variables = layer.init(jax.random.key(1), x, *call)
+    said = {"theta": call[0]} if call else {}
+    found = conv_geometry(layer, variables, x.shape, **said)
+    assert list(found) == ["kernel"]
+    g, params = found["kernel"], variables["params"]
+    assert g.input_shape == grid
+    if hasattr(layer, "fold"):
+        kernel = layer.fold(params)["kernel"]
+    else:
+        project, _ = conv_projectors(layer.input, layer.output, layer.side)
+        kernel = project(params["kernel"])
+    out = lax.conv_general_dilated(
+        x,
+        kernel,
+        g.strides,
+        g.padding,
+        dimension_numbers=("NHWC", "HWIO", "NHWC")
+        if len(grid) == 2
+        else ("NDHWC", "DHWIO", "NDHWC"),
+    )
+    np.testing.assert_allclose(out, layer.apply(variables, x, *call), atol=1e-5)
+    with pytest.raises(ValueError, match="kernel: a defect is measured of flax.linen.Conv"):
+        conv_defects(layer, variables, found, x, np.pi / 2, **said)
+
+
+def test_a_steerable_layer_is_certified_by_its_recorded_geometry():
+    layer = EquivariantConv(sq.reps.trivial(C4), 2 * sq.reps.regular(C4), strides=2, project=False)
+    project, _ = conv_projectors(layer.input, layer.output, layer.side)
+    for side, certified in ((9, True), (8, False)):
+        x = jnp.zeros((1, side, side, 1))
+        variables = layer.init(jax.random.key(0), x)
+        kernel = np.asarray(variables["params"]["kernel"])
+        found = sq.certificates.convolution(
+            project, kernel, conv_geometry(layer, variables, x.shape)["kernel"]
+        )
+        assert found.certified == certified
+        assert not certified or found.bound < 1e-5 * found.weight_norm
 
 
 def test_kernel_used_on_two_grids():
