@@ -55,7 +55,8 @@ def _trainer(shared: str) -> CloudTrainer:
     plan = sq.plan(params, models.soft_rules(network, task.GROUP))
     penalty = _layer_penalty(settings, network)
     rotations = task.TRAINED_UNDER[settings["trained_under"]]
-    own = {name: settings[name] for name in ("strength", "clouds") if penalty is not None}
+    names = ("strength", "times_theta", "clouds")
+    own = {name: settings[name] for name in names if penalty is not None}
     loss = task.make_loss(network, rotations, penalty, **own)
     recipe = _recipe(settings, plan, budget, penalty is not None)
     return CloudTrainer(network, recipes.RowTrainer(recipe, budget, loss))

@@ -56,6 +56,7 @@ def make_loss(
     penalty: LayerPenalty | None = None,
     *,
     strength: float = 0.0,
+    times_theta: bool = False,
     clouds: int = 1,
 ) -> Any:
     """Cross-entropy of turned clouds, with a penalty on free branches where one is given.
@@ -65,6 +66,7 @@ def make_loss(
       rotations: of the training clouds.
       penalty: of the free branches on their inputs; weights must then be ``Opened``.
       strength: factor of the penalty.
+      times_theta: whether theta is a further factor, as published for DGCNN.
       clouds: of a batch, the first ones, that the penalty is taken on. Its terms are means, so
         that it estimates the same with fewer.
 
@@ -83,7 +85,8 @@ def make_loss(
         if penalty is not None:
             kernels = {path: _at(weights.free, path)["kernel"] for path in inputs}
             seen = {path: value[:clouds] for path, value in inputs.items()}
-            loss = loss + strength * penalty(kernels, seen)
+            factor = strength * weights.theta if times_theta else strength
+            loss = loss + factor * penalty(kernels, seen)
         return loss, (new, {"accuracy": right})
 
     return loss_fn

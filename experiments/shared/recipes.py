@@ -63,10 +63,12 @@ class Opened(NamedTuple):
     Attributes:
       network: weights that the network computes with.
       free: free branches B, a tree like it with None where there is none.
+      theta: their factor at this step.
     """
 
     network: Tree
     free: Tree
+    theta: Any
 
 
 def relaxed(
@@ -87,8 +89,9 @@ def relaxed(
     control = relaxation.scheduled(schedule, schedule.steps, penalty=penalty)
 
     def weights(params: Any, plan: sq.Plan, step: Any) -> Any:
-        network = relaxation.relax(plan, params, schedule(step))
-        return Opened(network, params.free) if opened else network
+        theta = schedule(step)
+        network = relaxation.relax(plan, params, theta)
+        return Opened(network, params.free, theta) if opened else network
 
     return Recipe(
         methods.Method(weights, relaxation.as_method(control)[1]),

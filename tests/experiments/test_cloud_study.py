@@ -136,6 +136,29 @@ def test_inputs_of_every_kernel_are_seen():
     assert float(penalty(free, inputs)) > norms > 0
 
 
+@pytest.mark.slow(8)
+def test_a_term_that_is_weighted_by_theta_goes_with_it():
+    settings = {**study.TINY_NETWORKS["PointNet"], "network": "PointNet"}
+    model = task.network(settings)
+    variables = task.start(model, 12, 0)
+    points, labels = shapes.clouds(0, 8, 12, 0.0, 0.3, 0)
+    batch, params = {"points": points, "label": labels}, variables["params"]
+    state = {"batch_stats": variables["batch_stats"]}
+    penalty = lie_and_norm(model.relaxed_representations(SO3))
+
+    def charged(theta, **options):
+        loss = task.make_loss(model, task.TRAINED_UNDER["z"], penalty, clouds=8, **options)
+        opened = recipes.Opened(params, params, theta)
+        return float(jax.jit(loss)(opened, state, batch, jax.random.key(0), None)[0])
+
+    bare = charged(0.5, strength=0.0)
+    constant = charged(0.5, strength=0.01) - bare
+    assert constant > 1e-3
+    for theta in (0.0, 0.5):
+        weighted = charged(theta, strength=0.01, times_theta=True) - bare
+        np.testing.assert_allclose(weighted, theta * constant, rtol=1e-3, atol=1e-6)
+
+
 def test_a_relaxed_recipe_ends_strict_and_shows_its_branches():
     params = {"k": np.diag([1.0, 2.0, 6.0]).astype(np.float32)}
     v = vector(SO3)
@@ -146,6 +169,7 @@ def test_a_relaxed_recipe_ends_strict_and_shows_its_branches():
     seen = recipe.method.weights(tree, plan, 3)
     np.testing.assert_allclose(seen.network["k"], 3 * np.eye(3) + 0.5, atol=1e-6)
     np.testing.assert_allclose(seen.free["k"], 1)
+    assert float(seen.theta) == 0.5
     ended = recipe.finish(tree)["k"]
     factor = 3 + float(schedule(schedule.steps))
     np.testing.assert_allclose(ended, factor * np.eye(3), atol=1e-6)
