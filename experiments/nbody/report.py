@@ -4,6 +4,7 @@ import math
 from pathlib import Path
 
 import numpy as np
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from experiments.nbody import methods
 from experiments.shared import strengths
@@ -56,32 +57,39 @@ def draw(lines: list[Line], tables: Tables, path: Path, title: str) -> None:
     """Test errors before and after projection, against the equivariance error, and training."""
     best = _chosen(lines)
     curves = tables.get("curves", [])
-    floor = next((line["mse"] for line in lines if line.get("floor")), math.nan)
+    floor = next((1e3 * line["mse"] for line in lines if line.get("floor")), math.nan)
     colors = dict(zip(methods.NAMES, plt.get_cmap("tab10").colors, strict=False))  # pyright: ignore[reportAttributeAccessIssue]
     panels = 3 if curves else 2
     fig, axes = plt.subplots(1, panels, figsize=(4.5 * panels, 4.4), layout="constrained")
     for number, (method, runs) in enumerate(best.items()):
-        mean, error = over_runs([line["mse"] for line in runs])
+        mean, error = over_runs([1e3 * line["mse"] for line in runs])
         axes[0].errorbar(
-            number, mean, np.nan_to_num(error), fmt="o", color=colors[method], capsize=4
+            mean, number, xerr=np.nan_to_num(error), fmt="o", color=colors[method], capsize=4
         )
-        before, _ = over_runs([line["mse_before"] for line in runs])
-        axes[0].plot(number, before, "_", color=colors[method], ms=16)
+        before, _ = over_runs([1e3 * line["mse_before"] for line in runs])
+        axes[0].plot(before, number, "|", color=colors[method], ms=16)
         x = [max(line["equivariance_error"], 1e-8) for line in runs]
-        axes[1].plot(x, [line["mse"] for line in runs], "o", color=colors[method], label=method)
+        y = [1e3 * line["mse"] for line in runs]
+        axes[1].plot(x, y, "o", color=colors[method], label=method)
         mine = [line for line in curves if line["row"] == runs[0]["tried"]]
         if mine:
             epochs = sorted({line["epoch"] for line in mine})
-            means = [np.mean([x["mse"] for x in mine if x["epoch"] == e]) for e in epochs]
+            means = [np.mean([1e3 * x["mse"] for x in mine if x["epoch"] == e]) for e in epochs]
             axes[2].plot(epochs, means, color=colors[method], lw=1.3)
-    axes[0].set_xticks(range(len(best)), list(best), rotation=25, ha="right")
-    axes[0].set(ylabel="test MSE", yscale="log")
-    axes[0].set_title("end of training (bar: before projection)", fontsize=9)
-    axes[1].set(xlabel="equivariance error", ylabel="test MSE", xscale="log", yscale="log")
-    for axis in axes:
-        axis.axhline(floor, color="0.5", lw=0.8, ls=":")
+    axes[0].set_yticks(range(len(best)), list(best))
+    axes[0].set(xlabel=MSE.title, xscale="log")
+    axes[0].invert_yaxis()
+    axes[0].axvline(floor, color="0.5", lw=0.8, ls=":")
+    axes[0].set_title("end of training (upright bar: before projection)", fontsize=9)
+    axes[1].set(xlabel=ERROR.title, ylabel=MSE.title, xscale="log", yscale="log")
     axes[1].set_title("dotted: straight flight", fontsize=9)
-    if curves:
-        axes[2].set(xlabel="epoch", ylabel="training MSE", yscale="log")
     axes[1].legend(frameon=False, fontsize=8)
+    if curves:
+        axes[2].set(xlabel="epoch", ylabel="training MSE (1e-3)", yscale="log")
+    for axis in axes[1:]:
+        axis.axhline(floor, color="0.5", lw=0.8, ls=":")
+    for axis in (axes[0].xaxis, *(each.yaxis for each in axes[1:])):
+        axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axis.set_major_formatter("{x:g}")
+        axis.set_minor_formatter(NullFormatter())
     save(fig, path, title)
