@@ -98,12 +98,14 @@ def test_a_lock_that_outlives_its_process_by_a_moment_is_waited_for(tmp_path, mo
     timer.join()
 
 
-def test_a_number_that_another_process_has_by_now_means_nothing(tmp_path):
+def test_a_number_that_another_process_has_by_now_means_nothing(tmp_path, monkeypatch):
+    def waits(*_):
+        raise AssertionError("a run of this machine is not waited for")
+
     _left(tmp_path, pid=os.getppid())
-    start = time.monotonic()
+    monkeypatch.setattr(workdir.Lock, "_wait_for_silence", waits)
     with workdir.locked(tmp_path):
         assert json.loads((tmp_path / "lock").read_text())["pid"] == os.getpid()
-    assert time.monotonic() - start < 0.5
 
 
 @pytest.mark.parametrize("text", ["", "{", "[1]", '{"pid": 3}'])
@@ -142,7 +144,7 @@ def test_another_machine_that_gives_signs_of_life_is_left_alone(tmp_path):
 def test_a_holder_gives_signs_of_life(tmp_path):
     with workdir.locked(tmp_path):
         before = (tmp_path / "lock").stat().st_mtime_ns
-        end = time.monotonic() + 5
+        end = time.monotonic() + 30
         while (tmp_path / "lock").stat().st_mtime_ns == before:
             assert time.monotonic() < end
             time.sleep(0.02)
