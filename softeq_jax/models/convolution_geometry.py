@@ -1,7 +1,7 @@
 """Geometry of convolutions and blur-pools on the pixel grid, found by an abstract run."""
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -82,23 +82,31 @@ def conv_geometry(
     def record(
         call: Callable[..., Any], args: tuple, kwargs: dict, context: nn.module.InterceptorContext
     ) -> Any:
-        module, layer = context.module, _layer(context.module)
-        if context.method_name == "__call__" and (layer or isinstance(module, BlurPool)):
-            inputs = args[0] if args else next(iter(kwargs.values()))
-            if layer:
-                path = "/".join((*module.path, "kernel"))
-                geometry = _describe(layer, inputs.shape, path)
-            else:
-                path = "/".join(module.path)
-                geometry = _blur(module, inputs.shape)
-            if found.setdefault(path, geometry) != geometry:
-                raise ValueError(f"{path} is used twice, as {found[path]} and as {geometry}")
+        if context.method_name == "__call__":
+            for path, geometry in _described(context.module, args, kwargs):
+                if found.setdefault(path, geometry) != geometry:
+                    raise ValueError(f"{path} is used twice, as {found[path]} and as {geometry}")
         return call(*args, **kwargs)
 
     with nn.intercept_methods(record):
         x = jax.ShapeDtypeStruct(tuple(input_shape), jnp.float32)
         jax.eval_shape(lambda v, x: model.apply(v, x, **apply_kwargs), dict(variables), x)
     return found
+
+
+def _described(
+    module: nn.Module, args: tuple, kwargs: Mapping[str, Any]
+) -> Iterator[tuple[str, ConvGeometry]]:
+    """(path, geometry) of a module's call, where it is one that is recorded."""
+    layer = _layer(module)
+    if layer is None and not isinstance(module, BlurPool):
+        return
+    shape = (args[0] if args else next(iter(kwargs.values()))).shape
+    if isinstance(module, BlurPool):
+        yield "/".join(module.path), _blur(module, shape)
+    elif layer is not None:
+        path = "/".join((*module.path, "kernel"))
+        yield path, _describe(layer, shape, path)
 
 
 def _blur(module: BlurPool, shape: tuple[int, ...]) -> ConvGeometry:
