@@ -125,7 +125,6 @@ STUDY = Study(
                     "relaxed, published term": [1e-2],
                     # of these the one that `small` chooses
                     "ACE, augmented": [[3e-3, 1e-4, 0.4]],
-                    "penalized": [1e-4],
                     "RPP": [[1e-6, 1e-4]],
                     "unconstrained": [0.0],
                     "unconstrained, projected after": [0.0],
