@@ -66,8 +66,7 @@ def recipe(name: str, strength: Any, setting: ParticleSetting) -> ParticleRecipe
 
     Args:
       name: see ``NAMES``.
-      strength: what the config lists for it. A single number is data of the step; several are
-        compiled into it.
+      strength: what the preset lists for it; see ``strength_is_data``.
       setting: of the study.
 
     Raises:

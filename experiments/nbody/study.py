@@ -1,7 +1,7 @@
 """Five charged particles: strict, relaxed and free training of one equivariant graph network.
 
 The task of the paper (3,000 training systems, positions after 1,000 steps). `small`: a smaller
-network and fewer epochs, about 25 minutes on 2 quiet cores. `large`: the published network with the
+network and fewer epochs, half an hour on 2 cores. `large`: the published network with the
 data of all sizes, 120 epochs. `paper`: 4 layers of width 64, 1,000 epochs of
 batches of 100, Adam with 5e-4 and weight decay 1e-12, penalty weight 0.01, 30,000 steps a run.
 A relaxed row is held back by the right Lie derivative, or by what the released code computes in
