@@ -125,15 +125,8 @@ def _two_priors(strength: tuple[float, float], setting: ParticleSetting) -> Part
     """RPP: ``P A + B``, each with its weight in the loss."""
     equivariant, free = strength
     control = relaxation.rpp(equivariant_weight=equivariant, free_weight=free)
-
-    def weights(params: Branches, extra: Tree, step: jax.Array) -> Tree:
-        return control.weights(extra["plan"], params, (), step)
-
-    def penalty(params: Branches, extra: Tree, step: jax.Array) -> jax.Array:
-        return control.penalty(extra["plan"], params, (), step)
-
     return ParticleRecipe(
-        methods.Method(weights, penalty),
+        _controlled(control),
         False,
         begin=_two_branches(setting),
         seen=lambda params: control.weights(setting.plan, params, (), setting.steps),
@@ -146,10 +139,9 @@ def _ace(*third: str) -> Callable[..., ParticleRecipe]:
     def make(strength: tuple[float, ...], setting: ParticleSetting) -> ParticleRecipe:
         named = zip(("primal_rate", "dual_rate", *third), strength, strict=True)
         plan, control = setting.plan, relaxation.ace(**dict(named))
-        pair = relaxation.as_method(control)[0]
         open_branches = _two_branches(setting)
         return ParticleRecipe(
-            methods.Method(lambda params, extra, step: pair(params, extra["plan"], step)),
+            _controlled(control),
             "rho" not in third,
             begin=lambda params, key: relaxation.start(control, plan, open_branches(params, key)),
             wrap_optimizer=lambda inner: relaxation.control_optimizer(control, plan, inner),
@@ -157,6 +149,19 @@ def _ace(*third: str) -> Callable[..., ParticleRecipe]:
         )
 
     return make
+
+
+def _controlled(control: relaxation.Control) -> methods.Method:
+    """``methods.controlled``, with the plan where this study's steps are given it."""
+    made = methods.controlled(control)
+
+    def weights(params: Tree, extra: Tree, step: jax.Array) -> Tree:
+        return made.weights(params, extra["plan"], step)
+
+    def penalty(params: Tree, extra: Tree, step: jax.Array) -> jax.Array:
+        return methods.total_penalty(made, params, extra["plan"], step)
+
+    return methods.Method(weights, penalty)
 
 
 def _two_branches(setting: ParticleSetting) -> Callable[[Tree, jax.Array], Branches]:

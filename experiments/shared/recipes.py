@@ -14,7 +14,7 @@ import optax
 
 import softeq_jax as sq
 from experiments.shared import trained
-from experiments.shared.studies import Run, StepCost
+from experiments.shared.studies import Run, Settings, StepCost
 from softeq_jax import regularizers, relaxation
 from softeq_jax import training as tr
 from softeq_jax.training import methods
@@ -212,6 +212,11 @@ class Budget:
         cut = optax.identity() if self.clip is None else optax.clip_by_global_norm(self.clip)
         decay = optax.add_decayed_weights(self.weight_decay)
         return optax.chain(cut, decay, optax.adam(self.learning_rate))
+
+
+def steps_of_row(settings: Settings, whole: int) -> int:
+    """All steps of a study, or the ``share`` of them that a row has time for."""
+    return max(1, round(settings.get("share", 1.0) * whole))
 
 
 def settings_of_step(run: Run, data_alone: Sequence[str] = ()) -> str:

@@ -31,7 +31,7 @@ def steps(settings: Settings) -> int:
     length = settings["past"] + settings["ahead"]
     windows = settings["runs"][records.TRAIN] * (settings["frames"] - length + 1)
     whole = settings["epochs"] * windows // settings["batch_size"]
-    return max(1, round(settings.get("share", 1.0) * whole))
+    return recipes.steps_of_row(settings, whole)
 
 
 def budget(settings: Settings) -> recipes.Budget:

@@ -42,7 +42,7 @@ def trainer(run: Run) -> VolumeTrainer:
 def _trainer(shared: str) -> VolumeTrainer:
     settings = json.loads(shared)
     whole = settings["epochs"] * (settings["train"] // settings["batch_size"])
-    steps = max(1, round(settings.get("share", 1.0) * whole))
+    steps = recipes.steps_of_row(settings, whole)
     rate = optax.cosine_decay_schedule(settings["learning_rate"], steps)
     budget = recipes.Budget(steps, rate, settings["weight_decay"], clip=1.0)
     network = task.network(settings)

@@ -1,7 +1,7 @@
 """Geometry of convolutions and blur-pools on the pixel grid, found by an abstract run."""
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -82,10 +82,11 @@ def conv_geometry(
     def record(
         call: Callable[..., Any], args: tuple, kwargs: dict, context: nn.module.InterceptorContext
     ) -> Any:
-        if context.method_name == "__call__":
-            for path, geometry in _described(context.module, args, kwargs):
-                if found.setdefault(path, geometry) != geometry:
-                    raise ValueError(f"{path} is used twice, as {found[path]} and as {geometry}")
+        called = context.method_name == "__call__"
+        if called and (known := _described(context.module, args, kwargs)):
+            path, geometry = known
+            if found.setdefault(path, geometry) != geometry:
+                raise ValueError(f"{path} is used twice, as {found[path]} and as {geometry}")
         return call(*args, **kwargs)
 
     with nn.intercept_methods(record):
@@ -96,17 +97,16 @@ def conv_geometry(
 
 def _described(
     module: nn.Module, args: tuple, kwargs: Mapping[str, Any]
-) -> Iterator[tuple[str, ConvGeometry]]:
-    """(path, geometry) of a module's call, where it is one that is recorded."""
-    layer = _layer(module)
-    if layer is None and not isinstance(module, BlurPool):
-        return
+) -> tuple[str, ConvGeometry] | None:
+    """(path, geometry) of a module's call; None where it is no convolution or blur-pool."""
+    layer = module if isinstance(module, BlurPool) else _layer(module)
+    if layer is None:
+        return None
     shape = (args[0] if args else next(iter(kwargs.values()))).shape
-    if isinstance(module, BlurPool):
-        yield "/".join(module.path), _blur(module, shape)
-    elif layer is not None:
-        path = "/".join((*module.path, "kernel"))
-        yield path, _describe(layer, shape, path)
+    if isinstance(layer, BlurPool):
+        return "/".join(module.path), _blur(layer, shape)
+    path = "/".join((*module.path, "kernel"))
+    return path, _describe(layer, shape, path)
 
 
 def _blur(module: BlurPool, shape: tuple[int, ...]) -> ConvGeometry:
@@ -139,8 +139,7 @@ def _layer(module: nn.Module) -> _Layer | None:
             return _Layer(window, module.strides, module.padding)
         case EquivariantConv():
             window = conv_window(module.input.group, module.side).shape
-            pads = (module.side - 1) // 2 if module.padding is None else module.padding
-            return _Layer(window, module.strides, pads)
+            return _Layer(window, module.strides, module.margin)
     return None
 
 

@@ -120,9 +120,7 @@ def test_the_layers_of_this_library_are_recorded_as_they_compute(layer, call, gr
         kernel,
         g.strides,
         g.padding,
-        dimension_numbers=("NHWC", "HWIO", "NHWC")
-        if len(grid) == 2
-        else ("NDHWC", "DHWIO", "NDHWC"),
+        dimension_numbers=LAYOUTS[len(grid)],
     )
     np.testing.assert_allclose(out, layer.apply(variables, x, *call), atol=1e-5)
     with pytest.raises(ValueError, match="kernel: a defect is measured of flax.linen.Conv"):

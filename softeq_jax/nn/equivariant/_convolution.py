@@ -168,14 +168,23 @@ class EquivariantConv(linen.Module):
     dtype: Any = None
     param_dtype: Any = jnp.float32
 
+    @property
+    def margin(self) -> int:
+        """Zeros on every side."""
+        return (self.side - 1) // 2 if self.padding is None else self.padding
+
     @linen.compact
     def __call__(self, x: Array) -> Array:
         check_real(self.input, "inputs")
         check_features(self.input, x)
         window = conv_window(self.input.group, self.side)
         kernel, bias = kernel_and_bias(self, window)
-        pads = (self.side - 1) // 2 if self.padding is None else self.padding
         steps = (whole(self.strides, "strides"),) * len(window.shape)
         return convolve(
-            x, kernel, bias, strides=steps, padding=whole(pads, "padding", 0), dtype=self.dtype
+            x,
+            kernel,
+            bias,
+            strides=steps,
+            padding=whole(self.margin, "padding", 0),
+            dtype=self.dtype,
         )
